@@ -1,0 +1,174 @@
+"""The command line."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import conn
+from conn.errors import ConnError
+
+Command = Callable[[argparse.Namespace], int]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    options = parser().parse_args(arguments)
+    command: Command = options.command
+    try:
+        return command(options)
+    except ConnError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return 130
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of the command line."""
+    top = argparse.ArgumentParser(prog="conn", description=conn.__doc__)
+    top.add_argument("--version", action="version", version=f"conn {conn.__version__}")
+    commands = top.add_subparsers(required=True, metavar="COMMAND")
+
+    one = _add(commands, "run", _run, "run the analysis and write the report")
+    one.add_argument("config", type=Path, help="configuration file")
+    one.add_argument("--cores", type=_cores, default=os.cpu_count() or 1, help="processors (default: all)")
+    one.add_argument("--until", choices=_stages(), help="stop after this stage")
+    one.add_argument("-n", "--dry-run", action="store_true", help="only list what would run")
+
+    one = _add(commands, "check", _check, "say what a configuration means, without computing")
+    one.add_argument("config", type=Path, help="configuration file")
+
+    one = _add(commands, "status", _status, "what ran, what failed, and where its log is")
+    one.add_argument("config", type=Path, help="configuration file")
+
+    one = _add(commands, "why", _why, "why a subject, run or region is not in the analysis")
+    one.add_argument("config", type=Path, help="configuration file")
+    one.add_argument("what", help="subject (sub-07), run key, or region label")
+
+    _add_init(commands)
+    _add_simulate(commands)
+    _add_rois(commands)
+    return top
+
+
+def _add(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, command: Command, text: str
+) -> argparse.ArgumentParser:
+    one = commands.add_parser(name, help=text, description=text.capitalize() + ".")
+    one.set_defaults(command=command)
+    return one
+
+
+def _add_init(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    one = _add(commands, "init", _init, "look at a data set and write a configuration to start from")
+    one.add_argument("bids_dir", type=Path, help="BIDS data set")
+    one.add_argument(
+        "--derivatives", type=Path, help="fMRIPrep folder (default: derivatives/fmriprep inside)"
+    )
+    one.add_argument("-o", "--output", type=Path, default=Path("conn.yaml"), help="file to write")
+
+
+def _add_simulate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    one = _add(
+        commands, "simulate", _simulate, "write a simulated cohort with known truth, or a dress rehearsal"
+    )
+    one.add_argument("out", type=Path, help="folder to write")
+    one.add_argument("--subjects", type=int, default=24, help="people (default 24)")
+    one.add_argument("--volumes", type=int, help="volumes per run (default 150, or those of the data set)")
+    one.add_argument("--voxel-mm", type=float, default=3.0, help="voxel size in mm (default 3)")
+    one.add_argument("--seed", type=int, default=0, help="seed of the random numbers (default 0)")
+    one.add_argument("--like", type=Path, help="BIDS data set whose layout and tables to rehearse")
+    one.add_argument("--derivatives-like", type=Path, help="its fMRIPrep derivatives, for their names")
+    one.add_argument("--task", default="rest", help="with --like: task label")
+    one.add_argument("--space", default="MNI152NLin2009cAsym", help="with --like: template space")
+    one.add_argument("--tr", type=float, help="with --like: repetition time in s when no sidecar says it")
+    one.add_argument("--subject", action="append", help="with --like: only this subject (repeat for more)")
+    one.add_argument("--workers", type=_cores, default=os.cpu_count() or 1, help="processes (default: all)")
+
+
+def _add_rois(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    one = _add(commands, "rois", _rois, "the registry of regions, with sources")
+    one.add_argument("action", choices=["list"], help="what to do")
+    one.add_argument("--tsv", action="store_true", help="as a tab-separated table")
+
+
+def _cores(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("at least 1")
+    return number
+
+
+def _stages() -> tuple[str, ...]:
+    return ("project", "measure", "collect", "cohort", "design", "test", "correct", "report")
+
+
+def _run(options: argparse.Namespace) -> int:
+    from conn.runner import run
+    from conn.study import open_study
+
+    study = open_study(options.config)
+    status = run(study, options.cores, options.until, dry_run=options.dry_run)
+    report = study.out / "report.html"
+    if status == 0 and options.until is None and not options.dry_run:
+        print(f"report: {os.path.relpath(report)}")
+    return status
+
+
+def _check(options: argparse.Namespace) -> int:
+    from conn.check import check
+    from conn.study import open_study
+
+    print(check(open_study(options.config)))
+    return 0
+
+
+def _status(options: argparse.Namespace) -> int:
+    from conn.status import status
+    from conn.study import open_study
+
+    text, code = status(open_study(options.config))
+    print(text)
+    return code
+
+
+def _why(options: argparse.Namespace) -> int:
+    from conn.status import why
+    from conn.study import open_study
+
+    print(why(open_study(options.config), options.what))
+    return 0
+
+
+def _init(options: argparse.Namespace) -> int:
+    from conn.init import write_configuration
+
+    print(write_configuration(options.bids_dir, options.derivatives, options.output))
+    return 0
+
+
+def _simulate(options: argparse.Namespace) -> int:
+    from conn.simulate import command
+
+    print(command.run(options))
+    return 0
+
+
+def _rois(options: argparse.Namespace) -> int:
+    from conn.rois.registry import listing
+    from conn.tables import format_tsv
+
+    table = listing()
+    print(format_tsv(table) if options.tsv else table.to_string(index=False), end="" if options.tsv else "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,404 @@
+"""The only home of options: names, types, defaults, units and prose.
+
+`config/config.yaml`, `config/schema.json` and the reference page are generated from these classes.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Label = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9]*$")]
+"""Letters and digits only: these names become BIDS entities and file names."""
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
+Positive = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+Strategy = Literal[
+    "simple",
+    "simple+gsr",
+    "scrubbing.5",
+    "scrubbing.5+gsr",
+    "scrubbing.2",
+    "scrubbing.2+gsr",
+    "24P",
+    "24P+gsr",
+    "32P",
+    "36P",
+]
+
+
+class Section(BaseModel):
+    """Strict, frozen, and no unknown keys."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class TimePoints(Section):
+    """What tells the scans of one person apart."""
+
+    by: Annotated[str, Field(pattern=r"^[a-z]+$")] = "ses"
+    """The BIDS entity that names the time point (`ses`, `task`, `acq`, `run`, …), or `column`."""
+    labels: dict[Label, tuple[str, ...]] = {}
+    """Name of each time point and the values that belong to it, in the order of the trial. Empty: every value is its own time point. Several runs with one label are combined in z, weighted by their degrees of freedom."""
+    table: str | None = None
+    """With `by: column`: a table with participant_id and session_id (or filename) columns, relative to `bids_dir`; `{subject}` stands for the subject label, as in `sub-{subject}/sub-{subject}_sessions.tsv`."""
+    column: str | None = None
+    """With `by: column`: the column whose values are the time points."""
+
+    @model_validator(mode="after")
+    def _column(self) -> TimePoints:
+        if (self.by == "column") != (self.table is not None and self.column is not None):
+            raise ValueError("by: column needs both table and column, and only then")
+        seen: dict[str, str] = {}
+        for label, values in self.labels.items():
+            for value in values:
+                if value in seen:
+                    raise ValueError(f"{value!r} is listed under both {seen[value]!r} and {label!r}")
+                seen[value] = label
+        return self
+
+
+class Dataset(Section):
+    """One BIDS data set and its fMRIPrep derivatives."""
+
+    bids_dir: str
+    """The BIDS data set (tables are read from here), relative to this file."""
+    derivatives: str | None = None
+    """fMRIPrep's output folder. Empty: `derivatives/fmriprep` inside `bids_dir`."""
+    task: str | tuple[str, ...] = "rest"
+    """Task label, or a list of them."""
+    space: str = "MNI152NLin2009cAsym"
+    """Template space of the images to use; fMRIPrep writes one set of files per space."""
+    res: str | None = None
+    """Value of the `res` entity when derivatives hold several resolutions."""
+    filters: dict[str, str | tuple[str, ...]] = {}
+    """Further entities a run must have, as in `acq: mb4`."""
+    subjects: tuple[str, ...] = ()
+    """Use only these subjects (labels without `sub-`). Empty: all."""
+    time_points: TimePoints = TimePoints()
+    """How scans become time points."""
+    dummy_scans: Annotated[int, Field(ge=0)] = 0
+    """Volumes at the start to censor, beside those that fMRIPrep marked as non-steady-state."""
+    repetition_time: Positive | None = None
+    """Repetition time in seconds when the sidecar is wrong. Empty: the sidecar decides."""
+
+
+class ClinicalTable(Section):
+    """A table with one row per person (wide) or per person and session (long)."""
+
+    path: str = "participants.tsv"
+    """Relative to `bids_dir`; `{subject}` stands for the subject label."""
+    id_column: str = "participant_id"
+    """The column with the participant."""
+    session_column: str = "session_id"
+    """The column with the session; when the table has it, the table is long."""
+
+
+class Scale(Section):
+    """A clinical score."""
+
+    column: str | None = None
+    """Its column in a long table."""
+    columns: dict[Label, str] = {}
+    """Its column at each time point in a wide table, as in `pre: MADRS_ses-pre`."""
+    direction: Literal["lower_is_better", "higher_is_better"] = "lower_is_better"
+    """Which way is improvement."""
+    minimum: float | None = None
+    """Smallest possible score; a smaller one is an error."""
+    maximum: float | None = None
+    """Largest possible score; a larger one is an error."""
+
+    @model_validator(mode="after")
+    def _one(self) -> Scale:
+        if (self.column is None) == (not self.columns):
+            raise ValueError("give either column (long table) or columns (wide table)")
+        return self
+
+
+class Variable(Section):
+    """A property of a person, from any of the tables."""
+
+    column: str
+    """The column."""
+    kind: Literal["number", "category"] = "number"
+    """A number, or a name."""
+    levels: dict[str, str] = {}
+    """Rename levels, as in `m: male`. When given, any other value is an error."""
+
+
+class Response(Section):
+    """Who counts as a responder."""
+
+    scale: Name
+    """The score."""
+    percent: Annotated[float, Field(gt=0, le=100)] = 50.0
+    """Improvement from baseline to endpoint, in percent of baseline, from which a person is a responder."""
+
+
+class Remission(Section):
+    """Who counts as remitted."""
+
+    scale: Name
+    """The score."""
+    threshold: float
+    """Remitted when the endpoint score is this or better."""
+
+
+class Clinical(Section):
+    """Clinical tables and what is made of them."""
+
+    tables: tuple[ClinicalTable, ...] = (ClinicalTable(),)
+    """Tables to read, later ones add columns."""
+    missing_codes: tuple[str, ...] = ()
+    """Cell texts that mean missing, beside `n/a`."""
+    baseline: Label | None = None
+    """Time point that change is counted from."""
+    endpoint: Label | None = None
+    """Time point that response and remission are judged at."""
+    scales: dict[Name, Scale] = {}
+    """Clinical scores."""
+    response: Response | None = None
+    """Rule for the variable `response` (`responder`, `nonresponder`)."""
+    remission: Remission | None = None
+    """Rule for the variable `remission` (`remitted`, `not_remitted`)."""
+    variables: dict[Name, Variable] = {}
+    """Arm, group, sequence, site, age, sex …: everything that models may refer to by name."""
+
+    @model_validator(mode="after")
+    def _rules(self) -> Clinical:
+        for key, rule in (("response", self.response), ("remission", self.remission)):
+            if rule is None:
+                continue
+            if rule.scale not in self.scales:
+                raise ValueError(
+                    f"{key}.scale {rule.scale!r} is none of scales: {', '.join(self.scales) or 'none'}"
+                )
+            if self.endpoint is None or (key == "response" and self.baseline is None):
+                raise ValueError(f"{key} needs clinical.baseline and clinical.endpoint")
+        reserved = {"response", "remission", "mean_fd", "df", *self.scales} & set(self.variables)
+        if reserved:
+            raise ValueError(f"the name {sorted(reserved)[0]!r} is taken; call the variable something else")
+        return self
+
+
+class CustomRoi(Section):
+    """One's own region: a sphere, or a mask image."""
+
+    center: tuple[float, float, float] | None = None
+    """Centre of a sphere in mm."""
+    radius_mm: Positive | None = None
+    """Radius of the sphere."""
+    mask: str | None = None
+    """A NIfTI image; voxels above zero belong to the region. Relative to this file."""
+    value: int | None = None
+    """Use the voxels of `mask` that hold this integer (a label image)."""
+    space: str
+    """The template that coordinates or mask are in, such as `MNI152NLin2009cAsym`; `MNI152` for coordinates that were not stated more precisely."""
+
+    @model_validator(mode="after")
+    def _one(self) -> CustomRoi:
+        sphere = self.center is not None and self.radius_mm is not None
+        half = (self.center is None) != (self.radius_mm is None)
+        if half or sphere == (self.mask is not None):
+            raise ValueError("give either center and radius_mm, or mask")
+        if self.value is not None and self.mask is None:
+            raise ValueError("value needs mask")
+        return self
+
+
+class Rois(Section):
+    """Regions of interest."""
+
+    use: tuple[str, ...] = (
+        "sgACC", "pgACC", "dACC", "amygdalaLB", "amygdalaCM", "amygdalaSF", "thalamusMD", "thalamusVPL",
+        "pulvinar", "PAG", "insula", "precuneus", "vmPFC", "NAc", "supramarginal", "middleTemporal",
+        "hippocampusAnt", "hippocampusPost", "RVM", "LC",
+    )  # fmt: skip
+    """Names from the registry (`conn rois list`); a name without side stands for both sides."""
+    custom: dict[Label, CustomRoi] = {}
+    """One's own regions; they join the list."""
+    min_coverage: Share = 0.5
+    """Share of a region's voxels that must hold usable data, else the region is n/a in that run."""
+    space_mismatch: Literal["exclude", "allow"] = "exclude"
+    """A region in another template than the images: leave it out, or use it and say so."""
+
+
+class Denoise(Section):
+    """How a run is cleaned: one joint projection of confounds, frequencies and censored frames."""
+
+    strategy: Strategy = "simple"
+    """Published set of confounds (Wang 2024, 10.1371/journal.pcbi.1011942), or 24P, 32P, 36P."""
+    high_pass: Positive = 0.008
+    """Lowest frequency kept, in Hz."""
+    low_pass: Positive | None = 0.1
+    """Highest frequency kept, in Hz; `null` for high-pass only."""
+    min_df: Annotated[int, Field(ge=3)] = 25
+    """Fewest degrees of freedom a run may keep."""
+    min_seconds: Annotated[float, Field(ge=0)] = 180.0
+    """Fewest seconds of uncensored data a run may keep."""
+
+    @model_validator(mode="after")
+    def _band(self) -> Denoise:
+        if self.low_pass is not None and self.low_pass <= self.high_pass:
+            raise ValueError(f"low_pass {self.low_pass} Hz must be above high_pass {self.high_pass} Hz")
+        return self
+
+
+class Connectivity(Section):
+    """What is computed from a cleaned run."""
+
+    seeds: tuple[str, ...] = (
+        "sgACC", "pgACC", "dACC", "amygdalaLB", "amygdalaCM", "amygdalaSF", "thalamusMD", "thalamusVPL",
+        "pulvinar", "PAG",
+    )  # fmt: skip
+    """Regions that get a whole-brain map."""
+    fwhm_mm: Annotated[float, Field(ge=0)] = 6.0
+    """Gaussian smoothing of seed maps, full width at half maximum in mm; 0 for none. ROI series are never smoothed."""
+    keep_projection: bool = True
+    """Keep the cleaned data, so that other regions do not read the images again."""
+
+
+class Contrast(Section):
+    """Options of one contrast."""
+
+    confirmatory: bool = False
+    """Planned before the data were seen; all others are labelled exploratory."""
+
+
+class ModelBase(Section):
+    """What all designs share."""
+
+    subset: dict[Name, tuple[str, ...]] = {}
+    """Keep only people whose variable has one of these values, as in `arm: [ketamine]`."""
+    covariates: tuple[str, ...] = ()
+    """Nuisance variables: names of `clinical.variables`, `SCALE.TIMEPOINT`, `SCALE.change`, or `mean_fd`. A covariate that varies over time enters as its difference when the data are differences."""
+    strata: tuple[Name, ...] = ()
+    """Categories within which people are exchanged (site, sex …)."""
+    seeds: tuple[str, ...] | Literal["all", "none"] = "all"
+    """Seed maps to test."""
+    edges: tuple[tuple[str, str], ...] | Literal["all", "none"] = "all"
+    """Pairs of regions to test."""
+    contrasts: dict[str, Contrast] = {}
+    """Contrasts of the design to test. Empty: the primary one."""
+
+
+class Paired(ModelBase):
+    """Did connectivity change within people?"""
+
+    design: Literal["paired"]
+    """Change within people: `after` minus `before`, by sign flips."""
+    before: Label
+    """Time point subtracted."""
+    after: Label
+    """Time point it is subtracted from."""
+
+
+class TwoSample(ModelBase):
+    """Do two groups differ at one time point?"""
+
+    design: Literal["two_sample"]
+    """Difference between two groups at one time point, by exchange of labels."""
+    at: Label
+    """Time point."""
+    group: Name
+    """A category: a name of `clinical.variables`, `response` or `remission`."""
+    levels: tuple[str, str]
+    """The two groups: the first minus the second."""
+
+
+class GroupByTime(ModelBase):
+    """Does the change differ between two groups?"""
+
+    design: Literal["group_by_time"]
+    """Difference of changes between two groups; `time` and `group` are further contrasts."""
+    before: Label
+    """Time point subtracted."""
+    after: Label
+    """Time point it is subtracted from."""
+    group: Name
+    """A category: a name of `clinical.variables`, `response` or `remission`."""
+    levels: tuple[str, str]
+    """The two groups: the first minus the second."""
+
+
+class Regression(ModelBase):
+    """Does connectivity, or its change, go with a number?"""
+
+    design: Literal["regression"]
+    """Slope of connectivity on a number, by Freedman-Lane permutation."""
+    at: Label | None = None
+    """Time point whose connectivity is the outcome."""
+    before: Label | None = None
+    """With `after`: the change of connectivity is the outcome."""
+    after: Label | None = None
+    """See `before`."""
+    predictor: str
+    """`SCALE.TIMEPOINT`, `SCALE.change`, `SCALE.percent_change`, or a name of `clinical.variables`."""
+
+    @model_validator(mode="after")
+    def _outcome(self) -> Regression:
+        change = self.before is not None and self.after is not None
+        if change == (self.at is not None) or (self.before is None) != (self.after is None):
+            raise ValueError("give either at, or before and after")
+        return self
+
+
+Model = Annotated[Paired | TwoSample | GroupByTime | Regression, Field(discriminator="design")]
+
+CONTRASTS = {
+    "paired": ("change",),
+    "two_sample": ("difference",),
+    "group_by_time": ("interaction", "time", "group"),
+    "regression": ("slope",),
+}
+"""Contrasts of each design; the first is the primary one."""
+
+
+class Inference(Section):
+    """Permutation tests."""
+
+    permutations: Annotated[int, Field(ge=99)] = 5000
+    """Number of permutations; all of them are enumerated when there are not more."""
+    alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
+    """Family-wise error rate that tables, figures and words go by."""
+    joint_families: bool = False
+    """Maps and edges of a contrast as one family instead of two."""
+
+
+class Report(Section):
+    """The report."""
+
+    title: str = "Treatment effects on connectivity"
+    """Its heading."""
+    anonymise: bool = False
+    """Replace subject labels by numbers."""
+    truth: str | None = None
+    """Of a simulation: the file with the planted effects, to be printed beside the estimates."""
+
+
+class Config(Section):
+    """A study: data, regions, cleaning, models."""
+
+    out: str = "results"
+    """Output folder, relative to this file."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Everything random starts from this number."""
+    datasets: dict[Label, Dataset]
+    """Data sets by name; one is normal."""
+    clinical: Clinical = Clinical()
+    """Clinical tables and what is made of them."""
+    rois: Rois = Rois()
+    """Regions of interest."""
+    denoise: Denoise = Denoise()
+    """Cleaning of a run."""
+    connectivity: Connectivity = Connectivity()
+    """What is computed from a cleaned run."""
+    models: dict[Label, Model] = {}
+    """Group models by name. Empty: the run ends with seed maps, matrices and a quality report."""
+    inference: Inference = Inference()
+    """Permutation tests."""
+    report: Report = Report()
+    """The report."""

@@ -1,0 +1,100 @@
+"""Digests of code: what a rule calls, so that a changed module reruns exactly what depends on it.
+
+A digest covers the syntax tree, without docstrings, of a module and of every module of conn that it imports.
+Comments and prose change nothing. Data files of the package (the registry, templates) count where the
+package that holds them is imported.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+PACKAGE = "conn"
+DATA_SUFFIXES = {".tsv", ".html", ".css", ".jinja"}
+APART = {"conn.config", "conn.config.load", "conn.config.model", "conn.errors"}
+"""Modules whose changes alter messages; settings reach a rule as its parameters, defaults included."""
+
+
+@cache
+def _file(module: str) -> Path | None:
+    try:
+        spec = find_spec(module)
+    except ModuleNotFoundError:
+        return None
+    return Path(spec.origin) if spec is not None and spec.origin is not None else None
+
+
+@cache
+def _tree(path: Path) -> ast.Module:
+    return _without_docstrings(ast.parse(path.read_text(encoding="utf-8")))
+
+
+def _without_docstrings(tree: ast.Module) -> ast.Module:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            node.body = [s for s in node.body if not _is_text(s)] or [ast.Pass()]
+    return tree
+
+
+def _is_text(statement: ast.stmt) -> bool:
+    return (
+        isinstance(statement, ast.Expr)
+        and isinstance(statement.value, ast.Constant)
+        and isinstance(statement.value.value, str)
+    )
+
+
+@cache
+def _imports(module: str) -> frozenset[str]:
+    path = _file(module)
+    if path is None:
+        return frozenset()
+    found: set[str] = set()
+    for node in ast.walk(_tree(path)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            found.add(node.module)
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return frozenset(n for n in found if n.split(".")[0] == PACKAGE and _file(n) is not None) - {PACKAGE}
+
+
+def closure(module: str) -> tuple[str, ...]:
+    """A module and all modules of conn that it imports, directly or not, sorted."""
+    seen: set[str] = set()
+    waiting = [module]
+    while waiting:
+        name = waiting.pop()
+        if name not in seen and name not in APART:
+            seen.add(name)
+            waiting += _imports(name)
+    return tuple(sorted(seen))
+
+
+@cache
+def code(module: str) -> str:
+    """Digest of the code that a module calls.
+
+    Parameters
+    ----------
+    module
+        Full name, such as ``conn.stages.project``.
+
+    Returns
+    -------
+    str
+        16 hexadecimal digits.
+    """
+    sha = hashlib.sha256()
+    for name in closure(module):
+        path = _file(name)
+        assert path is not None
+        sha.update(name.encode() + ast.dump(_tree(path)).encode())
+        if path.name == "__init__.py":
+            for extra in sorted(p for p in path.parent.rglob("*") if p.suffix in DATA_SUFFIXES):
+                sha.update(extra.name.encode() + extra.read_bytes())
+    return sha.hexdigest()[:16]

@@ -1,0 +1,223 @@
+"""Standardised effect sizes with intervals, beside the estimate in units of the data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import special
+
+from conn.errors import DesignError
+from conn.glm import Floats, Model, fit, make_model
+
+_CHUNK = 8192  # features at a time, so that a map needs little memory
+EffectType = Literal["paired", "two_sample", "slope"]
+
+
+@dataclass(frozen=True, eq=False)
+class EffectSize:
+    """An effect size per feature.
+
+    Attributes
+    ----------
+    g
+        ndarray of shape (n_features,): point estimate, NaN where it cannot be computed.
+    g_type
+        ``g_z`` (mean difference over the SD of differences), ``g_av`` (over the mean SD of both times),
+        ``g_pooled`` (over the pooled SD), each with Hedges' small-sample factor; ``_adj`` is added when the
+        SD is the residual SD of a model with covariates; ``partial_r`` for slopes.
+    low, high
+        ndarrays of shape (n_features,): interval; NaN when not asked for.
+    """
+
+    g: Floats
+    g_type: str
+    low: Floats
+    high: Floats
+
+
+def effect_size(
+    effect_type: EffectType,
+    data: ArrayLike,
+    matrix: ArrayLike,
+    contrast: ArrayLike,
+    *,
+    alpha: float = 0.05,
+    intervals: bool = True,
+) -> EffectSize:
+    """The effect size that belongs to a design.
+
+    Parameters
+    ----------
+    effect_type
+        ``paired``: rows are differences within subjects, the contrast is their mean, the size is g_z.
+        ``two_sample``: the contrast is a difference of two groups, the size is Hedges' g. ``slope``: the
+        contrast picks one column, the size is its partial correlation with the data.
+    data
+        array of shape (n, n_features).
+    matrix, contrast
+        arrays of shape (n, p) and (p,). With covariates the estimate is the adjusted one and the SD is the
+        residual SD of the whole model, sqrt(RSS / (n - p)); without, this is the SD of differences or the
+        pooled SD. A variance shared by all rows is assumed, also where the test allows unequal ones.
+    alpha
+        Intervals have coverage 1 - alpha.
+    intervals
+        False leaves them NaN (maps).
+
+    Returns
+    -------
+    EffectSize
+        Limits from the noncentral t hold for the population value itself and carry no small-sample factor;
+        those of a partial correlation come from Fisher's z with standard error 1/sqrt(n - p - 1).
+
+    Raises
+    ------
+    DesignError
+        An unknown type, or a design that `make_model` refuses.
+
+    References
+    ----------
+    Hedges 1981, 10.3102/10769986006002107; Cumming and Finch 2001, 10.1177/0013164401614002; Fisher 1924
+    (partial correlation).
+    """
+    if effect_type not in ("paired", "two_sample", "slope"):
+        raise DesignError(f"effect_type is {effect_type!r}; it must be 'paired', 'two_sample' or 'slope'")
+    model = make_model(matrix, contrast)
+    values = np.asanyarray(data)
+    chunks = range(0, max(values.shape[1], 1), _CHUNK)
+    t = np.concatenate([fit(values[:, i : i + _CHUNK], model).stat for i in chunks])
+    if effect_type == "slope":
+        return _partial_r(t, model, alpha, intervals)
+    plain = model.matrix.shape[1] == (1 if effect_type == "paired" else 2)
+    name = ("g_z" if effect_type == "paired" else "g_pooled") + ("" if plain else "_adj")
+    scale = float(np.linalg.norm(model.weights))
+    low, high = noncentrality_interval(t, model.df, alpha) if intervals else _missing(t)
+    return EffectSize(hedges_factor(model.df) * t * scale, name, low * scale, high * scale)
+
+
+def _missing(like: Floats) -> tuple[Floats, Floats]:
+    return np.full_like(like, np.nan), np.full_like(like, np.nan)
+
+
+def hedges_factor(df: float) -> float:
+    """Hedges' exact small-sample factor J(df), which makes a standardised difference unbiased."""
+    return float(np.exp(special.gammaln(df / 2) - special.gammaln((df - 1) / 2)) / np.sqrt(df / 2))
+
+
+def noncentrality_interval(t: Floats, df: float, alpha: float = 0.05) -> tuple[Floats, Floats]:
+    """Interval of the noncentrality of observed t values.
+
+    Parameters
+    ----------
+    t
+        ndarray of shape (n_features,), NaN allowed.
+    df
+        Degrees of freedom.
+    alpha
+        The limits leave alpha / 2 on each side.
+
+    Returns
+    -------
+    low, high : ndarrays of shape (n_features,)
+    """
+    size = np.abs(np.where(np.isfinite(t), t, 0.0))  # solved for t >= 0 and mirrored
+    near = special.nctdtrinc(df, 1 - alpha / 2, size)
+    far = special.nctdtrinc(df, alpha / 2, size)
+    low, high = np.where(t < 0, -far, near), np.where(t < 0, -near, far)
+    gone = ~np.isfinite(t)
+    return np.where(gone, np.nan, low), np.where(gone, np.nan, high)
+
+
+def _partial_r(t: Floats, model: Model, alpha: float, intervals: bool) -> EffectSize:
+    # The sign is that of the slope along the contrast.
+    r = t / np.sqrt(np.square(t) + model.df)
+    if not intervals or model.df <= 1:
+        return EffectSize(r, "partial_r", *_missing(t))
+    half = special.ndtri(1 - alpha / 2) / np.sqrt(model.df - 1)
+    return EffectSize(r, "partial_r", np.tanh(np.arctanh(r) - half), np.tanh(np.arctanh(r) + half))
+
+
+def g_av(
+    first: ArrayLike, second: ArrayLike, *, alpha: float = 0.05, n_boot: int = 2000, seed: int = 0
+) -> EffectSize:
+    """Mean change over the root mean square of the two SDs, with a bootstrap interval over subjects.
+
+    Parameters
+    ----------
+    first, second
+        arrays of shape (n, n_features): the two time points of the same subjects; the size is that of
+        second - first.
+    alpha
+        The interval has coverage 1 - alpha (BCa bootstrap).
+    n_boot
+        Bootstrap samples; 0 leaves the interval NaN.
+    seed
+        Of the bootstrap.
+
+    Returns
+    -------
+    EffectSize
+
+    Raises
+    ------
+    DesignError
+        Arrays that do not match, or fewer than 3 subjects.
+
+    References
+    ----------
+    Cumming 2012, ISBN 978-0415879682; Efron 1987, 10.1080/01621459.1987.10478410.
+    """
+    a, b = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
+    if a.shape != b.shape or a.ndim != 2:
+        raise DesignError(
+            f"the two time points have shapes {a.shape} and {b.shape}; equal (n, n_features) are needed"
+        )
+    n = a.shape[0]
+    if n < 3:
+        raise DesignError(f"g_av needs at least 3 subjects, there are {n}")
+    valid = np.isfinite(a).all(axis=0) & np.isfinite(b).all(axis=0)
+    a, b = np.where(valid, a, 0.0), np.where(valid, b, 0.0)
+    a, b = a - a.mean(axis=0), b - a.mean(axis=0)  # the size does not change, the moments keep their digits
+    size = np.where(valid, _average_size(np.ones((1, n)), a, b)[0], np.nan)
+    if n_boot == 0:
+        return EffectSize(size, "g_av", *_missing(size))
+    low, high = _bca(a, b, size, alpha, n_boot, seed)
+    return EffectSize(size, "g_av", low, high)
+
+
+def _average_size(counts: Floats, a: Floats, b: Floats) -> Floats:
+    """g_av of samples in which subject i occurs ``counts[:, i]`` times; shape (n_samples, n_features)."""
+    n = counts.sum(axis=1, keepdims=True)
+    mean_a, mean_b = counts @ a / n, counts @ b / n
+    spread = counts @ (a**2 + b**2) / n - mean_a**2 - mean_b**2
+    factors = np.array([hedges_factor(float(m) - 1) for m in n[:, 0]])[:, None]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        # A sample of one subject repeated has no spread.
+        size = (
+            np.sqrt(2) * (mean_b - mean_a) / np.sqrt(np.where(spread > 1e-12, spread, np.nan) * n / (n - 1))
+        )
+    return np.asarray(factors * size)
+
+
+def _bca(a: Floats, b: Floats, size: Floats, alpha: float, n_boot: int, seed: int) -> tuple[Floats, Floats]:
+    """Bias-corrected and accelerated bootstrap limits per feature."""
+    n = a.shape[0]
+    counts = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=n_boot).astype(np.float64)
+    boot = np.sort(_average_size(counts, a, b), axis=0)
+    left_out = _average_size(1 - np.eye(n), a, b)
+    deviation = left_out.mean(axis=0) - left_out
+    with np.errstate(divide="ignore", invalid="ignore"):
+        acceleration = (deviation**3).sum(axis=0) / (6 * (deviation**2).sum(axis=0) ** 1.5)
+    bias = special.ndtri(np.clip((boot < size).mean(axis=0), 1 / n_boot, 1 - 1 / n_boot))
+    limits = []
+    for quantile in special.ndtri(np.array([alpha / 2, 1 - alpha / 2])):
+        level = special.ndtr(bias + (bias + quantile) / (1 - acceleration * (bias + quantile)))
+        place = np.clip(np.nan_to_num(level) * (n_boot - 1), 0, n_boot - 1)
+        below = np.floor(place).astype(np.int64)
+        above = np.minimum(below + 1, n_boot - 1)
+        columns = np.arange(boot.shape[1])
+        low, high = boot[below, columns], boot[above, columns]
+        limits.append(np.where(np.isfinite(size), low + (place - below) * (high - low), np.nan))
+    return limits[0], limits[1]

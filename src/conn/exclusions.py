@@ -1,0 +1,36 @@
+"""What is left out, and why: one row each, never in silence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields
+
+import pandas as pd
+
+from conn.tables import MISSING
+
+
+@dataclass(frozen=True)
+class Exclusion:
+    """One row of `exclusions.tsv`.
+
+    `reason` is a fixed word (`no_confounds`, `too_few_df` …), `value` what was found, `limit` what was
+    asked for; all are text, and ``n/a`` where they do not apply.
+    """
+
+    dataset: str
+    subject: str
+    session: str = MISSING
+    run: str = MISSING
+    roi: str = MISSING
+    stage: str = MISSING
+    reason: str = MISSING
+    value: str = MISSING
+    limit: str = MISSING
+
+
+def to_table(exclusions: Iterable[Exclusion]) -> pd.DataFrame:
+    """Exclusions as a table, sorted, without repeats."""
+    names = [field.name for field in fields(Exclusion)]
+    rows = sorted({tuple(asdict(e).values()) for e in exclusions})
+    return pd.DataFrame(rows, columns=pd.Index(names), dtype=str)

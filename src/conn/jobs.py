@@ -1,0 +1,60 @@
+"""What every job of the workflow needs around its one call: a log, one BLAS thread, a clean failure."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from pathlib import Path
+
+from threadpoolctl import threadpool_limits
+
+from conn import paths
+from conn.errors import ConnError, ResourceError
+from conn.files import write_json
+
+BUG = 70
+
+
+@contextmanager
+def job(log: Path, threads: int = 1) -> Iterator[None]:
+    """Run a job: output goes to its log; a failure is noted for `conn run` and ends the process.
+
+    Parameters
+    ----------
+    log
+        Log file; the note of a failure stands in ``logs/errors`` under the same name.
+    threads
+        BLAS threads.
+    """
+    name = log.relative_to(paths.LOGS).with_suffix("").as_posix()
+    note = paths.ERRORS / f"{name.replace('/', '_')}.json"
+    note.unlink(missing_ok=True)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("w", encoding="utf-8") as stream, redirect_stdout(stream), redirect_stderr(stream):
+        try:
+            with threadpool_limits(limits=threads):
+                yield
+        except ConnError as error:
+            failure, status = str(error), error.exit_code
+            print(failure)
+        except MemoryError:
+            failure, status = (
+                "not enough memory; use fewer cores or a larger machine",
+                ResourceError.exit_code,
+            )
+            print(failure)
+        except OSError as error:
+            failure, status = f"{error.strerror or error}: {error.filename or ''}", ResourceError.exit_code
+            traceback.print_exc(file=stream)
+        except Exception as error:
+            failure, status = f"a bug of conn: {type(error).__name__}: {error}", BUG
+            traceback.print_exc(file=stream)
+        else:
+            return
+    write_json(note, {"job": name, "message": failure, "exit_code": status, "log": log.as_posix()})
+    sys.stderr.write(f"{name}: {failure}\n")
+    sys.stderr.flush()
+    os._exit(status)

@@ -1,0 +1,129 @@
+"""Every path below the output folder, in one place.
+
+All are relative to the output folder, which is the working directory of the workflow.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from conn import bids
+from conn.errors import ConfigError
+
+CONFIG = Path("config.yaml")
+RUNS = Path("runs.tsv")
+EXCLUSIONS = Path("exclusions.tsv")
+COHORT = Path("cohort.tsv")
+METHODS = Path("methods.md")
+REPORT = Path("report.html")
+FIGURES = Path("figures")
+GROUP = Path("group")
+CACHE = Path("cache")
+LOGS = Path("logs")
+COLLECTED = CACHE / "collected.json"
+COHORT_NOTES = CACHE / "cohort.json"
+ERRORS = LOGS / "errors"
+
+
+def project_folder(run: str) -> Path:
+    """Folder of a run's retained coefficients."""
+    return CACHE / "project" / run
+
+
+def project_receipt(run: str) -> Path:
+    """Receipt of stage project."""
+    return project_folder(run) / "receipt.json"
+
+
+def measure_receipt(run: str) -> Path:
+    """Receipt of stage measure."""
+    return CACHE / "measure" / f"{run}.json"
+
+
+def func_folder(entities: Mapping[str, str]) -> Path:
+    """Folder of a run's outputs."""
+    folder = Path(f"sub-{entities['sub']}")
+    if "ses" in entities:
+        folder /= f"ses-{entities['ses']}"
+    return folder / "func"
+
+
+def _derivative(entities: Mapping[str, str], own: Mapping[str, str], suffix: str, extension: str) -> Path:
+    kept = {key: value for key, value in entities.items() if key != "desc"}
+    return func_folder(entities) / bids.build({**kept, **own}, suffix, extension)
+
+
+def seed_map(entities: Mapping[str, str], seed: str) -> Path:
+    """Fisher-z map of a seed in a run."""
+    return _derivative(entities, {"seed": seed, "stat": "fisherz"}, "statmap", ".nii.gz")
+
+
+def seed_map_sidecar(entities: Mapping[str, str]) -> Path:
+    """Sidecar of all seed maps of a run."""
+    return _derivative(entities, {"stat": "fisherz"}, "statmap", ".json")
+
+
+def timeseries(entities: Mapping[str, str], extension: str = ".tsv") -> Path:
+    """Cleaned ROI series of a run."""
+    return _derivative(entities, {"seg": "rois", "stat": "mean"}, "timeseries", extension)
+
+
+def relmat(entities: Mapping[str, str], extension: str = ".tsv") -> Path:
+    """ROI × ROI Pearson correlations of a run."""
+    return _derivative(entities, {"seg": "rois", "stat": "pearsoncorrelation"}, "relmat", extension)
+
+
+def coverage(entities: Mapping[str, str]) -> Path:
+    """Coverage table of a run."""
+    return _derivative(entities, {"seg": "rois", "stat": "coverage"}, "", ".tsv")
+
+
+def model_folder(model: str) -> Path:
+    """Folder of a group model."""
+    return GROUP / model
+
+
+def test_result(model: str, what: str) -> Path:
+    """Result of a permutation test: `what` is ``seed-LABEL`` or ``edges``."""
+    return CACHE / "test" / model / f"{what}.npz"
+
+
+def design_json(model: str) -> Path:
+    """The compiled design."""
+    return model_folder(model) / f"model-{model}_design.json"
+
+
+def design_tsv(model: str) -> Path:
+    """The matrix of the compiled design."""
+    return model_folder(model) / f"model-{model}_design.tsv"
+
+
+def edges(model: str) -> Path:
+    """Edge table of a model."""
+    return model_folder(model) / f"model-{model}_edges.tsv"
+
+
+def clusters(model: str) -> Path:
+    """Cluster table of a model."""
+    return model_folder(model) / f"model-{model}_clusters.tsv"
+
+
+def group_map(model: str, seed: str, contrast: str, stat: str) -> Path:
+    """Group map of a seed."""
+    name = f"model-{model}_seed-{seed}_contrast-{contrast}_stat-{stat}_statmap.nii.gz"
+    return model_folder(model) / name
+
+
+def correct_receipt(model: str) -> Path:
+    """Receipt of stage correct, written after all tables and maps of a model."""
+    return CACHE / "correct" / f"{model}.json"
+
+
+def inside(out: Path, path: Path) -> Path:
+    """`out / path`, or ConfigError when that would lie outside the output folder."""
+    root = os.path.abspath(out)  # noqa: PTH100 - resolve() would follow links of the user's own
+    if os.path.commonpath([root, os.path.abspath(out / path)]) != root:  # noqa: PTH100
+        raise ConfigError(f"{path.as_posix()} would lie outside the output folder")
+    return out / path

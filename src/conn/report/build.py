@@ -1,0 +1,338 @@
+"""The report: from the output folder to figures, `methods.md` and `report.html`."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markdown_it import MarkdownIt
+from markupsafe import Markup
+
+import conn
+from conn import paths
+from conn.config.load import to_yaml
+from conn.config.model import Config
+from conn.errors import ConnError
+from conn.files import write_text
+from conn.report import cohort_section, methods, page, quality_section, results_section
+from conn.report.brain import TEMPLATE
+from conn.report.contract import Outputs, read_outputs, resolved_config
+from conn.report.people import Names, make_names
+from conn.report.results_section import Context
+from conn.report.style import Picture
+from conn.report.values import Connectivity
+from conn.report.words import capital, count, listed, spelled
+from conn.rois import registry
+from conn.tables import MISSING
+
+
+@dataclass(frozen=True)
+class ReportFiles:
+    """What `build_report` wrote.
+
+    Attributes
+    ----------
+    report
+        The page.
+    methods
+        The methods text.
+    figures
+        Every figure, as SVG and as PNG.
+    """
+
+    report: Path
+    methods: Path
+    figures: tuple[Path, ...]
+
+
+def build_report(out: Path, config: Config) -> ReportFiles:
+    """Write the report of a study.
+
+    Only the output contract below `out` is read. Figures of an earlier report that this one does not have
+    are removed.
+
+    Parameters
+    ----------
+    out
+        The output folder.
+    config
+        The configuration that it was made with.
+
+    Returns
+    -------
+    ReportFiles
+
+    Raises
+    ------
+    InputError
+        `runs.tsv` is missing, or a table is damaged.
+    """
+    outputs = read_outputs(out, config)
+    names = make_names(outputs.people(), config.report.anonymise, config.seed, _roots(out, outputs))
+    context = Context(out / paths.FIGURES, outputs, names, Connectivity(outputs))
+    environment = _environment()
+    written = _environment(tidy=False).get_template("methods.md.j2").render(methods.context(outputs))
+    text = names.text(re.sub(r"\n{3,}", "\n\n", written.strip()) + "\n")
+    shown = _page(context, text)
+    html = environment.get_template("report.html.j2").render(shown)
+    _refuse_leaks(html, names)
+    write_text(out / paths.METHODS, text)
+    figures = _tidy(context.folder, _pictures(shown))
+    write_text(out / paths.REPORT, html)
+    return ReportFiles(out / paths.REPORT, out / paths.METHODS, figures)
+
+
+def _roots(out: Path, outputs: Outputs) -> list[str]:
+    """Absolute folders of this study, which no text may show."""
+    settings = resolved_config(out, outputs.config)
+    named = [
+        entry.get(k)
+        for entry in (settings.get("datasets") or {}).values()
+        for k in ("derivatives", "bids_dir")
+    ]
+    absolute = [str(f) for f in named if f and Path(f).is_absolute()]
+    return [str(out.resolve()), str(out.resolve().parent), str(Path.home()), *absolute]
+
+
+def _environment(tidy: bool = True) -> Environment:
+    """Templates with every text escaped; `tidy` swallows the line ends of template tags."""
+    environment = Environment(
+        loader=PackageLoader("conn.report", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=tidy,
+        lstrip_blocks=tidy,
+    )
+    environment.filters["data_uri"] = data_uri
+    environment.filters["md"] = markdown_text
+    return environment
+
+
+def data_uri(picture: Picture) -> str:
+    """A picture as text that stands in the page itself."""
+    return f"data:{picture.media};base64,{base64.b64encode(picture.data).decode('ascii')}"
+
+
+def markdown_text(text: str) -> Markup:
+    """Text whose characters mean nothing to Markdown nor to HTML."""
+    plain = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return Markup(re.sub(r"([\\`*_{}\[\]#|~!])", r"\\\1", plain))  # noqa: S704
+
+
+def _page(context: Context, methods_text: str) -> dict[str, Any]:
+    """Everything that the template shows."""
+    outputs, names, config = context.outputs, context.names, context.outputs.config
+    contrasts = outputs.contrasts()
+    results = [results_section.result_block(context, c) for c in contrasts]
+    quality = [
+        quality_section.strips(context.folder, outputs),
+        quality_section.coverage(context.folder, outputs, names),
+        quality_section.mean_matrix(context.folder, context.data),
+    ]
+    return {
+        "version": conn.__version__,
+        "template": TEMPLATE,
+        "css": Markup(_template_text("style.css")),
+        "title": names.text(config.report.title),
+        "kicker": _kicker(outputs),
+        "simulated": outputs.simulated,
+        "truth_description": names.text(str((outputs.truth or {}).get("description", ""))),
+        "problems": [names.text(p) for p in outputs.problems],
+        "lead": [names.text(sentence) for sentence in _lead(outputs)],
+        "findings": [results_section.finding(context, c) for c in contrasts],
+        "truth": results_section.truth_table(context),
+        "sections": _sections(outputs),
+        "exclusion_words": _exclusion_words(outputs),
+        "exclusion_counts": cohort_section.exclusion_counts(outputs),
+        "exclusion_rows": cohort_section.exclusion_rows(outputs, names),
+        "cohort": cohort_section.cohort_tables(outputs),
+        "quality_pictures": [p for p in quality if p],
+        "quality_maps": quality_section.mean_seed_maps(context.folder, outputs) if not config.models else [],
+        "runs": cohort_section.runs_table(outputs, names),
+        "designs": [results_section.design_block(context, c) for c in contrasts],
+        "results": results,
+        "no_results": _no_results(outputs),
+        "settings": to_yaml(names.tree(resolved_config(outputs.out, config))),
+        "regions": _regions(config),
+        "methods": Markup(MarkdownIt("commonmark", {"html": False}).render(methods_text)),
+        "limits": methods.limits(outputs),
+        "software": _software(),
+    }
+
+
+def _template_text(name: str) -> str:
+    loader = PackageLoader("conn.report", "templates")
+    return loader.get_source(Environment(autoescape=True), name)[0]
+
+
+def _pictures(shown: dict[str, Any]) -> list[Picture]:
+    """Every picture of the page."""
+    found = [*shown["quality_pictures"], *shown["quality_maps"], *(d.picture for d in shown["designs"])]
+    for result in shown["results"]:
+        found += [*result.pictures, result.people, *result.maps]
+    return [p for p in found if p is not None]
+
+
+def _tidy(folder: Path, pictures: Iterable[Picture]) -> tuple[Path, ...]:
+    """Paths of the figures; those of an earlier report are removed: they may show what must be hidden now."""
+    kept = tuple(folder / f"{p.name}.{suffix}" for p in pictures for suffix in ("svg", "png"))
+    for path in folder.glob("*.*") if folder.is_dir() else ():
+        if path.suffix in {".svg", ".png"} and path not in kept:
+            path.unlink()
+    return kept
+
+
+def _refuse_leaks(html: str, names: Names) -> None:
+    """Never write a page that promises pseudonyms and holds a label."""
+    if names.pattern is None:
+        return
+    text = re.sub(r"data:image/[a-z+]+;base64,[A-Za-z0-9+/=]+", "", html)
+    match = names.pattern.search(text)
+    if match is not None:
+        raise ConnError(
+            f"report.anonymise is on, but the page would hold the subject label {match.group()!r} "
+            f"(near {text[max(match.start() - 40, 0) : match.end() + 20]!r}); it was not written. Report "
+            f"this as a bug."
+        )
+
+
+# ------------------------------------------------------------------------------------------------- words
+
+
+def _kicker(outputs: Outputs) -> str:
+    datasets = list(outputs.config.datasets)
+    n_models = len(outputs.config.models)
+    models = (
+        f"{capital(spelled(n_models))} group model{'s' if n_models > 1 else ''}"
+        if n_models
+        else "First level only"
+    )
+    return (
+        f"Data set{'s' if len(datasets) > 1 else ''} {listed(datasets)} · {models} · conn {conn.__version__}"
+    )
+
+
+def _lead(outputs: Outputs) -> list[str]:
+    """The first paragraph: what was analysed and tested."""
+    runs, kept = outputs.runs, outputs.included
+    points = [p for p in dict.fromkeys(runs["time_point"]) if p not in {MISSING, "all"}]
+    n_people, n_kept = methods.people(runs), methods.people(kept)
+    text = f"{count(len(runs), 'scan')} of {count(n_people, 'person', 'people')}"
+    text += f" at {listed(points)}" if points else ""
+    text += " were found. " if len(runs) != 1 else " was found. "
+    if kept.empty:
+        return [text + "None of them could be analysed; the reasons stand below."]
+    whole = len(kept) == len(runs)
+    text += (
+        "All of them are" if whole else f"{len(kept)} of them, of {count(n_kept, 'person', 'people')}, are"
+    )
+    text = text if len(runs) != 1 else text.replace("All of them are", "It is")
+    return [f"{text} in the analysis. {_tested(outputs)}"]
+
+
+def _tested(outputs: Outputs) -> str:
+    config, contrasts = outputs.config, outputs.contrasts()
+    if not config.models:
+        return (
+            "No group model was configured, so nothing is tested: this report shows the quality of "
+            "the data and the connectivity of single runs."
+        )
+    missing = [m.name for m in outputs.models if not m.contrasts]
+    planned = [c for c in contrasts if c.confirmatory]
+    text = (
+        f"{capital(count_words(len(contrasts), 'contrast'))} of {count_words(len(outputs.models), 'model')} "
+    )
+    text += f"{'was' if len(contrasts) == 1 else 'were'} tested"
+    text += f", {count_words(len(planned), 'of them')} declared confirmatory." if len(contrasts) > 1 else "."
+    text = text.replace("of thems", "of them")
+    if missing:
+        text += f" There are no results of {listed(missing)}."
+    return text
+
+
+def count_words(n: int, noun: str) -> str:
+    """A number of things with small numbers spelled out."""
+    return f"{spelled(n)} {noun if n == 1 else noun + 's'}"
+
+
+def _exclusion_words(outputs: Outputs) -> str:
+    lost = int((~outputs.runs["included"]).sum())
+    gone = methods.people(outputs.runs) - methods.people(outputs.included)
+    regions = outputs.exclusions[outputs.exclusions["roi"] != MISSING]["roi"].nunique()
+    total = count(len(outputs.runs), "scan")
+    first = (
+        f"All {total} found are in the analysis"
+        if not lost
+        else (f"{capital(spelled(lost))} of {total} {_be(lost)} not in the analysis")
+    )
+    parts = [first]
+    if gone:
+        parts.append(f"{spelled(gone)} {'person has' if gone == 1 else 'people have'} no scan left")
+    if regions:
+        parts.append(f"{count_words(regions, 'region')} {_be(regions)} missing in at least one scan")
+    return (
+        listed(parts)
+        + "."
+        + (" Who is left out of a single contrast stands with its design." if outputs.models else "")
+    )
+
+
+def _be(n: int) -> str:
+    return "is" if n == 1 else "are"
+
+
+def _no_results(outputs: Outputs) -> str:
+    if not outputs.config.models:
+        return (
+            "No group model was configured, so there is nothing to test. Mean connectivity stands "
+            "under data quality."
+        )
+    return f"There are no results of the models {listed(list(outputs.config.models))}."
+
+
+def _sections(outputs: Outputs) -> list[page.Section]:
+    below = methods.anchors
+    made = [
+        page.Section("exclusions", "What was left out"),
+        page.Section("cohort", "Cohort"),
+        page.Section("quality", "Data quality"),
+    ]
+    if outputs.contrasts():
+        made.append(page.Section("design", "Design", below(outputs, "design")))
+    return [
+        *made,
+        page.Section("results", "Results", below(outputs, "result")),
+        page.Section("settings", "Settings"),
+        page.Section("methods", "Methods"),
+        page.Section("limits", "What this cannot tell you"),
+        page.Section("software", "Software"),
+    ]
+
+
+def _regions(config: Config) -> page.Table:
+    """Regions with coordinates and sources."""
+    seeds = registry.expand(config.connectivity.seeds, tuple(config.rois.custom), "connectivity.seeds")
+    rows = []
+    for roi in registry.regions(config.rois.use, config.rois.custom):
+        centres = [", ".join(f"{v:g}".replace("-", "\N{MINUS SIGN}") for v in s.center) for s in roi.shapes]
+        radius = next((f"{s.radius:g}" for s in roi.shapes if s.radius is not None), "")
+        where = (
+            centres[0] + (f" and {len(centres) - 1} more" if len(centres) > 1 else "")
+            if centres
+            else "mask image"
+        )
+        seed = "yes" if roi.label in seeds else ""
+        rows.append((roi.label, where, radius, roi.space, seed, roi.source, roi.status))
+    head = ("Region", "Centre (mm)", "Radius (mm)", "Space", "Seed", "Source", "Status")
+    note = "Status says how the coordinate is known; an approximation is a sphere at the centre of a nucleus."
+    return page.table("Regions of interest.", head, rows, ("Radius (mm)",), note)
+
+
+def _software() -> page.Table:
+    rows = [(s.name, s.version, s.licence) for s in methods.software()]
+    return page.table("What computed these numbers.", ("Program", "Version", "Licence"), rows)

@@ -1,0 +1,349 @@
+"""The methods text, filled from what ran."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, metadata, version
+from typing import Any
+
+import numpy as np
+
+import conn
+from conn.config.model import GroupByTime, Model, Paired, Regression, TwoSample
+from conn.confounds import STRATEGIES
+from conn.report.brain import TEMPLATE
+from conn.report.contract import ContrastResult, Outputs, preprocessing
+from conn.report.results_section import DESIGNS, anchor_of
+from conn.report.words import capital, count, humanised, listed, significant, spelled
+
+PACKAGES = ("numpy", "scipy", "pandas", "nibabel", "nilearn", "snakemake", "matplotlib", "jinja2", "pydantic")
+
+
+@dataclass(frozen=True)
+class Software:
+    """A program that took part."""
+
+    name: str
+    version: str
+    licence: str
+
+
+def software() -> list[Software]:
+    """Ourselves, Python, and the packages that results or figures depend on."""
+    rows = [
+        Software("conn (trialconn)", conn.__version__, "BSD-3-Clause"),
+        Software("Python", platform.python_version(), "PSF-2.0"),
+    ]
+    for name in PACKAGES:
+        try:
+            rows.append(Software(name, version(name), _licence(name)))
+        except PackageNotFoundError:
+            continue
+    return rows
+
+
+def _licence(name: str) -> str:
+    """What a package says about its licence: expression, classifier, or the first line of the text."""
+    data = metadata(name)
+    stated = [*(data.get_all("License-Expression") or [])]
+    classifiers = [c for c in data.get_all("Classifier") or [] if c.startswith("License ::")]
+    stated += [c.rsplit(" :: ", 1)[-1] for c in classifiers]
+    stated += [line for text in data.get_all("License") or [] for line in text.strip().split("\n")[:1]]
+    text = stated[0] if stated else "see package"
+    return text if len(text) <= 60 else text[:57] + "…"
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A work cited, and for what."""
+
+    text: str
+    doi: str = ""
+    address: str = ""
+
+    @property
+    def link(self) -> str:
+        """Where it is found."""
+        return self.address or f"https://doi.org/{self.doi}"
+
+    @property
+    def name(self) -> str:
+        """What the link is called."""
+        return f"doi:{self.doi}" if self.doi else self.address.removeprefix("https://")
+
+
+WANG = Reference(
+    "Wang H-T et al. Continuous evaluation of denoising strategies in resting-state fMRI connectivity using "
+    "fMRIPrep and Nilearn. PLOS Computational Biology 20, e1011942 (2024).",
+    "10.1371/journal.pcbi.1011942",
+)
+FMRIPREP = Reference(
+    "Esteban O et al. fMRIPrep: a robust preprocessing pipeline for functional MRI. Nature Methods 16, "
+    "111-116 "
+    "(2019).",
+    "10.1038/s41592-018-0235-4",
+)
+WINKLER = Reference(
+    "Winkler AM et al. Permutation inference for the general linear model. NeuroImage 92, 381-397 (2014).",
+    "10.1016/j.neuroimage.2014.01.060",
+)
+TFCE = Reference(
+    "Smith SM, Nichols TE. Threshold-free cluster enhancement. NeuroImage 44, 83-98 (2009).",
+    "10.1016/j.neuroimage.2008.03.061",
+)
+HOLM = Reference(
+    "Holm S. A simple sequentially rejective multiple test procedure. Scandinavian Journal of Statistics "
+    "6, 65-70 "
+    "(1979).",
+    address="https://www.jstor.org/stable/4615733",
+)
+NILEARN = Reference("Nilearn contributors. Nilearn.", "10.5281/zenodo.8397156")
+ICBM = Reference(
+    "Fonov V et al. Unbiased average age-appropriate atlases for pediatric studies. NeuroImage 54, "
+    "313-327 (2011).",
+    "10.1016/j.neuroimage.2010.07.033",
+)
+SNAKEMAKE = Reference(
+    "Mölder F et al. Sustainable data analysis with Snakemake. F1000Research 10, 33 (2021).",
+    "10.12688/f1000research.29032.2",
+)
+OPACITY = Reference(
+    "Taylor PA et al. Highlight results, don't hide them: enhance interpretation, reduce biases and improve "
+    "reproducibility. NeuroImage 274, 120138 (2023).",
+    "10.1016/j.neuroimage.2023.120138",
+)
+
+
+def references(outputs: Outputs) -> list[Reference]:
+    """Works that this study's text refers to, by first author."""
+    used = [WANG, NILEARN, SNAKEMAKE]
+    if any("fmriprep" in made.lower() for made in preprocessing(outputs.out, outputs.config)):
+        used.append(FMRIPREP)
+    if outputs.contrasts():
+        used.append(WINKLER)
+    if any(c.n_families > 1 for c in outputs.contrasts()):
+        used.append(HOLM)
+    if has_tfce(outputs):
+        used.append(TFCE)
+    if has_maps(outputs):
+        used += [ICBM, OPACITY]
+    return sorted(used, key=lambda r: r.text)
+
+
+def has_tfce(outputs: Outputs) -> bool:
+    """Whether any map was enhanced."""
+    return any("tfce" in files for c in outputs.contrasts() for files in c.maps.values())
+
+
+def has_maps(outputs: Outputs) -> bool:
+    """Whether the report draws maps."""
+    return any(c.maps for c in outputs.contrasts()) or (not outputs.models and bool(outputs.seed_maps))
+
+
+def context(outputs: Outputs) -> dict[str, Any]:
+    """Everything that `methods.md.j2` prints."""
+    config = outputs.config
+    return {
+        "simulated": outputs.simulated,
+        "n_people": people(outputs.runs),
+        "n_runs": len(outputs.runs),
+        "n_included": len(outputs.included),
+        "n_people_included": people(outputs.included),
+        "tasks": listed(_values(outputs, "task")),
+        "spaces": listed(_values(outputs, "space")),
+        "n_datasets": outputs.runs["dataset"].nunique(),
+        "made_by": listed(preprocessing(outputs.out, config)),
+        "denoise": config.denoise,
+        "strategy": strategy_words(config.denoise.strategy),
+        "k": number_range(outputs.included["df"].to_numpy(float), 2),
+        "seconds": number_range(outputs.included["seconds_kept"].to_numpy(float)),
+        "fd": number_range(outputs.included["mean_fd"].to_numpy(float), 2),
+        "regions": len(outputs.coverage) or len(config.rois.use),
+        "n_seeds": n_seeds(outputs),
+        "config": config,
+        "several_runs": bool((outputs.cohort["runs"].str.contains(";")).any())
+        if len(outputs.cohort)
+        else False,
+        "models": [model_words(outputs, name) for name in config.models],
+        "tfce": has_tfce(outputs),
+        "maps": has_maps(outputs) and bool(outputs.models),
+        "several_families": any(c.n_families > 1 for c in outputs.contrasts()),
+        "welch": any(len(set(c.variance_groups.tolist())) > 1 for c in outputs.contrasts()),
+        "nuisance": any("Freedman-Lane" in str(c.details.get("exchange_words")) for c in outputs.contrasts()),
+        "template": TEMPLATE,
+        "software": software(),
+        "references": references(outputs),
+        "count": count,
+    }
+
+
+def people(table: Any) -> int:
+    """Different people in a table."""
+    return len(table.drop_duplicates(["dataset", "subject"]))
+
+
+def _values(outputs: Outputs, column: str) -> list[str]:
+    return list(dict.fromkeys(v for v in outputs.runs[column] if v != "n/a"))
+
+
+def n_seeds(outputs: Outputs) -> int:
+    """Seeds with a map: those of the first level, else those of the models."""
+    seeds: set[str] = set(outputs.seed_maps)
+    return len(seeds | {s for c in outputs.contrasts() for s in c.maps})
+
+
+def number_range(values: np.ndarray, digits: int = 3) -> str:
+    """Median and range in words."""
+    good = values[np.isfinite(values)]
+    if not good.size:
+        return "not available"
+    low, middle, high = (significant(float(v), digits) for v in (good.min(), np.median(good), good.max()))
+    return low if low == high else f"median {middle}, range {low} to {high}"
+
+
+def strategy_words(strategy: str) -> str:
+    """A denoising strategy in words, from the columns that it regresses out."""
+    chosen = STRATEGIES[strategy]
+    motion = sum(c.startswith(("trans_", "rot_")) for c in chosen.columns)
+    tissue = sum(c.startswith(("csf", "white_matter")) for c in chosen.columns)
+    whole = sum(c.startswith("global_signal") for c in chosen.columns)
+    parts = [f"{motion} motion terms"]
+    parts += [f"{count(tissue, 'term')} from white matter and cerebrospinal fluid"] if tissue else []
+    parts += [f"{count(whole, 'term')} from the global signal"] if whole else []
+    text = listed(parts)
+    if chosen.fd_threshold is not None:
+        text += f", with frames censored above {chosen.fd_threshold:g} mm of framewise displacement"
+    return text
+
+
+@dataclass(frozen=True)
+class ModelWords:
+    """A model in the methods text."""
+
+    name: str
+    design: str
+    what: str
+    contrasts: tuple[str, ...]
+
+
+def model_words(outputs: Outputs, name: str) -> ModelWords:
+    """A model in words: what is compared, with which columns, n and smallest attainable p."""
+    model = outputs.config.models[name]
+    results = next((m.contrasts for m in outputs.models if m.name == name), ())
+    return ModelWords(
+        name,
+        DESIGNS.get(model.design, model.design),
+        _what(model),
+        tuple(_contrast_words(c) for c in results),
+    )
+
+
+def _what(model: Model) -> str:
+    parts = [_comparison(model)]
+    if model.subset:
+        parts.append("in " + "; ".join(f"{k}: {listed(v)}" for k, v in model.subset.items()))
+    if model.covariates:
+        parts.append(f"with {listed(model.covariates)} as nuisance")
+    if model.strata:
+        parts.append(f"exchanged within {listed(model.strata)}")
+    return ", ".join(parts)
+
+
+def _comparison(model: Model) -> str:
+    if isinstance(model, Paired):
+        return f"{model.after} minus {model.before}"
+    if isinstance(model, TwoSample):
+        return f"{model.group}: {model.levels[0]} minus {model.levels[1]} at {model.at}"
+    if isinstance(model, GroupByTime):
+        return f"{model.group}: {model.levels[0]} minus {model.levels[1]}, {model.after} minus {model.before}"
+    when = f"at {model.at}" if model.at else f"{model.after} minus {model.before}"
+    return f"slope of connectivity ({when}) on {model.predictor}"
+
+
+def _contrast_words(contrast: ContrastResult) -> str:
+    status = "confirmatory" if contrast.confirmatory else "exploratory"
+    parts = [f"{humanised(contrast.name)} ({status}): {contrast.words}", f"n = {contrast.n}"]
+    if contrast.columns:
+        parts.append(f"columns {', '.join(contrast.columns)}")
+    if contrast.smallest_p is not None:
+        parts.append(f"smallest attainable p {significant(contrast.smallest_p, 2)}")
+    return "; ".join(parts)
+
+
+def limits(outputs: Outputs) -> list[str]:
+    """What this study cannot tell, as far as its own design says so."""
+    return [*_limits_of_data(outputs), *_limits_of_models(outputs), *_LIMITS_ALWAYS]
+
+
+_LIMITS_ALWAYS = (
+    "Functional connectivity is a correlation of signals. It says neither which region drives the other "
+    "nor that "
+    "they are wired to each other.",
+    "Motion, breathing, sleep and drugs change these correlations too. Cleaning reduces such effects; it "
+    "does not "
+    "remove them, and a comparison can still pick up a difference in motion.",
+    "Small regions and those next to air (brainstem nuclei, subgenual and temporal cortex) hold few "
+    "voxels and weak "
+    "signal: read them with their coverage.",
+)
+
+
+def _limits_of_data(outputs: Outputs) -> Iterable[str]:
+    if outputs.simulated:
+        yield (
+            "The data are simulated. Results show what the method does with a known truth, nothing "
+            "about people."
+        )
+    if len(outputs.included) == 0:
+        yield "No scan is in the analysis, so nothing is estimated."
+
+
+def _limits_of_models(outputs: Outputs) -> Iterable[str]:
+    models, config = outputs.config.models, outputs.config
+    if not models:
+        yield "No group model was configured: nothing is tested, and averages are descriptive."
+        return
+    if any(isinstance(m, Paired) for m in models.values()):
+        yield (
+            "A change between two time points in one group may come from time, repeated scanning or "
+            "regression to the "
+            "mean as well as from treatment; a paired comparison alone cannot tell them apart."
+        )
+    grouped = {m.group for m in models.values() if isinstance(m, TwoSample | GroupByTime)}
+    if grouped & {"response", "remission"}:
+        yield (
+            "Responders were not drawn by lot. A difference between responders and others does not show that "
+            "connectivity causes response, and a dichotomy discards information."
+        )
+    if grouped - {"response", "remission"}:
+        yield (
+            "A difference between groups is an effect of treatment only if people were randomised to "
+            "them; this "
+            "software does not know whether they were."
+        )
+    if any(isinstance(m, Regression) for m in models.values()):
+        yield "A slope is an association between people, not a prediction for a new person."
+    if len(models) > 1:
+        yield (
+            "Error is controlled within a family of tests (p_fwe) and within a model (p_holm). "
+            f"{capital(spelled(len(models)))} models were tested here, and no correction is made across them."
+        )
+    small = [c for c in outputs.contrasts() if 0 < c.n < 20]
+    if small:
+        yield (
+            f"With n = {min(c.n for c in small)}, only large effects can be found, and those found are "
+            f"overestimated."
+        )
+    if any(not c.confirmatory for c in outputs.contrasts()):
+        yield (
+            "Contrasts marked exploratory were not declared as planned: they suggest, and need "
+            "confirmation elsewhere."
+        )
+    yield f"p_fwe > {config.inference.alpha:g} does not mean that there is no effect; read the interval."
+
+
+def anchors(outputs: Outputs, prefix: str) -> tuple[tuple[str, str], ...]:
+    """Identifier and title of each contrast's block."""
+    return tuple((anchor_of(c, prefix), c.title) for c in outputs.contrasts())

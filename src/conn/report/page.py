@@ -1,0 +1,121 @@
+"""What the template shows: plain tables, blocks of text and pictures, all of it already in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from conn.report.style import Picture
+
+
+@dataclass(frozen=True)
+class Column:
+    """Head of a column: its title, and whether it holds numbers (set to the right, in equal widths)."""
+
+    title: str
+    number: bool = False
+
+
+@dataclass(frozen=True)
+class Row:
+    """Cells of a row; `strong` for what is significant, `head` for a line that opens a block."""
+
+    cells: tuple[str, ...]
+    strong: bool = False
+    head: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table with its caption."""
+
+    caption: str
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    note: str = ""
+
+    @property
+    def n(self) -> int:
+        """Rows."""
+        return len(self.rows)
+
+
+def table(
+    caption: str,
+    columns: Sequence[str],
+    rows: Iterable[Sequence[str] | Row],
+    numbers: Iterable[str] = (),
+    note: str = "",
+) -> Table:
+    """A table from texts.
+
+    Parameters
+    ----------
+    caption
+        What it shows.
+    columns
+        Titles.
+    rows
+        Cells as text, or whole rows.
+    numbers
+        Titles of columns that hold numbers.
+    note
+        Small print under it.
+
+    Returns
+    -------
+    Table
+    """
+    right = set(numbers)
+    made = tuple(r if isinstance(r, Row) else Row(tuple(r)) for r in rows)
+    return Table(caption, tuple(Column(c, c in right) for c in columns), made, note)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one contrast found, for the summary."""
+
+    anchor: str
+    title: str
+    words: str
+    confirmatory: bool
+    sentences: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class DesignBlock:
+    """One contrast of a model: what was compared, and how chance was measured."""
+
+    anchor: str
+    title: str
+    words: str
+    confirmatory: bool
+    facts: tuple[tuple[str, str], ...]
+    picture: Picture | None
+    dropped: Table | None
+
+
+@dataclass(frozen=True)
+class ResultBlock:
+    """Everything that one contrast found."""
+
+    anchor: str
+    title: str
+    words: str
+    confirmatory: bool
+    sentences: tuple[str, ...]
+    pictures: tuple[Picture, ...]
+    edges: Table | None
+    more_edges: Table | None
+    people: Picture | None
+    maps: tuple[Picture, ...]
+    clusters: Table | None
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading of the table of contents with the headings below it."""
+
+    anchor: str
+    title: str
+    below: tuple[tuple[str, str], ...] = ()

@@ -1,0 +1,697 @@
+"""Designs and results of group models, in words, tables and figures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from conn.config.model import GroupByTime, Regression, TwoSample
+from conn.report import brain, page, plots, style
+from conn.report.contract import ContrastResult, Outputs
+from conn.report.people import Names
+from conn.report.quality_section import CHUNK
+from conn.report.regions import edge, groups_of, ordered
+from conn.report.style import Picture
+from conn.report.values import Connectivity, edge_panel, time_points
+from conn.report.words import (
+    capital,
+    count,
+    decimals_for,
+    fixed,
+    humanised,
+    interval,
+    listed,
+    p_cell,
+    p_words,
+    significant,
+    spelled,
+)
+
+TOP = 12
+"""Edges in the forest plot and in the open part of the table, unless more are significant."""
+MOST_PANELS = 8
+MOST_PEAKS = 4
+
+EXCHANGE: Mapping[str, str] = MappingProxyType(
+    {
+        "flips": "signs of people's rows flipped at random (errors taken as symmetric around zero)",
+        "labels": "rows exchanged at random between people (errors taken as exchangeable)",
+    }
+)
+DESIGNS: Mapping[str, str] = MappingProxyType(
+    {
+        "paired": "paired: each person against themselves",
+        "two_sample": "two samples at one time point",
+        "group_by_time": "group by time: change compared between two groups",
+        "regression": "regression of connectivity on a number",
+    }
+)
+
+
+@dataclass(frozen=True)
+class Context:
+    """What all parts of the results need."""
+
+    folder: Path
+    outputs: Outputs
+    names: Names
+    data: Connectivity
+
+    @property
+    def alpha(self) -> float:
+        """Family-wise error rate."""
+        return self.outputs.config.inference.alpha
+
+    @property
+    def level(self) -> str:
+        """Level of intervals in percent."""
+        return f"{100 * (1 - self.alpha):g} %"
+
+    @cached_property
+    def planted(self) -> list[dict[str, Any]]:
+        """Planted edges of a simulation."""
+        truth = self.outputs.truth or {}
+        return [dict(e) for e in truth.get("edges", ()) if isinstance(e, Mapping)]
+
+
+def anchor_of(contrast: ContrastResult, prefix: str) -> str:
+    """Identifier of a contrast's block in the page."""
+    return f"{prefix}-{contrast.model}-{contrast.name}"
+
+
+def tested(contrast: ContrastResult) -> pd.DataFrame:
+    """Edges that have a family-wise p, smallest first; ties by |statistic|."""
+    table = contrast.edges.loc[np.isfinite(contrast.edges["p_fwe"])]
+    order = np.lexsort((-table["stat"].abs().to_numpy(), table["p"].to_numpy(), table["p_fwe"].to_numpy()))
+    ranked: pd.DataFrame = table.iloc[order].reset_index(drop=True)
+    return ranked
+
+
+def found(contrast: ContrastResult, alpha: float) -> pd.DataFrame:
+    """Edges whose family-wise p is at most alpha."""
+    table = tested(contrast)
+    return table.loc[table["p_fwe"] <= alpha]
+
+
+# ------------------------------------------------------------------------------------------------ words
+
+
+def unit(context: Context, contrast: ContrastResult) -> str:
+    """Unit of the estimate."""
+    model = context.outputs.config.models[contrast.model]
+    predictor = humanised(model.predictor) if isinstance(model, Regression) else ""
+    if contrast.name == "group":
+        return "Difference in mean Fisher z"
+    if contrast.name == "interaction":
+        return "Difference of changes in Fisher z"
+    return capital(plots.unit_of(contrast.design, predictor))
+
+
+def estimate_words(context: Context, row: Mapping[str, Any], smallest: float | None) -> str:
+    """One edge as a sentence would give it: estimate, interval, p_fwe."""
+    values = [float(row[k]) for k in ("estimate", "ci_low", "ci_high")]
+    decimals = max(decimals_for(values, 3), 2)
+    return (
+        f"{edge(str(row['roi_a']), str(row['roi_b']))} (estimate {fixed(values[0], decimals)}, "
+        f"{context.level} CI "
+        f"{interval(values[1], values[2], decimals)}; {p_words(float(row['p_fwe']), 'p_fwe', smallest)})"
+    )
+
+
+def sentences(context: Context, contrast: ContrastResult) -> tuple[str, ...]:
+    """What a contrast found, in sentences."""
+    words = [_attainable(context, contrast), _edge_words(context, contrast), _map_words(context, contrast)]
+    return tuple(w for w in words if w)
+
+
+def _attainable(context: Context, contrast: ContrastResult) -> str:
+    smallest = contrast.smallest_p
+    if smallest is None or smallest < context.alpha / 10:
+        return ""
+    text = f"With n = {contrast.n} the smallest attainable p is {significant(smallest, 2)}"
+    if smallest > context.alpha:
+        return f"{text}: this test cannot reach {context.alpha:g}, whatever the data."
+    return f"{text}."
+
+
+def _edge_words(context: Context, contrast: ContrastResult) -> str:
+    table, alpha = tested(contrast), context.alpha
+    if table.empty:
+        return ""
+    hits = table[table["p_fwe"] <= alpha]
+    rows = table.head(3).to_dict("records")
+    if hits.empty:
+        return (
+            f"None of {count(len(table), 'edge')} reaches p_fwe ≤ {alpha:g}. "
+            f"The nearest is {estimate_words(context, _keys(rows[0]), contrast.smallest_p)}. "
+            "This is not evidence of no effect: the intervals say what remains possible."
+        )
+    strongest = [estimate_words(context, _keys(r), contrast.smallest_p) for r in rows[: min(3, len(hits))]]
+    lead = (
+        f"{capital(spelled(len(hits)))} of {count(len(table), 'edge')} {_verb(len(hits))} p_fwe ≤ {alpha:g}"
+    )
+    shown = (
+        f"{lead}{_holm(hits, contrast, alpha)}: "
+        if len(hits) <= 3
+        else f"{lead}{_holm(hits, contrast, alpha)}; first "
+    )
+    return shown + listed(strongest) + "."
+
+
+def _verb(n: int) -> str:
+    return "reaches" if n == 1 else "reach"
+
+
+def _keys(row: Mapping[Any, Any]) -> dict[str, Any]:
+    return {str(k): v for k, v in row.items()}
+
+
+def _holm(hits: pd.DataFrame, contrast: ContrastResult, alpha: float) -> str:
+    """How many remain when the families of the model are corrected too."""
+    if contrast.n_families < 2 or not np.isfinite(hits["p_holm"]).any():
+        return ""
+    left = int((hits["p_holm"] <= alpha).sum())
+    kept = "all of them" if left == len(hits) > 1 else "it does" if left == len(hits) else spelled(left)
+    if len(hits) == 1:
+        kept = "it remains so" if left else "it does not remain so"
+        return f" ({kept} after Holm's correction over the model's {spelled(contrast.n_families)} families)"
+    return f" ({kept} also after Holm's correction over the model's {spelled(contrast.n_families)} families)"
+
+
+def _map_words(context: Context, contrast: ContrastResult) -> str:
+    if not contrast.maps:
+        return ""
+    clusters = contrast.clusters[contrast.clusters["p_fwe"] <= context.alpha]
+    n_maps = len(contrast.maps)
+    if clusters.empty:
+        return f"No voxel in the maps of {count(n_maps, 'seed')} reaches p_fwe ≤ {context.alpha:g}."
+    seeds = list(dict.fromkeys(clusters["seed"]))
+    best = _keys(clusters.loc[clusters["p_fwe"].idxmin()].to_dict())
+    where = f"({listed([fixed(float(best[f'peak_{a}']), 0) for a in 'xyz']).replace(' and ', ', ')}) mm"
+    return (
+        f"Seed maps: {count(len(clusters), 'cluster')} at p_fwe ≤ {context.alpha:g} in the maps of "
+        f"{len(seeds)} of "
+        f"{count(n_maps, 'seed')} ({listed(ordered(seeds), 4)}); the smallest p at {where} with seed "
+        f"{best['seed']}, "
+        f"{p_words(float(best['p_fwe']), 'p_fwe', contrast.smallest_p)}."
+    )
+
+
+def finding(context: Context, contrast: ContrastResult) -> page.Finding:
+    """A contrast for the summary."""
+    words = f"{capital(contrast.words)}; n = {contrast.n}."
+    if not contrast.n:
+        words = f"{capital(contrast.words)}."
+    found_words = sentences(context, contrast) or ("Nothing could be tested.",)
+    return page.Finding(
+        anchor_of(contrast, "result"), contrast.title, words, contrast.confirmatory, found_words
+    )
+
+
+# ----------------------------------------------------------------------------------------------- design
+
+
+def design_block(context: Context, contrast: ContrastResult) -> page.DesignBlock:
+    """The design of a contrast."""
+    return page.DesignBlock(
+        anchor_of(contrast, "design"),
+        contrast.title,
+        capital(contrast.words),
+        contrast.confirmatory,
+        tuple(_facts(context, contrast)),
+        _design_picture(context, contrast),
+        _dropped(context, contrast),
+    )
+
+
+def _facts(context: Context, contrast: ContrastResult) -> Iterable[tuple[str, str]]:
+    yield "Design", DESIGNS.get(contrast.design, humanised(contrast.design))
+    yield "Rows", f"{count(contrast.n, 'person', 'people')}, one row each"
+    if contrast.columns:
+        yield "Columns", ", ".join(map(humanised, contrast.columns))
+    if contrast.exchange:
+        stated = contrast.details.get("exchange_words")
+        yield "Exchange", capital(str(stated or EXCHANGE.get(contrast.exchange, contrast.exchange)))
+    variance = contrast.details.get("variance_words")
+    if variance:
+        yield "Variance", capital(str(variance))
+    elif len(set(contrast.variance_groups.tolist())) > 1:
+        yield "Variance", "An error variance per group, because the sizes differ"
+    yield "Permutations", capital(_permutations(context, contrast))
+    if contrast.families:
+        yield "Families", "; ".join(map(_family, contrast.families))
+    if contrast.smallest_p is not None:
+        yield "Smallest attainable p", significant(contrast.smallest_p, 2)
+    for model in context.outputs.models:
+        if model.name == contrast.model and model.contrasts[0].name == contrast.name:
+            yield from (("Note", capital(context.names.text(note))) for note in model.notes)
+
+
+def _permutations(context: Context, contrast: ContrastResult) -> str:
+    """The set of rearrangements in words."""
+    noun = "sign flips" if contrast.exchange == "flips" else "exchanges"
+    asked = context.outputs.config.inference.permutations
+    for family in contrast.families:
+        made = next(
+            (family[k] for k in ("permutations", "n_permutations") if isinstance(family.get(k), int)), None
+        )
+        if made is not None:
+            return (
+                f"all {made:,} {noun}"
+                if family.get("complete", family.get("exact"))
+                else f"{made:,} random {noun}"
+            )
+    if contrast.exchange == "flips" and contrast.n and 2**contrast.n <= asked:
+        return f"all {2**contrast.n:,} {noun}"
+    smallest = contrast.smallest_p
+    if contrast.exchange == "flips" or (smallest is not None and smallest <= 1.000001 / (asked + 1)):
+        return f"{asked:,} random {noun} and the observed order"
+    return f"all {noun}, or {asked:,} random ones when there are more"
+
+
+def _family(family: Mapping[str, Any]) -> str:
+    size = next((family[k] for k in ("size", "tests", "n_tests") if isinstance(family.get(k), int)), None)
+    return f"{family.get('name', '')}" + (f" ({count(size, 'test')})" if size is not None else "")
+
+
+def _design_picture(context: Context, contrast: ContrastResult) -> Picture | None:
+    if not contrast.matrix.size:
+        return None
+    columns = [context.names.text(humanised(c)) for c in contrast.columns]
+    alt = f"Design matrix of {contrast.n} rows and the columns {listed(columns)}."
+    caption = "Design matrix: a row per person, each column scaled on its own; the contrast stands below it."
+    with style.look():
+        figure = plots.design_matrix(contrast.matrix, columns, contrast.weights)
+        name = f"model-{contrast.model}_contrast-{contrast.name}_design"
+        return style.save(context.folder, name, figure, alt, caption)
+
+
+def _dropped(context: Context, contrast: ContrastResult) -> page.Table | None:
+    if not contrast.dropped:
+        return None
+    rows = [(context.names.person(d, s), context.names.text(reason)) for d, s, reason in contrast.dropped]
+    caption = f"{count(len(rows), 'person', 'people')} not in this contrast, and why."
+    return page.table(caption, ("Person", "Reason"), rows)
+
+
+# ---------------------------------------------------------------------------------------------- results
+
+
+def result_block(context: Context, contrast: ContrastResult) -> page.ResultBlock:
+    """Everything found by a contrast."""
+    pictures = [_matrix_picture(context, contrast), _forest_picture(context, contrast)]
+    table, more = edge_tables(context, contrast)
+    return page.ResultBlock(
+        anchor_of(contrast, "result"),
+        contrast.title,
+        capital(contrast.words),
+        contrast.confirmatory,
+        sentences(context, contrast) or ("Nothing could be tested.",),
+        tuple(p for p in pictures if p),
+        table,
+        more,
+        _people_picture(context, contrast),
+        tuple(_map_pictures(context, contrast)),
+        clusters_table(context, contrast),
+    )
+
+
+def _stem(contrast: ContrastResult) -> str:
+    return f"model-{contrast.model}_contrast-{contrast.name}"
+
+
+def _test_words(context: Context, contrast: ContrastResult) -> str:
+    n_tests = len(tested(contrast))
+    return (
+        f"n = {contrast.n}; p_fwe by the permutation distribution of the largest statistic over "
+        f"{count(n_tests, 'edge')} ({_permutations(context, contrast)}; α = {context.alpha:g})"
+    )
+
+
+def _matrix_picture(context: Context, contrast: ContrastResult) -> Picture | None:
+    table = contrast.edges[np.isfinite(contrast.edges["estimate"])]
+    labels = ordered([*contrast.edges["roi_a"], *contrast.edges["roi_b"]])
+    if len(labels) < 4 or len(table) < 6:
+        return None
+    place = {label: i for i, label in enumerate(labels)}
+    a, b = ([place[label] for label in table[end]] for end in ("roi_a", "roi_b"))
+    values, marked = np.full((len(labels), len(labels)), np.nan), np.zeros((len(labels), len(labels)), bool)
+    values[a, b] = values[b, a] = table["estimate"]
+    marked[a, b] = marked[b, a] = table["p_fwe"] <= context.alpha
+    hits = int(marked.sum()) // 2
+    caption = (
+        f"Estimates of all edges; rings: p_fwe ≤ {context.alpha:g} ({hits}); grey: not tested. "
+        f"{_test_words(context, contrast)}."
+    )
+    alt = (
+        f"Matrix of estimates between {len(labels)} regions, {hits} of {len(table)} edges marked as "
+        f"significant."
+    )
+    with style.look():
+        shown = pd.DataFrame(values, index=pd.Index(labels), columns=pd.Index(labels))
+        figure = plots.matrix(shown, unit(context, contrast), marked, groups_of(labels))
+        return style.save(
+            context.folder, f"{_stem(contrast)}_matrix", figure, alt, caption, vector=False, dpi=200
+        )
+
+
+def shown_edges(context: Context, contrast: ContrastResult, least: int, most: int) -> pd.DataFrame:
+    """The significant edges, at least so many and at most so many."""
+    table = tested(contrast)
+    n = min(max(int((table["p_fwe"] <= context.alpha).sum()), least), most)
+    return table.head(n)
+
+
+def _forest_picture(context: Context, contrast: ContrastResult) -> Picture | None:
+    rows = shown_edges(context, contrast, TOP, 30)
+    if rows.empty:
+        return None
+    rows = rows.assign(name=[edge(a, b) for a, b in zip(rows["roi_a"], rows["roi_b"], strict=True)])
+    truths = [truth_of(context, contrast, a, b) for a, b in zip(rows["roi_a"], rows["roi_b"], strict=True)]
+    n_hits = int((rows["p_fwe"] <= context.alpha).sum())
+    caption = (
+        f"The {count(len(rows), 'edge')} with the smallest p_fwe. Thick: {context.level} interval of one "
+        f"edge; thin: "
+        f"{context.level} simultaneous interval, which excludes zero exactly when p_fwe ≤ {context.alpha:g}. "
+        "Edges chosen for their small p have estimates that are too large on average."
+    )
+    best = estimate_words(context, _keys(rows.iloc[0].to_dict()), contrast.smallest_p)
+    alt = f"Forest plot of {len(rows)} edges, {n_hits} of them significant. First: {best}."
+    with style.look():
+        figure = plots.forest(rows, unit(context, contrast), context.alpha, truths)
+        return style.save(context.folder, f"{_stem(contrast)}_forest", figure, alt, caption)
+
+
+def truth_of(context: Context, contrast: ContrastResult, a: str, b: str) -> float:
+    """The planted value of an edge, NaN where none is listed."""
+    for entry in context.planted:
+        same = {entry.get("roi_a"), entry.get("roi_b")} == {a, b}
+        if same and entry.get("contrast") == contrast.name and entry.get("model") in {None, contrast.model}:
+            return float(entry.get("delta_z", np.nan))
+    return float("nan")
+
+
+EDGE_HEAD = (
+    "Edge",
+    "n",
+    "Estimate",
+    "CI",
+    "Simultaneous CI",
+    "g",
+    "Statistic (df)",
+    "p",
+    "p_fwe",
+    "p_fdr",
+    "p_holm",
+)
+
+
+def edge_tables(context: Context, contrast: ContrastResult) -> tuple[page.Table | None, page.Table | None]:
+    """The first edges, and the rest of the first 100 to be opened."""
+    rows = tested(contrast)
+    if rows.empty:
+        return None, None
+    n_open = len(shown_edges(context, contrast, TOP, 40))
+    decimals = max(decimals_for(rows["estimate"].tolist(), 3), 2)
+    cells = [_edge_row(context, _keys(r), decimals) for r in rows.head(100).to_dict("records")]
+    path = f"group/{contrast.model}/model-{contrast.model}_edges.tsv"
+    types = listed(sorted({t for t in contrast.edges["g_type"] if t != "n/a"}))
+    note = (
+        f"Bold: p_fwe ≤ {context.alpha:g}. CI: {context.level} interval of one edge. p: uncorrected, "
+        f"two-sided. "
+        "p_fwe: corrected over all edges of the family; p_holm: also over the families of the model. "
+        f"g: standardised effect{f' ({types})' if types else ''}. All {count(len(rows), 'edge')}: {path}."
+    )
+    caption = f"Edges by p_fwe. {capital(unit(context, contrast))}."
+    numbers = EDGE_HEAD[1:]
+    first = page.table(caption, EDGE_HEAD, cells[:n_open], numbers, note)
+    rest = cells[n_open:]
+    if not rest:
+        return first, None
+    return first, page.table(f"Edges {n_open + 1} to {n_open + len(rest)}.", EDGE_HEAD, rest, numbers)
+
+
+def _edge_row(context: Context, row: Mapping[str, Any], decimals: int) -> page.Row:
+    value = {k: float(v) for k, v in row.items() if isinstance(v, float | int)}
+    df = fixed(value["df"], 0 if float(value["df"]).is_integer() else 1)
+    cells = (
+        edge(str(row["roi_a"]), str(row["roi_b"])),
+        fixed(value["n"], 0),
+        fixed(value["estimate"], decimals),
+        interval(value["ci_low"], value["ci_high"], decimals),
+        interval(value["ci_sim_low"], value["ci_sim_high"], decimals),
+        fixed(value["g"], 2),
+        f"{fixed(value['stat'], 2)} ({df})",
+        *(p_cell(value[k]) for k in ("p", "p_fwe", "p_fdr", "p_holm")),
+    )
+    return page.Row(cells, strong=value["p_fwe"] <= context.alpha)
+
+
+def clusters_table(context: Context, contrast: ContrastResult) -> page.Table | None:
+    """Clusters of all seed maps."""
+    table = contrast.clusters
+    if table.empty:
+        return None
+    table = table.sort_values(["p_fwe", "volume_mm3"], ascending=[True, False], kind="stable").head(60)
+    rows = []
+    for r in table.to_dict("records"):
+        place = ", ".join(fixed(r[f"peak_{a}"], 0) for a in "xyz")
+        strong = bool(r["p_fwe"] <= context.alpha)
+        cells = (
+            r["seed"],
+            str(r["cluster"]),
+            r["label"],
+            place,
+            fixed(r["voxels"], 0),
+            f"{r['volume_mm3']:,.0f}",
+            fixed(r["peak_stat"], 2),
+            p_cell(r["p_fwe"]),
+            p_cell(r["p_holm"]),
+        )
+        rows.append(page.Row(cells, strong))
+    head = (
+        "Seed",
+        "Cluster",
+        "Region",
+        "Peak x, y, z (mm)",
+        "Voxels",
+        "Volume (mm³)",
+        "Peak statistic",
+        "p_fwe",
+        "p_holm",
+    )
+    note = (
+        "A cluster is a set of connected voxels with p_fwe at most α; p_fwe is that of its peak. It says "
+        "that the map "
+        "differs there, not that every voxel of the cluster does."
+    )
+    return page.table("Clusters of the seed maps.", head, rows, head[3:], note)
+
+
+# ------------------------------------------------------------------------------------------- people, maps
+
+
+def _people_picture(context: Context, contrast: ContrastResult) -> Picture | None:
+    rows = shown_edges(context, contrast, 4, MOST_PANELS)
+    if rows.empty or not contrast.people or not context.data.labels:
+        return None
+    panels = []
+    for r in rows.to_dict("records"):
+        note = p_words(float(r["p_fwe"]), "p_fwe", contrast.smallest_p).split(",")[0]
+        panel = edge_panel(context.data, contrast, r["roi_a"], r["roi_b"], edge(r["roi_a"], r["roi_b"]), note)
+        if panel.groups and np.isfinite(panel.groups[0].z).any():
+            panels.append(panel)
+    if not panels:
+        return None
+    caption, alt = _people_words(context, contrast, panels)
+    model = context.outputs.config.models[contrast.model]
+    points = time_points(model)
+    y = "change in Fisher z" if isinstance(model, Regression) and len(points) == 2 else "Fisher z"
+    x = humanised(model.predictor) if isinstance(model, Regression) else ""
+    with style.look():
+        figure = plots.edges(panels, points, y, x)
+        return style.save(context.folder, f"{_stem(contrast)}_people", figure, alt, caption)
+
+
+def _people_words(
+    context: Context, contrast: ContrastResult, panels: list[plots.EdgePanel]
+) -> tuple[str, str]:
+    model = context.outputs.config.models[contrast.model]
+    edges_named = listed([p.title for p in panels])
+    flag = (
+        "Selected by this test: the edges were chosen because their p is small, so the effect looks "
+        "larger than it is."
+    )
+    if isinstance(model, Regression):
+        what = "Each point is a person; line: least squares without the covariates."
+    elif isinstance(model, TwoSample):
+        what = "Each point is a person; beside them mean and 95 % interval of each group."
+    else:
+        groups = f" of each {humanised(model.group)}" if isinstance(model, GroupByTime) else ""
+        what = (
+            f"Each line is a person; thick: mean and 95 % interval{groups} at each time point, without "
+            f"covariates."
+        )
+    n = sum(len(g.z) for g in panels[0].groups)
+    return f"{flag} {what} n = {n}.", f"Values of each person for {edges_named}."
+
+
+def _map_pictures(context: Context, contrast: ContrastResult) -> list[Picture]:
+    if not contrast.maps:
+        return []
+    seeds = ordered(contrast.maps)
+    rows = {seed: _map_row(context, contrast.maps[seed], seed) for seed in seeds}
+    top = [
+        np.nanquantile(np.abs(r.volume.data), 0.999)
+        for r in rows.values()
+        if np.isfinite(r.volume.data).any()
+    ]
+    limit = float(np.clip(max(top, default=4.0), 3.0, 10.0))
+    label = "z" if contrast.details.get("scale") == "z" else "t"
+    pictures = [
+        _mosaic(
+            context,
+            contrast,
+            [rows[s] for s in seeds[start : start + CHUNK]],
+            start // CHUNK + 1,
+            limit,
+            label,
+        )
+        for start in range(0, len(seeds), CHUNK)
+    ]
+    detail = _peak_picture(context, contrast, rows, limit, label)
+    return pictures + ([detail] if detail else [])
+
+
+def _map_row(context: Context, files: Mapping[str, Path], seed: str) -> brain.Row:
+    path = files.get("t", files.get("effect", next(iter(files.values()))))
+    volume = brain.read(path)
+    if not np.isfinite(volume.data).any():
+        return brain.Row(seed, volume, note="no valid voxel")
+    if "pfwe" not in files:
+        return brain.Row(seed, volume)
+    p = brain.read(files["pfwe"])
+    smallest = float(np.nanmin(p.data)) if np.isfinite(p.data).any() else float("nan")
+    mask = brain.Volume((p.data <= context.alpha).astype(np.float32), p.affine)
+    return brain.Row(seed, volume, mask, f"smallest p_fwe\n{p_cell(smallest)}")
+
+
+def _correction(contrast: ContrastResult) -> str:
+    tfce = any("tfce" in files for files in contrast.maps.values())
+    largest = "largest TFCE score" if tfce else "largest |t|"
+    return f"{largest} over all voxels of {count(len(contrast.maps), 'seed')}"
+
+
+def _mosaic(
+    context: Context, contrast: ContrastResult, rows: list[brain.Row], number: int, limit: float, label: str
+) -> Picture:
+    caption = (
+        f"Maps of {label}, n = {contrast.n}, on the template {brain.TEMPLATE} (a drawing ground only). "
+        f"Black outline: "
+        f"p_fwe ≤ {context.alpha:g} by the {_correction(contrast)} ({_permutations(context, contrast)}). "
+        f"Opacity grows with |{label}| up to 3."
+    )
+    alt = f"Axial slices of the {label} maps of {listed([r.name for r in rows])}."
+    with style.look():
+        figure = brain.mosaic(rows, label, limit=limit, full=min(3.0, limit))
+        return style.save(
+            context.folder, f"{_stem(contrast)}_maps_{number}", figure, alt, caption, vector=False
+        )
+
+
+def _peak_picture(
+    context: Context, contrast: ContrastResult, rows: Mapping[str, brain.Row], limit: float, label: str
+) -> Picture | None:
+    table = contrast.clusters
+    table = table[(table["p_fwe"] <= context.alpha) & table["seed"].isin(list(rows))]
+    table = table.loc[np.isfinite(table[["peak_x", "peak_y", "peak_z"]].to_numpy(float)).all(axis=1)]
+    if table.empty:
+        return None
+    table = table.sort_values(["p_fwe", "volume_mm3"], ascending=[True, False], kind="stable").head(
+        MOST_PEAKS
+    )
+    places = [
+        brain.Peak(
+            rows[r["seed"]],
+            f"Seed {r['seed']}: {label} = {fixed(r['peak_stat'], 2)}, {p_words(r['p_fwe'], 'p_fwe')}",
+            (r["peak_x"], r["peak_y"], r["peak_z"]),
+        )
+        for r in table.to_dict("records")
+    ]
+    caption = (
+        f"The peaks with the smallest p_fwe in three planes (MNI mm); cross hairs at the peak, L: "
+        f"left. n = {contrast.n}."
+    )
+    alt = f"Sagittal, coronal and axial slices through {count(len(places), 'peak')}. " + "; ".join(
+        p.title for p in places
+    )
+    with style.look():
+        figure = brain.peaks(places, label, limit, min(3.0, limit))
+        return style.save(context.folder, f"{_stem(contrast)}_peaks", figure, alt, caption, vector=False)
+
+
+# ------------------------------------------------------------------------------------------------- truth
+
+
+def truth_table(context: Context) -> page.Table | None:
+    """Planted effects beside their estimates."""
+    rows = [row for entry in context.planted for row in _truth_rows(context, entry)]
+    if not rows:
+        return None
+    head = ("Model: contrast", "Edge", "Planted", "Estimate", "CI", "CI holds it", "p_fwe", "Found")
+    others = "; ".join(t for c in context.outputs.contrasts() if (t := _false_edges(context, c)))
+    note = "Planted: the population value in Fisher z. Found: p_fwe ≤ " + f"{context.alpha:g}. {others}"
+    return page.table(
+        "Truth beside estimate.", head, rows, ("Planted", "Estimate", "CI", "p_fwe"), note.strip()
+    )
+
+
+def _truth_rows(context: Context, entry: Mapping[str, Any]) -> Iterable[page.Row]:
+    pair = {str(entry.get("roi_a")), str(entry.get("roi_b"))}
+    name = edge(str(entry.get("roi_a")), str(entry.get("roi_b")))
+    truth = float(entry.get("delta_z", np.nan))
+    for contrast in context.outputs.contrasts():
+        if entry.get("contrast") != contrast.name or entry.get("model") not in {None, contrast.model}:
+            continue
+        for r in contrast.edges.to_dict("records"):
+            if {r["roi_a"], r["roi_b"]} != pair:
+                continue
+            holds = r["ci_low"] <= truth <= r["ci_high"]
+            hit = r["p_fwe"] <= context.alpha
+            yield page.Row(
+                (
+                    contrast.title,
+                    name,
+                    fixed(truth, 3),
+                    fixed(r["estimate"], 3),
+                    interval(r["ci_low"], r["ci_high"], 3),
+                    "yes" if holds else "no",
+                    p_cell(r["p_fwe"]),
+                    "yes" if hit else "no",
+                ),
+                strong=bool(hit),
+            )
+
+
+def _false_edges(context: Context, contrast: ContrastResult) -> str:
+    """How many edges without a planted effect reached p_fwe ≤ alpha."""
+    if not any(
+        e.get("contrast") == contrast.name and e.get("model") in {None, contrast.model}
+        for e in context.planted
+    ):
+        return ""
+    table = tested(contrast)
+    pairs = zip(table["roi_a"], table["roi_b"], strict=True)
+    null = table[[not np.isfinite(truth_of(context, contrast, a, b)) for a, b in pairs]]
+    hits = int((null["p_fwe"] <= context.alpha).sum())
+    return (
+        f"{contrast.title}: {hits} of {count(len(null), 'edge')} without a planted effect "
+        f"{_verb(hits)} p_fwe ≤ {context.alpha:g}"
+    )

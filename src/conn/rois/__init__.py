@@ -1,0 +1,1 @@
+"""Regions of interest: where they come from, and which voxels they are."""

@@ -1,0 +1,132 @@
+"""Running the workflow for people who do not want to learn Snakemake."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+from conn import paths
+from conn.errors import ConfigError, ResourceError
+from conn.files import read_json
+from conn.locks import hold
+from conn.study import Study
+
+STAGES = {
+    "project": "project_all",
+    "measure": "measure_all",
+    "collect": "collect",
+    "cohort": "cohort",
+    "design": "design_all",
+    "test": "test_all",
+    "correct": "correct_all",
+    "report": "all",
+}
+_STEPS = re.compile(r"^(\d+) of (\d+) steps")
+
+
+def snakefile() -> Path:
+    """The workflow: inside the installed package, or beside it in a clone."""
+    spec = find_spec("conn")
+    assert spec is not None and spec.origin is not None
+    package = Path(spec.origin).parent
+    for folder in (package / "_workflow", package.parents[1] / "workflow"):
+        if (folder / "Snakefile").is_file():
+            return folder / "Snakefile"
+    raise ConfigError("the workflow is not installed beside the package; install conn again")
+
+
+def command(study: Study, cores: int, until: str | None, options: Sequence[str]) -> list[str]:
+    """The Snakemake call that runs a study."""
+    target = STAGES["report" if until is None else until]
+    return [
+        *(sys.executable, "-m", "snakemake", "--snakefile", str(snakefile())),
+        *("--configfile", str(study.config_path), "--directory", str(study.out), "--cores", str(cores)),
+        *("--keep-going", "--rerun-incomplete", "--scheduler", "greedy", "--nocolor"),
+        *(*options, "--", target),
+    ]
+
+
+def run(study: Study, cores: int = 1, until: str | None = None, *, dry_run: bool = False) -> int:
+    """Run a study.
+
+    Parameters
+    ----------
+    study
+        From `conn.study.open_study`.
+    cores
+        Processors to use.
+    until
+        Last stage to run; None for the whole line.
+    dry_run
+        Only list what would run.
+
+    Returns
+    -------
+    int
+        0, or the exit code of the gravest failure (2 configuration, 3 input, 4 too little data, 5 resources,
+        70 a bug).
+
+    Raises
+    ------
+    ResourceError
+        Another process is at work in the output folder.
+    """
+    study.out.mkdir(parents=True, exist_ok=True)
+    lock = hold(study.out)
+    if lock is None:
+        raise ResourceError(f"{study.config.out}: another run is at work in this folder; wait until it ends")
+    lock.close()
+    _forget_stale_lock(study)
+    if dry_run:
+        return subprocess.call(command(study, cores, until, ["--dry-run", "--quiet", "progress"]))
+    return _follow(study, command(study, cores, until, []))
+
+
+def _forget_stale_lock(study: Study) -> None:
+    """Nobody is alive in the folder, so Snakemake's lock files can only be left over from a killed run."""
+    folder = study.out / ".snakemake" / "locks"
+    for stale in folder.glob("*") if folder.is_dir() else ():
+        stale.unlink(missing_ok=True)
+
+
+def _follow(study: Study, call: list[str]) -> int:
+    log = study.out / paths.LOGS / "snakemake.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    for note in (study.out / paths.ERRORS).glob("*.json"):
+        note.unlink()
+    tail: list[str] = []
+    with (
+        log.open("w", encoding="utf-8") as record,
+        subprocess.Popen(call, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process,
+    ):
+        assert process.stdout is not None
+        for line in process.stdout:
+            record.write(line)
+            tail = [*tail[-30:], line]
+            steps = _STEPS.match(line)
+            if steps:
+                _progress(int(steps[1]), int(steps[2]))
+    return _conclude(study, process.returncode, tail)
+
+
+def _progress(done: int, total: int) -> None:
+    if sys.stderr.isatty():
+        print(f"\r{done} of {total} jobs", end="" if done < total else "\n", file=sys.stderr, flush=True)
+    elif done == total or done % max(total // 10, 1) == 0:
+        print(f"{done} of {total} jobs", file=sys.stderr, flush=True)
+
+
+def _conclude(study: Study, status: int, tail: Sequence[str]) -> int:
+    notes = [read_json(p) for p in sorted((study.out / paths.ERRORS).glob("*.json"))]
+    for note in notes:
+        print(f"failed: {note['job']}: {note['message']} (log: {note['log']})", file=sys.stderr)
+    if status == 0:
+        return 0
+    if notes:
+        return max(int(note["exit_code"]) for note in notes)
+    sys.stderr.writelines(tail)
+    return 70

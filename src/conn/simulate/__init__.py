@@ -1,0 +1,25 @@
+"""Simulated trials with known truth, and dress rehearsals of real data sets."""
+
+from conn.simulate.cohort import CohortSpec, Prepared, Score, TruthModel, prepare
+from conn.simulate.demo import DEMO_ROIS, demo_spec
+from conn.simulate.latent import PlantedEdge
+from conn.simulate.motion import Motion
+from conn.simulate.signal import Signal
+from conn.simulate.truth import TrueEffect, Truth, derive_truth, simulate_cohort
+
+__all__ = [
+    "DEMO_ROIS",
+    "CohortSpec",
+    "Motion",
+    "PlantedEdge",
+    "Prepared",
+    "Score",
+    "Signal",
+    "TrueEffect",
+    "Truth",
+    "TruthModel",
+    "demo_spec",
+    "derive_truth",
+    "prepare",
+    "simulate_cohort",
+]

@@ -1,0 +1,43 @@
+"""What `conn simulate` does with its options."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+from conn.errors import ConfigError
+from conn.simulate.demo import demo_spec
+from conn.simulate.truth import simulate_cohort
+
+
+def run(options: argparse.Namespace) -> str:
+    """Simulate a cohort, or rehearse a real data set; returns a sentence for the terminal."""
+    out: Path = options.out
+    if out.exists() and any(out.iterdir()):
+        raise ConfigError(f"{out}: the folder is not empty; choose another or empty it")
+    if options.like is not None:
+        return _rehearse(options)
+    spec = demo_spec(options.subjects, options.seed)
+    spec = replace(spec, volumes=options.volumes or spec.volumes, voxel_mm=options.voxel_mm)
+    simulate_cohort(out, spec, workers=options.workers)
+    return f"{out}: {options.subjects} simulated people; what was planted stands in truth.json"
+
+
+def _rehearse(options: argparse.Namespace) -> str:
+    from conn.simulate.rehearsal import rehearse
+
+    rehearse(
+        options.out,
+        options.like,
+        options.derivatives_like,
+        task=options.task,
+        space=options.space,
+        voxel_mm=options.voxel_mm,
+        volumes=options.volumes,
+        tr=options.tr,
+        subjects=options.subject,
+        seed=options.seed,
+        workers=options.workers,
+    )
+    return f"{options.out}: simulated images in the layout of {options.like.name}, with its clinical tables"

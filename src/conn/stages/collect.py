@@ -1,0 +1,129 @@
+"""Stage collect: index and receipts become `runs.tsv` and the data set's description."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+import conn
+from conn import paths, receipts
+from conn.errors import InputError
+from conn.exclusions import Exclusion
+from conn.files import read_json, write_json, write_text
+from conn.index import Index, Run, run_from_record, run_to_record
+from conn.receipts import Receipt
+from conn.tables import MISSING, write_tsv
+
+ENTITY_COLUMNS = {
+    "task": "task",
+    "acq": "acq",
+    "run": "run_entity",
+    "echo": "echo",
+    "space": "space",
+    "res": "res",
+}
+NUMBER_COLUMNS = ("volumes", "tr", "frames_kept", "seconds_kept", "df", "mean_fd")
+BIDSIGNORE = (
+    "*_statmap.*\n*_relmat.*\n*_coverage.tsv\ncache/\nlogs/\ngroup/\nfigures/\n*.html\nruns.tsv\n"
+    + ("exclusions.tsv\ncohort.tsv\nconfig.yaml\nmethods.md\nprediction/\nmediation/\n.snakemake/\n")
+)
+
+
+def index_to_record(index: Index) -> dict[str, Any]:
+    """An index as JSON-ready values."""
+    return {
+        "runs": [run_to_record(run) for run in index.runs],
+        "exclusions": [asdict(e) for e in index.exclusions],
+        "notes": list(index.notes),
+    }
+
+
+def index_from_record(record: Mapping[str, Any]) -> Index:
+    """The index that `index_to_record` wrote down."""
+    return Index(
+        tuple(run_from_record(r) for r in record["runs"]),
+        tuple(Exclusion(**e) for e in record["exclusions"]),
+        tuple(record["notes"]),
+    )
+
+
+def collect(out: Path, index: Index, links: Mapping[str, str]) -> None:
+    """Write the table of runs, and the description of the output data set.
+
+    Parameters
+    ----------
+    out
+        Output folder, with the receipts of stage measure for every run that could be tried.
+    index
+        All runs found.
+    links
+        Name of each data set → its folder relative to `out`, for `DatasetLinks`.
+
+    Raises
+    ------
+    InputError
+        A file that a receipt lists has disappeared.
+    """
+    usable = [run for run in index.runs if run.exclusion is None]
+    measured = {run.key: receipts.read(out / paths.measure_receipt(run.key)) for run in usable}
+    _check_files(out, measured)
+    write_tsv(out / paths.RUNS, run_table(index.runs, measured))
+    write_text(out / ".bidsignore", BIDSIGNORE)
+    write_json(out / "dataset_description.json", _description(links))
+    write_json(out / paths.COLLECTED, {key: dict(r.files) for key, r in sorted(measured.items())})
+
+
+def _check_files(out: Path, measured: Mapping[str, Receipt]) -> None:
+    for key, receipt in measured.items():
+        for name in receipt.files:
+            if not (out / name).exists():
+                raise InputError(
+                    f"{name} is listed in {paths.measure_receipt(key).as_posix()} but is not there. "
+                    "Delete that receipt and run again."
+                )
+
+
+def run_table(runs: Sequence[Run], measured: Mapping[str, Receipt]) -> pd.DataFrame:
+    """One row per run found; see the output contract for its columns."""
+    rows = []
+    for run in runs:
+        receipt = measured.get(run.key)
+        numbers = receipt.numbers if receipt else {}
+        reason = receipt.reason if receipt else (run.exclusion.reason if run.exclusion else None)
+        rows.append(
+            {
+                "run": run.key,
+                "dataset": run.dataset,
+                "subject": run.subject,
+                "session": run.session or MISSING,
+                "time_point": run.time_point or MISSING,
+                **{column: run.entities.get(e, MISSING) for e, column in ENTITY_COLUMNS.items()},
+                "path": run.path or MISSING,
+                **{name: numbers.get(name) for name in NUMBER_COLUMNS},
+                "included": bool(receipt and receipt.included),
+                "reason": reason or MISSING,
+            }
+        )
+    columns = ["run", "dataset", "subject", "session", "time_point", *ENTITY_COLUMNS.values(), "path"]
+    return pd.DataFrame(
+        rows, columns=pd.Index([*columns, *NUMBER_COLUMNS, "included", "reason"]), dtype=object
+    )
+
+
+def _description(links: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "Name": "Connectivity and treatment effects",
+        "BIDSVersion": "1.10.0",
+        "DatasetType": "derivative",
+        "GeneratedBy": [{"Name": "conn", "Version": conn.__version__}],
+        "DatasetLinks": dict(links),
+    }
+
+
+def load_index(path: Path) -> Index:
+    """Read an index that the workflow wrote down."""
+    return index_from_record(read_json(path))

@@ -1,0 +1,230 @@
+"""Stage correct: tests of one model become family-wise p, intervals, tables and maps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from conn import images, inference, multiplicity, paths, receipts
+from conn.clusters import COLUMNS, find_clusters
+from conn.config.model import Inference
+from conn.design import Design, Family, load_design
+from conn.files import write_json
+from conn.inference import Corrected, FamilyResult
+from conn.rois import registry
+from conn.stages.test import Tested, load
+from conn.tables import write_tsv
+
+EDGES = "edges"
+STATS = ("effect", "t", "p", "pfwe", "g")
+NEAR_MM = 15.0
+"""A peak farther than this from every registered region gets no name."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """One test of a family, corrected."""
+
+    what: str
+    family: str
+    tested: Tested
+    corrected: Corrected
+    p_fdr: NDArray[np.float64]
+    p_holm: NDArray[np.float64]
+
+
+def correct(out: Path, model: str, tests: Sequence[str], settings: Inference) -> None:
+    """Correct all tests of a model and write its tables, maps and receipt.
+
+    Parameters
+    ----------
+    out
+        Output folder.
+    model
+        Name of the model.
+    tests
+        ``seed-LABEL`` for maps, ``edges`` for edges.
+    settings
+        Error rate.
+    """
+    design = load_design(out / paths.model_folder(model), model)
+    loaded = {what: load(out / paths.test_result(model, what)) for what in tests}
+    families = _families(design, loaded, settings.alpha)
+    parts = list(_parts(loaded, families))
+    files = [_write_edges(out, model, parts)] if EDGES in tests else []
+    if any(what != EDGES for what in tests):
+        files.append(_write_clusters(out, model, parts, loaded, settings.alpha))
+    for part in parts:
+        if part.what != EDGES:
+            files += _write_maps(out, model, part, loaded[part.what][1])
+    summary = [_summary(family, made) for family, made in families]
+    write_json(
+        out / paths.correct_receipt(model),
+        {"model": model, "families": summary, "files": receipts.digests(out, files)},
+    )
+
+
+def _members(family: Family, tests: Sequence[str]) -> list[str]:
+    return [what for what in tests if (EDGES if what == EDGES else "maps") in family.kinds]
+
+
+def _families(
+    design: Design, loaded: Mapping[str, tuple[dict[str, Tested], dict[str, NDArray[Any]]]], alpha: float
+) -> list[tuple[Family, FamilyResult]]:
+    made = []
+    for family in design.families:
+        members = _members(family, list(loaded))
+        if members:
+            results = [loaded[what][0][family.contrast].result for what in members]
+            made.append((family, inference.correct(results, alpha)))
+    return made
+
+
+def _parts(
+    loaded: Mapping[str, tuple[dict[str, Tested], dict[str, NDArray[Any]]]],
+    families: Sequence[tuple[Family, FamilyResult]],
+) -> Iterator[_Part]:
+    """Every test of every family, with Holm across the families of the model."""
+    within = [np.concatenate([c.p_fwe for c in made.results]) for _, made in families]
+    for (family, made), adjusted in zip(families, multiplicity.holm_families(within), strict=True):
+        members = _members(family, list(loaded))
+        tested = [loaded[what][0][family.contrast] for what in members]
+        ends = np.cumsum([one.n.size for one in tested])[:-1]
+        fdr = np.split(multiplicity.fdr(np.concatenate([one.result.p for one in tested])), ends)
+        columns = zip(members, tested, made.results, fdr, np.split(adjusted, ends), strict=True)
+        for what, one, corrected, p_fdr, p_holm in columns:
+            yield _Part(what, family.name, one, corrected, p_fdr, p_holm)
+
+
+def _summary(family: Family, made: FamilyResult) -> dict[str, Any]:
+    reachable = np.isfinite(made.critical)
+    return {
+        "family": family.name,
+        "contrast": family.contrast,
+        "tests": made.n_features,
+        "permutations": made.n_permutations,
+        "exact": made.exact,
+        "smallest_p": made.smallest_p,
+        "critical": float(made.critical) if reachable else None,
+        "scale": made.scale,
+        "alpha": made.alpha,
+    }
+
+
+def _contrast(part: _Part) -> str:
+    return part.family.split(".")[0]
+
+
+def _write_edges(out: Path, model: str, parts: Sequence[_Part]) -> Path:
+    tables = [_edge_table(part) for part in parts if part.what == EDGES]
+    path = paths.edges(model)
+    write_tsv(out / path, pd.concat(tables, ignore_index=True))
+    return path
+
+
+def _edge_table(part: _Part) -> pd.DataFrame:
+    result, size, corrected = part.tested.result, part.tested.size, part.corrected
+    columns = {
+        "roi_a": part.tested.features[:, 0],
+        "roi_b": part.tested.features[:, 1],
+        "contrast": _contrast(part),
+        "family": part.family,
+        "n": part.tested.n,
+        "estimate": result.effect,
+        "se": result.se,
+        "df": result.df,
+        "stat": result.stat,
+        "p": result.p,
+        "p_fwe": corrected.p_fwe,
+        "p_fdr": part.p_fdr,
+        "ci_low": corrected.ci_low,
+        "ci_high": corrected.ci_high,
+        "ci_sim_low": corrected.ci_sim_low,
+        "ci_sim_high": corrected.ci_sim_high,
+        "g": size.g,
+        "g_type": size.g_type,
+        "g_ci_low": size.low,
+        "g_ci_high": size.high,
+        "p_holm": part.p_holm,
+    }
+    return pd.DataFrame(columns)
+
+
+def _write_clusters(
+    out: Path,
+    model: str,
+    parts: Sequence[_Part],
+    loaded: Mapping[str, tuple[dict[str, Tested], dict[str, NDArray[Any]]]],
+    alpha: float,
+) -> Path:
+    tables = []
+    for part in parts:
+        if part.what == EDGES:
+            continue
+        grid = _grid(loaded[part.what][1])
+        table = find_clusters(
+            _volume(part, grid, part.tested.result.stat),
+            _volume(part, grid, part.corrected.p_fwe),
+            grid.affine,
+            alpha=alpha,
+            seed=part.what.removeprefix("seed-"),
+            contrast=_contrast(part),
+            family=part.family,
+            label=nearest_region,
+            p_holm=_volume(part, grid, part.p_holm),
+        )
+        tables.append(table)
+    filled = [table for table in tables if len(table)]
+    path = paths.clusters(model)
+    everything = (
+        pd.concat(filled, ignore_index=True)
+        if filled
+        else pd.DataFrame(columns=pd.Index([*COLUMNS, "p_holm"]))
+    )
+    write_tsv(out / path, everything)
+    return path
+
+
+def nearest_region(x: float, y: float, z: float) -> str:
+    """The registered region nearest to a point in mm, with the distance; ``n/a`` beyond 15 mm."""
+    known = registry.table()
+    centers = known[["x", "y", "z"]].to_numpy(dtype=float)
+    distance = np.linalg.norm(centers - np.array([x, y, z]), axis=1)
+    best = int(np.argmin(distance))
+    if distance[best] > NEAR_MM:
+        return "n/a"
+    return f"{distance[best]:.0f} mm from {known['label'].iloc[best]}"
+
+
+def _grid(extra: Mapping[str, NDArray[Any]]) -> images.Grid:
+    nx, ny, nz = (int(n) for n in extra["shape"])
+    return images.Grid((nx, ny, nz), extra["affine"])
+
+
+def _volume(part: _Part, grid: images.Grid, values: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    flat = np.full(int(np.prod(grid.shape)), np.nan)
+    flat[part.tested.features] = values
+    return flat.reshape(grid.shape, order="F")
+
+
+def _write_maps(out: Path, model: str, part: _Part, extra: Mapping[str, NDArray[Any]]) -> list[Path]:
+    grid, result = _grid(extra), part.tested.result
+    values = {
+        "effect": result.effect,
+        "t": result.stat,
+        "p": result.p,
+        "pfwe": part.corrected.p_fwe,
+        "g": part.tested.size.g,
+    }
+    files = []
+    for stat in STATS:
+        path = paths.group_map(model, part.what.removeprefix("seed-"), _contrast(part), stat)
+        images.write_map(paths.inside(out, path), grid, _volume(part, grid, values[stat]))
+        files.append(path)
+    return files

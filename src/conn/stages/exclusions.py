@@ -1,0 +1,58 @@
+"""Stage exclusions: everything left out at any stage, in one table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from conn import paths, receipts
+from conn.design import load_design
+from conn.exclusions import Exclusion, to_table
+from conn.files import read_json
+from conn.index import Index
+from conn.tables import write_tsv
+
+
+def gather(out: Path, index: Index, models: Sequence[str]) -> None:
+    """Write `exclusions.tsv` from index, receipts, cohort and designs.
+
+    Parameters
+    ----------
+    out
+        Output folder.
+    index
+        All runs found.
+    models
+        Names of the models.
+    """
+    rows = [*first_level(out, index), *_cohort(out), *(row for m in models for row in _design(out, m))]
+    write_tsv(out / paths.EXCLUSIONS, to_table(rows))
+
+
+def first_level(out: Path, index: Index) -> Iterator[Exclusion]:
+    """Exclusions of index and receipts; receipts that are not there yet are passed over."""
+    yield from index.exclusions
+    for run in index.runs:
+        if run.exclusion is not None:
+            yield run.exclusion
+        for path in (paths.project_receipt(run.key), paths.measure_receipt(run.key)):
+            if (out / path).exists():
+                yield from receipts.read(out / path).exclusions
+
+
+def _cohort(out: Path) -> Iterator[Exclusion]:
+    for row in read_json(out / paths.COHORT_NOTES)["exclusions"]:
+        yield Exclusion(**row)
+
+
+def _design(out: Path, model: str) -> Iterator[Exclusion]:
+    design = load_design(out / paths.model_folder(model), model)
+    for contrast in design.contrasts:
+        for dataset, subject, reason in contrast.dropped:
+            yield Exclusion(
+                dataset,
+                subject,
+                stage="design",
+                reason="not_in_model",
+                value=f"{model}, {contrast.name}: {reason}",
+            )

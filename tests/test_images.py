@@ -1,0 +1,146 @@
+"""The edge to image files: damage is named, geometry is checked, values are those of nibabel."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from conn import images
+from conn.errors import InputError
+
+AFFINE = np.array([[-2.9, 0.3, 0, 90], [0.3, 2.9, 0.1, -120], [0, -0.1, 3.3, -70], [0, 0, 0, 1.0]])
+
+
+def write(path: Path, data: np.ndarray, **header: float) -> Path:
+    image = nib.Nifti1Image(data, AFFINE)
+    image.header.set_xyzt_units("mm", "sec")
+    image.header["pixdim"][4] = 2.0
+    for key, value in header.items():
+        image.header[key] = value
+    nib.save(image, path)
+    return path
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("dtype", ["int16", "uint8", "uint16", "float32", "float64", ">i2", ">f4"])
+@pytest.mark.parametrize("name", ["a.nii.gz", "a.nii"])
+def test_volumes_are_those_of_nibabel(tmp_path, dtype, name):
+    data = np.random.default_rng(0).integers(0, 200, size=(7, 8, 9, 5)).astype(dtype)
+    image = nib.Nifti1Image(data, AFFINE, dtype=np.dtype(dtype))
+    if dtype.startswith(">"):
+        image = nib.Nifti1Image(data, AFFINE, header=image.header.as_byteswapped(">"))
+    image.header.set_slope_inter(0.5, 3.0)
+    nib.save(image, tmp_path / name)
+    expected = nib.load(tmp_path / name).get_fdata()
+    header = images.read_header(tmp_path / name)
+    voxels = np.array([0, 5, 100, 503])
+    read = np.array(list(images.stream(header, voxels)))
+    assert header.grid.matches(images.Grid((7, 8, 9), AFFINE))
+    assert np.allclose(read, expected.reshape(-1, 5, order="F")[voxels].T, atol=1e-5)
+
+
+@pytest.fixture
+def bold(tmp_path):
+    data = np.random.default_rng(0).integers(0, 3000, size=(7, 8, 9, 40)).astype(np.int16)
+    return write(tmp_path / "sub-01_bold.nii.gz", data)
+
+
+def read_all(path: Path) -> None:
+    list(images.stream(images.read_header(path), np.arange(10)))
+
+
+def test_a_truncated_file_is_named(bold):
+    whole = bold.read_bytes()
+    bold.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(InputError, match=r"sub-01_bold.nii.gz.*truncated"):
+        read_all(bold)
+
+
+def test_a_file_without_its_last_bytes_is_truncated(bold):
+    bold.write_bytes(bold.read_bytes()[:-4])
+    with pytest.raises(InputError, match="truncated"):
+        read_all(bold)
+
+
+def test_a_flipped_bit_is_noticed(bold):
+    raw = bytearray(bold.read_bytes())
+    raw[len(raw) // 2] ^= 4
+    bold.write_bytes(bytes(raw))
+    with pytest.raises(InputError, match=r"sub-01_bold.nii.gz.*(damaged|truncated)"):
+        read_all(bold)
+
+
+def test_a_wrong_checksum_is_noticed(bold):
+    raw = bytearray(bold.read_bytes())
+    raw[-8] ^= 1
+    bold.write_bytes(bytes(raw))
+    with pytest.raises(InputError, match="damaged"):
+        read_all(bold)
+
+
+def test_a_gz_that_is_not_gzip_is_named(tmp_path):
+    (tmp_path / "x.nii.gz").write_bytes(b"version https://git-lfs")
+    with pytest.raises(InputError, match="not gzip"):
+        images.read_header(tmp_path / "x.nii.gz")
+
+
+def test_a_file_that_holds_too_much_or_too_little_is_refused(tmp_path, bold):
+    whole = gzip.decompress(bold.read_bytes())
+    for wrong, words in ((whole[:-100], "too early"), (whole + b"1234", "more data")):
+        path = tmp_path / "wrong.nii.gz"
+        path.write_bytes(gzip.compress(wrong))
+        with pytest.raises(InputError, match=words):
+            read_all(path)
+
+
+def test_sform_and_qform_must_agree_about_left_and_right(tmp_path):
+    image = nib.Nifti1Image(np.zeros((3, 4, 5), np.float32), AFFINE)
+    image.set_qform(np.diag([-1, 1, 1, 1]) @ AFFINE, code=1)
+    image.set_sform(AFFINE, code=1)
+    nib.save(image, tmp_path / "flip.nii")
+    with pytest.raises(InputError, match="left and right"):
+        images.read_header(tmp_path / "flip.nii")
+
+
+def test_an_image_without_orientation_is_refused(tmp_path):
+    image = nib.Nifti1Image(np.zeros((3, 4, 5), np.float32), None)
+    image.set_qform(None, code=0)
+    image.set_sform(None, code=0)
+    nib.save(image, tmp_path / "lost.nii")
+    with pytest.raises(InputError, match="unknown"):
+        images.read_header(tmp_path / "lost.nii")
+
+
+def test_milliseconds_in_the_header_become_seconds(tmp_path):
+    data = np.zeros((3, 4, 5, 6), np.int16)
+    image = nib.Nifti1Image(data, AFFINE)
+    image.header.set_xyzt_units("mm", "msec")
+    image.header["pixdim"][4] = 2500
+    nib.save(image, tmp_path / "ms.nii")
+    assert images.read_header(tmp_path / "ms.nii").tr == 2.5
+    assert images.read_header(write(tmp_path / "none.nii", data, pixdim=[1, 3, 3, 3, 0, 1, 1, 1])).tr is None
+
+
+def test_a_map_is_written_with_the_same_bytes_and_read_back(tmp_path):
+    grid = images.Grid((7, 8, 9), AFFINE)
+    values = np.random.default_rng(0).normal(size=(7, 8, 9)).astype(np.float32)
+    values[0] = np.nan
+    images.write_map(tmp_path / "a.nii.gz", grid, values)
+    images.write_map(tmp_path / "b.nii.gz", grid, values)
+    assert (tmp_path / "a.nii.gz").read_bytes() == (tmp_path / "b.nii.gz").read_bytes()
+    again, read = images.read_volume(tmp_path / "a.nii.gz")
+    assert again.matches(grid)
+    assert np.array_equal(read, values, equal_nan=True)
+
+
+def test_grids_are_compared_at_their_corners_not_as_floats():
+    grid = images.Grid((90, 100, 80), AFFINE)
+    nearly, off = AFFINE.copy(), AFFINE.copy()
+    nearly[0, 3] += 5e-4
+    off[0, 0] += 1e-4
+    assert grid.matches(images.Grid((90, 100, 80), nearly))
+    assert not grid.matches(images.Grid((90, 100, 80), off))

@@ -1,0 +1,54 @@
+rule project:
+    input:
+        lambda wildcards: STUDY.inputs(wildcards.run),
+    output:
+        paths.project_receipt("{run}"),
+    log:
+        paths.LOGS / "project" / "{run}.log",
+    resources:
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+    params:
+        run=lambda wildcards: STUDY.record(wildcards.run),
+        settings=lambda wildcards: STUDY.run_settings(wildcards.run),
+        denoise=plain(CONFIG.denoise),
+        fwhm_mm=STUDY.map_fwhm,
+        code=code("conn.stages.project"),
+    script:
+        "../scripts/project.py"
+
+
+rule measure:
+    input:
+        paths.project_receipt("{run}"),
+    output:
+        paths.measure_receipt("{run}"),
+    log:
+        paths.LOGS / "measure" / "{run}.log",
+    resources:
+        mem_mb=lambda wildcards, attempt: 1500 * attempt,
+    params:
+        run=lambda wildcards: STUDY.record(wildcards.run),
+        rois=plain(CONFIG.rois),
+        connectivity=plain(CONFIG.connectivity),
+        mask_folder=STUDY.mask_folder,
+        source=lambda wildcards: STUDY.source(wildcards.run),
+        code=code("conn.stages.measure"),
+    script:
+        "../scripts/measure.py"
+
+
+rule collect:
+    input:
+        index=INDEX,
+        receipts=expand(paths.measure_receipt("{run}"), run=STUDY.runs),
+    output:
+        runs=paths.RUNS,
+        collected=paths.COLLECTED,
+        description="dataset_description.json",
+    log:
+        paths.LOGS / "collect.log",
+    params:
+        links=STUDY.links,
+        code=code("conn.stages.collect"),
+    script:
+        "../scripts/collect.py"

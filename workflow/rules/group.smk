@@ -1,0 +1,141 @@
+rule cohort:
+    input:
+        runs=paths.RUNS,
+        tables=STUDY.clinical_tables,
+    output:
+        table=paths.COHORT,
+        notes=paths.COHORT_NOTES,
+    log:
+        paths.LOGS / "cohort.log",
+    params:
+        clinical=plain(CONFIG.clinical),
+        bids_dirs=STUDY.bids_dirs,
+        time_points=STUDY.time_points,
+        subjects=STUDY.subjects,
+        code=code("conn.stages.cohort"),
+    script:
+        "../scripts/cohort.py"
+
+
+rule design:
+    input:
+        cohort=paths.COHORT,
+        runs=paths.RUNS,
+    output:
+        json=paths.design_json("{model}"),
+        tsv=paths.design_tsv("{model}"),
+    log:
+        paths.LOGS / "design" / "{model}.log",
+    params:
+        model=lambda wildcards: plain(CONFIG.models[wildcards.model]),
+        clinical=plain(CONFIG.clinical),
+        inference=plain(CONFIG.inference),
+        code=code("conn.stages.design"),
+    script:
+        "../scripts/design.py"
+
+
+rule test_seed:
+    input:
+        design=paths.design_json("{model}"),
+        matrix=paths.design_tsv("{model}"),
+        collected=paths.COLLECTED,
+    output:
+        paths.test_result("{model}", "seed-{seed}"),
+    log:
+        paths.LOGS / "test" / "{model}_seed-{seed}.log",
+    resources:
+        mem_mb=lambda wildcards, attempt: 3000 * attempt,
+    params:
+        inference=plain(CONFIG.inference),
+        seed=CONFIG.seed,
+        fwhm_mm=STUDY.map_fwhm,
+        rois=plain(CONFIG.rois),
+        mask_folder=STUDY.mask_folder,
+        code=code("conn.stages.test"),
+    script:
+        "../scripts/test_seed.py"
+
+
+rule test_edges:
+    input:
+        design=paths.design_json("{model}"),
+        matrix=paths.design_tsv("{model}"),
+        collected=paths.COLLECTED,
+    output:
+        paths.test_result("{model}", "edges"),
+    log:
+        paths.LOGS / "test" / "{model}_edges.log",
+    params:
+        edges=lambda wildcards: plain(CONFIG.models[wildcards.model])["edges"],
+        inference=plain(CONFIG.inference),
+        seed=CONFIG.seed,
+        code=code("conn.stages.test"),
+    script:
+        "../scripts/test_edges.py"
+
+
+rule correct:
+    input:
+        design=paths.design_json("{model}"),
+        matrix=paths.design_tsv("{model}"),
+        tests=lambda wildcards: [
+            paths.test_result(wildcards.model, what)
+            for what in STUDY.tests(wildcards.model)
+        ],
+    output:
+        paths.correct_receipt("{model}"),
+    log:
+        paths.LOGS / "correct" / "{model}.log",
+    params:
+        tests=lambda wildcards: STUDY.tests(wildcards.model),
+        inference=plain(CONFIG.inference),
+        code=code("conn.stages.correct"),
+    script:
+        "../scripts/correct.py"
+
+
+rule exclusions:
+    input:
+        index=INDEX,
+        receipts=expand(paths.measure_receipt("{run}"), run=STUDY.runs),
+        cohort=paths.COHORT_NOTES,
+        designs=expand(paths.design_json("{model}"), model=CONFIG.models),
+    output:
+        paths.EXCLUSIONS,
+    log:
+        paths.LOGS / "exclusions.log",
+    params:
+        models=list(CONFIG.models),
+        code=code("conn.stages.exclusions"),
+    script:
+        "../scripts/exclusions.py"
+
+
+rule project_all:
+    input:
+        expand(paths.project_receipt("{run}"), run=STUDY.runs),
+
+
+rule measure_all:
+    input:
+        expand(paths.measure_receipt("{run}"), run=STUDY.runs),
+
+
+rule design_all:
+    input:
+        expand(paths.design_json("{model}"), model=CONFIG.models),
+
+
+rule test_all:
+    input:
+        [
+            paths.test_result(model, what)
+            for model in CONFIG.models
+            for what in STUDY.tests(model)
+        ],
+
+
+rule correct_all:
+    input:
+        expand(paths.correct_receipt("{model}"), model=CONFIG.models),

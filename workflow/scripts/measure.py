@@ -1,0 +1,16 @@
+from pathlib import Path
+
+from conn.config.model import Connectivity, Rois
+from conn.index import run_from_record
+from conn.jobs import job
+from conn.stages.measure import measure
+
+with job(Path(snakemake.log[0]), snakemake.threads):
+    measure(
+        Path(),
+        run_from_record(snakemake.params.run),
+        Rois.model_validate(snakemake.params.rois, strict=False),
+        Connectivity.model_validate(snakemake.params.connectivity, strict=False),
+        Path(snakemake.params.mask_folder),
+        snakemake.params.source,
+    )

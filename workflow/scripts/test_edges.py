@@ -1,0 +1,13 @@
+from pathlib import Path
+
+from conn.jobs import job
+from conn.stages.test import test_edges
+
+with job(Path(snakemake.log[0]), snakemake.threads):
+    test_edges(
+        Path(),
+        snakemake.wildcards.model,
+        snakemake.params.edges,
+        permutations=snakemake.params.inference["permutations"],
+        seed=snakemake.params.seed,
+    )

@@ -1,0 +1,18 @@
+from pathlib import Path
+
+from conn.config.model import Rois
+from conn.jobs import job
+from conn.rois.registry import find
+from conn.stages.test import test_seed
+
+with job(Path(snakemake.log[0]), snakemake.threads):
+    rois = Rois.model_validate(snakemake.params.rois, strict=False)
+    test_seed(
+        Path(),
+        snakemake.wildcards.model,
+        find(snakemake.wildcards.seed, rois.custom),
+        fwhm_mm=snakemake.params.fwhm_mm,
+        mask_folder=Path(snakemake.params.mask_folder),
+        permutations=snakemake.params.inference["permutations"],
+        seed=snakemake.params.seed,
+    )
