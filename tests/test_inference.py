@@ -217,8 +217,8 @@ def test_float32_finds_the_p_of_float64_where_all_flips_tie_in_pairs(rng):
     # Its wider tolerance can only add a pair of near ties, never lose a true one.
     assert ((low.p == high.p) | (low.p == high.p + 2 / 512)).all()
     assert (low.p == high.p).mean() > 0.99
-    fwe = [inference.correct([r]).results[0].p_fwe for r in (low, high)]
-    assert ((fwe[0] == fwe[1]) | (fwe[0] == fwe[1] + 2 / 512)).all()
+    corrected = [inference.correct([r]).results[0].p_fwe for r in (low, high)]
+    assert ((corrected[0] == corrected[1]) | (corrected[0] == corrected[1] + 2 / 512)).all()
 
 
 @pytest.mark.parametrize("welch", [False, True])

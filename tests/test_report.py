@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
 import shutil
 import subprocess
@@ -28,7 +29,8 @@ from conn.tables import read_tsv, write_tsv
 
 SPACE = "MNI152NLin2009cAsym"
 ROIS = (
-    "sgACCL", "sgACCR", "pgACCL", "dACCR", "amygdalaLBL", "amygdalaLBR", "PAG", "insulaL", "insulaR", "vmPFC", "RVM",
+    "sgACCL", "sgACCR", "pgACCL", "dACCR", "amygdalaLBL", "amygdalaLBR", "PAG", "insulaL", "insulaR",
+    "vmPFC", "RVM",
 )  # fmt: skip
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
@@ -71,7 +73,7 @@ def configuration(world: World) -> Config:
         if "levels" in model:
             model["levels"] = list(world.arms)
     return Config.model_validate_json(
-        __import__("json").dumps(
+        json.dumps(
             {
                 "seed": 3,
                 "datasets": {"trial": {"bids_dir": "/home/somebody/secret place/bids", "subjects": []}},
@@ -140,8 +142,8 @@ class Maker:
                     {
                         "run": self.key(i, t), "dataset": "trial", "subject": subject, "session": point,
                         "time_point": point, "task": "rest", "space": SPACE,
-                        "path": f"sub-{subject}/ses-{point}/func/sub-{subject}_ses-{point}_task-rest_space-{SPACE}"
-                        "_desc-preproc_bold.nii.gz",
+                        "path": f"sub-{subject}/ses-{point}/func/sub-{subject}_ses-{point}_task-rest"
+                        f"_space-{SPACE}_desc-preproc_bold.nii.gz",
                         "volumes": 150, "tr": 2.0, "frames_kept": 150, "seconds_kept": 300.0 - 4 * t - i,
                         "df": df if kept else 12, "mean_fd": float(0.1 + 0.05 * self.random.random()),
                         "included": kept, "reason": None if kept else "too_few_df",
@@ -151,10 +153,11 @@ class Maker:
                 cohort.append(
                     {
                         "dataset": "trial", "subject": subject, "time_point": point,
-                        "runs": self.key(i, t) if kept else None, "n_runs": int(kept), "df": df, "mean_fd": 0.12,
+                        "runs": self.key(i, t) if kept else None, "n_runs": int(kept), "df": df,
+                        "mean_fd": 0.12,
                         "arm": self.arm[i], "age": 30 + i, "sex": "fm"[i % 2], "MADRS": self.madrs[t, i],
                         "MADRS_change": change, "MADRS_percent_change": 100 * change / self.madrs[0, i],
-                        "response": "responder" if self.madrs[1, i] <= self.madrs[0, i] / 2 else "nonresponder",
+                        "response": ("non" if self.madrs[1, i] > self.madrs[0, i] / 2 else "") + "responder",
                     }
                 )  # fmt: skip
                 where = {"dataset": "trial", "subject": subject, "session": point, "run": self.key(i, t)}
@@ -177,7 +180,8 @@ class Maker:
                     lost.append(where | found)
         lost.append(
             {
-                "dataset": "trial", "subject": "<script>alert(1)</script>", "stage": "index", "reason": "bad_input",
+                "dataset": "trial", "subject": "<script>alert(1)</script>", "stage": "index",
+                "reason": "bad_input",
                 "value": "/home/somebody/secret place/bids/sub-01/func/a.nii.gz: truncated", "limit": None,
             }
         )  # fmt: skip
@@ -234,7 +238,8 @@ class Maker:
                          "groups", change, ones[:, None], [1.0], ["mean"]),
             ],
             "slope": [("slope", "slope of change on MADRS percent change", change,
-                       np.stack([percent - percent.mean(), ones], 1), [1.0, 0.0], ["MADRS.percent_change", "mean"])],
+                       np.stack([percent - percent.mean(), ones], 1), [1.0, 0.0],
+                       ["MADRS.percent_change", "mean"])],
             "baseline": [("difference", f"{w.arms[0]} minus {w.arms[1]} at pre", self.z[0],
                           np.stack([arm, 1 - arm], 1), [1.0, -1.0], list(w.arms))],
         }  # fmt: skip
@@ -249,8 +254,9 @@ class Maker:
             if w.maps:
                 clusters += self.maps(name, label)
         folder = self.out / paths.model_folder(name)
-        design = Design(name, MODELS[name]["design"], tuple(contrasts), tuple(families),
-                        tuple(max(2 / 2**w.n, 1 / (w.permutations + 1)) for _ in contrasts), ("a note on the design",))  # fmt: skip
+        smallest = tuple(max(2 / 2**w.n, 1 / (w.permutations + 1)) for _ in contrasts)
+        kind, note = MODELS[name]["design"], "a note on the design"
+        design = Design(name, kind, tuple(contrasts), tuple(families), smallest, (note,))
         save_design(folder, design)
         write_tsv(self.out / paths.edges(name), pd.concat(tables, ignore_index=True))
         if clusters:
@@ -314,8 +320,9 @@ class Maker:
                 t += 6.5 * np.exp(-((grid - centre) ** 2).sum(axis=0) * self.world.voxel**2 / (2 * 10**2))
                 rows.append(
                     {
-                        "seed": seed, "contrast": label, "family": f"{label}.maps", "cluster": 1, "peak_x": 36,
-                        "peak_y": 18, "peak_z": 2, "voxels": 31, "volume_mm3": 15872, "peak_stat": 6.9,
+                        "seed": seed, "contrast": label, "family": f"{label}.maps", "cluster": 1,
+                        "peak_x": 36, "peak_y": 18, "peak_z": 2, "voxels": 31, "volume_mm3": 15872,
+                        "peak_stat": 6.9,
                         "p_fwe": 0.005, "label": "insulaR", "p_holm": 0.01,
                     }
                 )  # fmt: skip
@@ -330,7 +337,7 @@ def make(out: Path, world: World) -> Config:
     return configuration(world)
 
 
-# ------------------------------------------------------------------------------------------- reading a page
+# -------------------------------------------------------------------------------------------- reading a page
 
 
 class Page(HTMLParser):
@@ -472,7 +479,7 @@ def test_the_files_named_in_the_answer_are_the_files_written(tmp_path: Path) -> 
     assert sorted(made.figures) == sorted((tmp_path / paths.FIGURES).iterdir())
 
 
-# ------------------------------------------------------------------------------------------------ the numbers
+# ----------------------------------------------------------------------------------------------- the numbers
 
 
 def test_numbers_of_the_edge_table_are_those_of_the_file(trial: Path) -> None:
@@ -513,7 +520,8 @@ def test_the_summary_gives_estimate_interval_and_p(trial: Path) -> None:
     html, _ = read(trial)
     summary = html[html.index('id="summary"') : html.index("<nav")]
     assert re.search(
-        r"sgACCL – pgACCL \(estimate 0\.\d{3}, 95 % CI 0\.\d{3} to 0\.\d{3}; p_fwe = 0\.00\d+", summary
+        r"sgACCL – pgACCL \(estimate 0\.\d{3}, 95\xa0% CI 0\.\d{3} to 0\.\d{3}; p_fwe\xa0=\xa00\.00\d+",
+        summary,
     )
     assert "mean change of connectivity, post minus pre; n = 12" in summary.lower()
     assert summary.index(">change<") < summary.index(">arms: interaction<")
@@ -531,6 +539,15 @@ def test_truth_stands_beside_the_estimate_and_simulation_is_said_loudly(trial: P
     assert as_number(cells[3]) == pytest.approx(float(row["estimate"]), abs=5e-4)
     holds = float(row["ci_low"]) <= 0.3 <= float(row["ci_high"])
     assert cells[5] == ("yes" if holds else "no")
+
+
+@pytest.mark.truth
+def test_edges_without_a_planted_effect_are_counted_as_such(trial: Path) -> None:
+    html, _ = read(trial)
+    table = read_tsv(trial / paths.edges("change"))
+    table = table[(table["roi_a"] != "sgACCL") | (table["roi_b"] != "pgACCL")]
+    hits = int((table["p_fwe"].astype(float) <= 0.05).sum())
+    assert f"change: {hits} of {len(table)} edges without a planted effect" in html
 
 
 def test_a_truth_file_that_is_not_there_is_said(tmp_path: Path) -> None:
@@ -573,7 +590,8 @@ def test_the_design_names_exchange_columns_and_who_is_missing(trial: Path) -> No
 def test_methods_are_filled_from_what_ran(trial: Path) -> None:
     text = (trial / paths.METHODS).read_text(encoding="utf-8")
     for part in ("24 runs of 12 people", "24 motion terms", "doi:10.1371/journal.pcbi.1011942",
-                 "doi:10.1016/j.neuroimage.2014.01.060", "nilearn 0.14", "smallest attainable p", "199 random",
+                 "doi:10.1016/j.neuroimage.2014.01.060", "nilearn 0.14", "smallest attainable p",
+                 "199 random",
                  "Freedman-Lane"):  # fmt: skip
         assert part in text, part
     runs = read_tsv(trial / paths.RUNS)["df"].astype(float)
@@ -592,7 +610,7 @@ def test_methods_name_what_made_the_derivatives(tmp_path: Path) -> None:
     assert "fMRIPrep 23.2.1" in text and "10.1038/s41592-018-0235-4" in text
 
 
-# ---------------------------------------------------------------------------------------- names, paths, privacy
+# ------------------------------------------------------------------------------------- names, paths, privacy
 
 
 def test_names_from_participants_show_as_text(tmp_path: Path) -> None:
@@ -652,7 +670,7 @@ def test_without_anonymise_people_keep_their_labels(trial: Path) -> None:
     assert "sub-07 pre" in html
 
 
-# ------------------------------------------------------------------------------------------------- odd studies
+# ----------------------------------------------------------------------------------------------- odd studies
 
 
 def test_a_study_without_models_shows_mean_maps_and_matrix(first_level: Path) -> None:
@@ -706,7 +724,7 @@ def test_figures_of_an_earlier_report_go(first_level: Path, tmp_path: Path) -> N
         assert (out / path).read_bytes() == (first_level / path).read_bytes(), "two builds differ"
 
 
-# ----------------------------------------------------------------------------------------------------- browser
+# --------------------------------------------------------------------------------------------------- browser
 
 
 def in_browser(page: Path, *arguments: str) -> str:

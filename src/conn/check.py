@@ -79,7 +79,7 @@ def foresee(study: Study, key: str) -> Foreseen:
     roots = tuple(Path(root) for root in settings.pop("roots"))
     absolute = _absolute(study, run)
     try:
-        made = plan(absolute, denoise, RunSettings(**settings, roots=tuple(study.out / r for r in roots)))
+        made = plan(absolute, denoise, RunSettings(**settings, roots=tuple(study.absolute(r) for r in roots)))
     except InputError as error:
         return Foreseen(run, None, (("bad_input", str(error), "n/a"),), {})
     return Foreseen(
@@ -89,7 +89,7 @@ def foresee(study: Study, key: str) -> Foreseen:
 
 def _absolute(study: Study, run: Run) -> Run:
     def moved(path: Path | None) -> Path | None:
-        return None if path is None else study.out / path
+        return None if path is None else study.absolute(path)
 
     return replace(run, bold=moved(run.bold), mask=moved(run.mask), confounds=moved(run.confounds))
 
@@ -210,7 +210,7 @@ def _proposal(kept: Mapping[tuple[str, str], float], configured: tuple[str, str]
 def _group(study: Study, foreseen: Sequence[Foreseen]) -> Iterator[list[str]]:
     runs = _foreseen_runs(study, foreseen)
     clinical = study.config.clinical
-    folders = {name: study.out / folder for name, folder in study.bids_dirs.items()}
+    folders = {name: study.absolute(folder) for name, folder in study.bids_dirs.items()}
     data = {n: read_clinical(f, clinical, study.subjects[n]["found"]) for n, f in folders.items()}
     only = {name: found["only"] for name, found in study.subjects.items()}
     made = build_cohort(clinical, data, runs, study.time_points, only)
@@ -270,6 +270,6 @@ def _resources(study: Study, foreseen: Sequence[Foreseen]) -> list[str]:
 def _mask_size(study: Study, run: Run) -> int:
     assert run.mask is not None
     try:
-        return int((images.read_volume(study.out / run.mask)[1] > 0).sum())
+        return int((images.read_volume(study.absolute(run.mask))[1] > 0).sum())
     except InputError:
         return 0

@@ -64,6 +64,10 @@ class Study:
         """A path as seen from the output folder."""
         return Path(os.path.relpath(path, self.out))
 
+    def absolute(self, path: str | Path) -> Path:
+        """A path as seen from the output folder, from anywhere; the output folder need not be there yet."""
+        return Path(os.path.normpath(self.out / path))
+
     @cached_property
     def runs(self) -> dict[str, Run]:
         """Runs that can be tried, by key."""

@@ -187,27 +187,7 @@ def mosaic(
         bottom = foot + (len(rows) - 1 - place) * row_height
         axes = style.inches(figure, left, bottom, style.WIDTH - left - right, row_height - 0.06)
         _draw_row(axes, row, heights, limit, full)
-        axes.annotate(
-            row.name,
-            (0, 0.5),
-            xycoords="axes fraction",
-            xytext=(-92, 4),
-            textcoords="offset points",
-            fontsize=9,
-            fontweight="bold",
-            va="bottom",
-        )
-        axes.annotate(
-            row.note,
-            (0, 0.5),
-            xycoords="axes fraction",
-            xytext=(-92, 1),
-            textcoords="offset points",
-            fontsize=8,
-            color=style.MUTED,
-            va="top",
-            linespacing=1.25,
-        )
+        _name(axes, row)
         if place == 0:
             _heights(axes, heights, len(across))
         if place == len(rows) - 1:
@@ -224,6 +204,30 @@ def mosaic(
         label,
     )
     return figure
+
+
+def _name(axes: Axes, row: Row) -> None:
+    axes.annotate(
+        row.name,
+        (0, 0.5),
+        xycoords="axes fraction",
+        xytext=(-92, 4),
+        textcoords="offset points",
+        fontsize=9,
+        fontweight="bold",
+        va="bottom",
+    )
+    axes.annotate(
+        row.note,
+        (0, 0.5),
+        xycoords="axes fraction",
+        xytext=(-92, 1),
+        textcoords="offset points",
+        fontsize=8,
+        color=style.MUTED,
+        va="top",
+        linespacing=1.25,
+    )
 
 
 def _draw_row(axes: Axes, row: Row, heights: Sequence[int], limit: float, full: float) -> None:
@@ -275,8 +279,8 @@ def _sides(axes: Axes, tile: int) -> None:
 def _bar(figure: Figure, place: tuple[float, float, float, float], limit: float, label: str) -> None:
     axes = style.inches(figure, *place)
     mappable = ScalarMappable(Normalize(-limit, limit), style.DIVERGING)
-    figure.colorbar(mappable, cax=axes)
-    axes.set_title(label, fontsize=9, fontweight="normal", loc="left")
+    figure.colorbar(mappable, cax=axes, extend="both", extendfrac=0.04)
+    axes.set_title(label, fontsize=9, fontweight="normal", loc="left", pad=9)
 
 
 @dataclass(frozen=True)

@@ -121,7 +121,7 @@ def data_uri(picture: Picture) -> str:
 def markdown_text(text: str) -> Markup:
     """Text whose characters mean nothing to Markdown nor to HTML."""
     plain = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return Markup(re.sub(r"([\\`*_{}\[\]#|~!])", r"\\\1", plain))  # noqa: S704
+    return Markup(re.sub(r"([\\`*_{}\[\]#|~!])", r"\\\1", plain))
 
 
 def _page(context: Context, methods_text: str) -> dict[str, Any]:
@@ -220,7 +220,7 @@ def _kicker(outputs: Outputs) -> str:
 def _lead(outputs: Outputs) -> list[str]:
     """The first paragraph: what was analysed and tested."""
     runs, kept = outputs.runs, outputs.included
-    points = [p for p in dict.fromkeys(runs["time_point"]) if p not in {MISSING, "all"}]
+    points = [p for p in outputs.time_points if p != "all"]
     n_people, n_kept = methods.people(runs), methods.people(kept)
     text = f"{count(len(runs), 'scan')} of {count(n_people, 'person', 'people')}"
     text += f" at {listed(points)}" if points else ""
@@ -248,8 +248,11 @@ def _tested(outputs: Outputs) -> str:
         f"{capital(count_words(len(contrasts), 'contrast'))} of {count_words(len(outputs.models), 'model')} "
     )
     text += f"{'was' if len(contrasts) == 1 else 'were'} tested"
-    text += f", {count_words(len(planned), 'of them')} declared confirmatory." if len(contrasts) > 1 else "."
-    text = text.replace("of thems", "of them")
+    text += (
+        f", {spelled(len(planned)) if planned else 'none'} of them declared confirmatory."
+        if len(contrasts) > 1
+        else "."
+    )
     if missing:
         text += f" There are no results of {listed(missing)}."
     return text
@@ -265,11 +268,11 @@ def _exclusion_words(outputs: Outputs) -> str:
     gone = methods.people(outputs.runs) - methods.people(outputs.included)
     regions = outputs.exclusions[outputs.exclusions["roi"] != MISSING]["roi"].nunique()
     total = count(len(outputs.runs), "scan")
-    first = (
-        f"All {total} found are in the analysis"
-        if not lost
-        else (f"{capital(spelled(lost))} of {total} {_be(lost)} not in the analysis")
-    )
+    first = f"{capital(spelled(lost))} of {total} {_be(lost)} not in the analysis"
+    if not lost:
+        first = f"All {total} found are in the analysis"
+    elif lost == len(outputs.runs):
+        first = f"None of {total} is in the analysis"
     parts = [first]
     if gone:
         parts.append(f"{spelled(gone)} {'person has' if gone == 1 else 'people have'} no scan left")
@@ -278,7 +281,7 @@ def _exclusion_words(outputs: Outputs) -> str:
     return (
         listed(parts)
         + "."
-        + (" Who is left out of a single contrast stands with its design." if outputs.models else "")
+        + (" Who is left out of a single contrast stands with its design." if outputs.contrasts() else "")
     )
 
 

@@ -27,11 +27,16 @@ REASONS: Mapping[str, str] = MappingProxyType(
         "no_run": "no run of the task",
         "no_session": "a table row without session",
         "not_in_table": "not in the clinical table",
+        "not_in_model": "not in a group model; the reason stands with its design",
         "low_coverage": "region covered too little by the image",
         "space_mismatch": "region defined in another template than the image",
     }
 )
 """Fixed words of exclusions.tsv in words; others are shown with their underscores as blanks."""
+
+
+KINDS = ("person", "scan", "region", "row of a model")
+"""What an exclusion can leave out, in the order of the table."""
 
 
 def reason_words(code: str) -> str:
@@ -49,7 +54,9 @@ def exclusion_counts(outputs: Outputs) -> page.Table | None:
         people = len({(d, s) for d, s in zip(part["dataset"], part["subject"], strict=True) if s != MISSING})
         scans = len({r for r in part["run"] if r != MISSING})
         regions = list(dict.fromkeys(r for r in part["roi"] if r != MISSING))
-        what = "region" if regions else "scan" if scans else "person"
+        what = (
+            "region" if regions else "scan" if scans else "row of a model" if stage == "design" else "person"
+        )
         rows.append(
             (
                 capital(reason_words(str(reason))),
@@ -61,7 +68,7 @@ def exclusion_counts(outputs: Outputs) -> page.Table | None:
                 listed(regions, 4),
             )
         )
-    rows.sort(key=lambda r: (("person", "scan", "region").index(r[2]), -r[3]))
+    rows.sort(key=lambda r: (KINDS.index(r[2]), -r[3]))
     return page.table(
         "What was left out, by reason. A left-out region leaves the rest of its scan in the analysis.",
         ("Reason", "Stage", "Leaves out a", "Rows", "People", "Scans", "Regions"),
@@ -70,17 +77,18 @@ def exclusion_counts(outputs: Outputs) -> page.Table | None:
     )
 
 
-def run_names(outputs: Outputs, names: Names) -> dict[str, str]:
-    """A short name of every run: person, time point, and what else tells its runs apart."""
+def run_names(outputs: Outputs, names: Names, person: bool = True) -> dict[str, str]:
+    """A short name of every run: person (if asked), time point, and what else tells its runs apart."""
     runs = outputs.runs
     tell = [c for c in ("task", "acq", "run_entity", "echo", "res") if len(set(runs[c])) > 1]
     short: dict[str, str] = {}
     for row in runs.to_dict("records"):
         when = row["time_point"] if row["time_point"] != MISSING else row["session"]
-        parts = [names.person(row["dataset"], row["subject"])]
+        parts = [names.person(row["dataset"], row["subject"])] if person else []
         parts += [when] if when not in {MISSING, "all"} else []
         parts += [f"{c.removesuffix('_entity')}-{row[c]}" for c in tell if row[c] != MISSING]
-        short[row["run"]] = names.text(" ".join(parts)) if not names.anonymise else " ".join(parts)
+        text = " ".join(parts) or "the scan"
+        short[row["run"]] = text if names.anonymise else names.text(text)
     return short
 
 
@@ -89,7 +97,7 @@ def exclusion_rows(outputs: Outputs, names: Names) -> page.Table | None:
     table = outputs.exclusions
     if table.empty:
         return None
-    runs = run_names(outputs, names)
+    runs = run_names(outputs, names, person=False)
     rows = [
         (
             names.person(r["dataset"], r["subject"]),
@@ -141,7 +149,7 @@ def _persons(table: pd.DataFrame) -> pd.DataFrame:
 def _characteristics(
     outputs: Outputs, cohort: pd.DataFrame, parts: dict[str, pd.DataFrame], by: str
 ) -> page.Table:
-    points = list(dict.fromkeys(t for t in cohort["time_point"]))
+    points = list(dict.fromkeys(cohort["time_point"]))
     rows: list[page.Row] = [_counts("People", [len(_persons(p)) for p in parts.values()])]
     for point in points:
         scanned = [int((_at(p, point)["runs"] != MISSING).sum()) for p in parts.values()]
@@ -190,9 +198,9 @@ def mean_sd(values: pd.Series, decimals: int) -> str:
     good = numbers[np.isfinite(numbers)]
     if not good.size:
         return MISSING
-    spread = fixed(float(good.std(ddof=1)), decimals) if good.size > 1 else MISSING
+    spread = f" ± {fixed(float(good.std(ddof=1)), decimals)}" if good.size > 1 else ""
     few = f" ({good.size})" if good.size < numbers.size else ""
-    return f"{fixed(float(good.mean()), decimals)} ± {spread}{few}"
+    return f"{fixed(float(good.mean()), decimals)}{spread}{few}"
 
 
 def _means(label: str, parts: Sequence[pd.Series]) -> page.Row:

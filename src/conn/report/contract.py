@@ -185,6 +185,12 @@ class Outputs:
         return self.runs[self.runs["included"]]
 
     @cached_property
+    def time_points(self) -> tuple[str, ...]:
+        """Time points in the order of the trial, as the cohort table has them; then any others of runs."""
+        named = [*self.cohort["time_point"], *self.runs["time_point"]]
+        return tuple(p for p in dict.fromkeys(named) if p != MISSING)
+
+    @cached_property
     def sources(self) -> dict[Entities, str]:
         """Run key by the source entities that every output of the run carries."""
         named = zip(self.runs["path"], self.runs["run"], strict=True)
@@ -478,7 +484,7 @@ def _candidates(out: Path, name: str) -> list[Path]:
     path = Path(name)
     if path.is_absolute():
         return [path]
-    return [base / path for base in (out, out.parent, Path())]
+    return [base / path for base in (out, out.resolve().parent, Path())]
 
 
 def resolved_config(out: Path, config: Config) -> dict[str, Any]:

@@ -304,7 +304,7 @@ def forest(rows: pd.DataFrame, unit: str, alpha: float, planted: Sequence[float]
 
 
 def _forest_legend(figure: Figure, axes: Axes, alpha: float, truth: bool) -> None:
-    level = f"{100 * (1 - alpha):g} %"
+    level = f"{100 * (1 - alpha):g}\N{NO-BREAK SPACE}%"
     handles = [
         axes.plot([], [], color=style.MUTED, lw=4, alpha=0.55, label=f"{level} interval")[0],
         axes.plot([], [], color=style.MUTED, lw=1, label=f"{level} simultaneous interval")[0],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -27,10 +28,15 @@ def strips(folder: Path, outputs: Outputs) -> Picture | None:
     if runs.empty:
         return None
     denoise = outputs.config.denoise
+    order = [p for p in (*outputs.time_points, MISSING) if (runs["time_point"] == p).any()]
     panels = [
-        _panel(runs, "df", "Degrees of freedom", "retained degrees of freedom", denoise.min_df, "min_df"),
-        _panel(runs, "mean_fd", "Head motion", "mean framewise displacement (mm)", None, ""),
-        _panel(runs, "seconds_kept", "Data kept", "uncensored seconds", denoise.min_seconds, "min_seconds"),
+        _panel(
+            runs, order, "df", "Degrees of freedom", "retained degrees of freedom", denoise.min_df, "min_df"
+        ),
+        _panel(runs, order, "mean_fd", "Head motion", "mean framewise displacement (mm)", None, ""),
+        _panel(
+            runs, order, "seconds_kept", "Data kept", "uncensored seconds", denoise.min_seconds, "min_seconds"
+        ),
     ]
     kept = int(runs["included"].sum())
     caption = (
@@ -54,16 +60,21 @@ def strips(folder: Path, outputs: Outputs) -> Picture | None:
 
 
 def _panel(
-    runs: pd.DataFrame, column: str, title: str, unit: str, limit: float | None, label: str
+    runs: pd.DataFrame,
+    order: Sequence[str],
+    column: str,
+    title: str,
+    unit: str,
+    limit: float | None,
+    label: str,
 ) -> plots.Strip:
-    points = runs["time_point"].where(runs["time_point"] != MISSING, "no time point")
-    order = [p if p != "all" else "all runs" for p in dict.fromkeys(points)]
-    parts = {p if p != "all" else "all runs": runs[points == p] for p in dict.fromkeys(points)}
+    shown = {"all": "all runs", MISSING: "no time point"}
+    parts = {shown.get(p, p): runs[runs["time_point"] == p] for p in order}
     return plots.Strip(
         title,
         unit,
-        {p: parts[p][column].to_numpy(float) for p in order},
-        {p: parts[p]["included"].to_numpy(bool) for p in order},
+        {name: part[column].to_numpy(float) for name, part in parts.items()},
+        {name: part["included"].to_numpy(bool) for name, part in parts.items()},
         limit,
         f"{label} = {limit:g}" if limit is not None else "",
     )
@@ -132,7 +143,7 @@ def mean_seed_maps(folder: Path, outputs: Outputs) -> list[Picture]:
         )
         alt = f"Axial slices of mean connectivity of {listed([r.name for r in part])}."
         with style.look():
-            figure = brain.mosaic(part, "mean Fisher z", limit=0.6, full=0.3)
+            figure = brain.mosaic(part, "mean z", limit=0.6, full=0.3)
             name = f"mean_seedmaps_{start // CHUNK + 1}"
             pictures.append(style.save(folder, name, figure, alt, caption, vector=False))
     return pictures

@@ -72,7 +72,7 @@ class Context:
     @property
     def level(self) -> str:
         """Level of intervals in percent."""
-        return f"{100 * (1 - self.alpha):g} %"
+        return f"{100 * (1 - self.alpha):g}\N{NO-BREAK SPACE}%"
 
     @cached_property
     def planted(self) -> list[dict[str, Any]]:
@@ -428,6 +428,7 @@ def edge_tables(context: Context, contrast: ContrastResult) -> tuple[page.Table 
         f"two-sided. "
         "p_fwe: corrected over all edges of the family; p_holm: also over the families of the model. "
         f"g: standardised effect{f' ({types})' if types else ''}. All {count(len(rows), 'edge')}: {path}."
+        f"{_coarse(contrast, len(rows), context.alpha)}"
     )
     caption = f"Edges by p_fwe. {capital(unit(context, contrast))}."
     numbers = EDGE_HEAD[1:]
@@ -436,6 +437,17 @@ def edge_tables(context: Context, contrast: ContrastResult) -> tuple[page.Table 
     if not rest:
         return first, None
     return first, page.table(f"Edges {n_open + 1} to {n_open + len(rest)}.", EDGE_HEAD, rest, numbers)
+
+
+def _coarse(contrast: ContrastResult, n_tests: int, alpha: float) -> str:
+    """What the number of permutations does to p_fdr, when it matters."""
+    smallest = contrast.smallest_p
+    if smallest is None or smallest * n_tests <= alpha:
+        return ""
+    return (
+        f" p counts permutations and is at least {significant(smallest, 2)}; p_fdr of a single edge is then "
+        f"at least {significant(min(smallest * n_tests, 1.0), 2)}. More permutations lower both."
+    )
 
 
 def _edge_row(context: Context, row: Mapping[str, Any], decimals: int) -> page.Row:
@@ -479,7 +491,7 @@ def clusters_table(context: Context, contrast: ContrastResult) -> page.Table | N
     head = (
         "Seed",
         "Cluster",
-        "Region",
+        "Nearest region",
         "Peak x, y, z (mm)",
         "Voxels",
         "Volume (mm³)",
@@ -689,7 +701,8 @@ def _false_edges(context: Context, contrast: ContrastResult) -> str:
         return ""
     table = tested(contrast)
     pairs = zip(table["roi_a"], table["roi_b"], strict=True)
-    null = table[[not np.isfinite(truth_of(context, contrast, a, b)) for a, b in pairs]]
+    truths = np.array([truth_of(context, contrast, a, b) for a, b in pairs], float)
+    null = table.loc[np.nan_to_num(truths) == 0]
     hits = int((null["p_fwe"] <= context.alpha).sum())
     return (
         f"{contrast.title}: {hits} of {count(len(null), 'edge')} without a planted effect "

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 
 MINUS = "\N{MINUS SIGN}"
+SPACE = "\N{NO-BREAK SPACE}"
 EN_DASH = "\N{EN DASH}"
 MISSING = "n/a"
 
@@ -76,7 +77,7 @@ def p_words(p: float, name: str = "p", smallest: float | None = None) -> str:
     """
     if not math.isfinite(p):
         return f"{name} not available"
-    text = f"{name} < 0.001" if p < 0.001 else f"{name} = {significant(p, 2)}"
+    text = f"{name}{SPACE}<{SPACE}0.001" if p < 0.001 else f"{name}{SPACE}={SPACE}{significant(p, 2)}"
     if smallest is not None and smallest >= 0.001 and p <= smallest * 1.000001:
         text += ", the smallest attainable"
     return text

@@ -4,6 +4,8 @@ from conn.simulate.cohort import CohortSpec, Prepared, Score, TruthModel, prepar
 from conn.simulate.demo import DEMO_ROIS, demo_spec
 from conn.simulate.latent import PlantedEdge
 from conn.simulate.motion import Motion
+from conn.simulate.rehearsal import Rehearsal, rehearse
+from conn.simulate.results import simulate_z
 from conn.simulate.signal import Signal
 from conn.simulate.truth import TrueEffect, Truth, derive_truth, simulate_cohort
 
@@ -13,6 +15,7 @@ __all__ = [
     "Motion",
     "PlantedEdge",
     "Prepared",
+    "Rehearsal",
     "Score",
     "Signal",
     "TrueEffect",
@@ -21,5 +24,7 @@ __all__ = [
     "demo_spec",
     "derive_truth",
     "prepare",
+    "rehearse",
     "simulate_cohort",
+    "simulate_z",
 ]

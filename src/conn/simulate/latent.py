@@ -33,7 +33,7 @@ ANALYSIS_BAND = (0.008, 0.1)
 
 _COMMON, _NETWORK, _PAIR = 0.1, 0.2, 0.35
 _PERSON_DF = 60
-_PERSON_SHARE = 0.6
+_PERSON_SHARE = 0.8
 _RESERVED = 0.9
 _SPARE_Z = 2.5
 
@@ -130,13 +130,16 @@ def build_latent(
     Raises
     ------
     ConfigError
-        An edge names an unknown region, itself, or an edge that is there already.
+        An edge names an unknown region, itself, or an edge that is there already, or a region that shares
+        voxels with another one.
     """
     ends = _ends(scene.labels, edges)
+    measured = [measured_voxels(scene, spheres, label) for label in scene.labels]
+    _refuse_overlap(scene, measured, ends)
     n_nodes = len(scene.labels) + len(scene.networks)
     count = np.bincount(ends.ravel(), minlength=n_nodes)
     shared = np.sqrt(_RESERVED / np.maximum(count, 1)) * (count > 0)
-    noise = np.array([_regional_noise(scene, spheres, label, signal) for label in scene.labels]) / signal.roi
+    noise = np.array([_regional_noise(scene, inside, signal) for inside in measured]) / signal.roi
     kept_signal = kept_variance(band_covariance(volumes, tr, signal.band_hz), tr, ANALYSIS_BAND)
     kept_noise = kept_variance(ar1_covariance(volumes, signal.autocorrelation), tr, ANALYSIS_BAND)
     return Latent(
@@ -270,8 +273,19 @@ def _stem(label: str) -> str:
     return label[:-1] if label.endswith(("L", "R")) else label
 
 
-def _regional_noise(scene: Scene, spheres: Sequence[Sphere], label: str, signal: Signal) -> float:
+def _refuse_overlap(scene: Scene, measured: Sequence[NDArray[np.int64]], ends: NDArray[np.int64]) -> None:
+    """An effect in a region that shares voxels with another would show up in that one too."""
+    for node in np.unique(ends):
+        for other, voxels in enumerate(measured):
+            if other != node and np.intersect1d(voxels, measured[node]).size:
+                raise ConfigError(
+                    f"planted edge: {scene.labels[node]} and {scene.labels[other]} share voxels at "
+                    f"{scene.anatomy.voxel_mm:g} mm, so that {scene.labels[other]} would change too. "
+                    "Plant the edge elsewhere, or leave one of the two out."
+                )
+
+
+def _regional_noise(scene: Scene, inside: NDArray[np.int64], signal: Signal) -> float:
     """Standard deviation of the mean of a region's noise."""
-    inside = measured_voxels(scene, spheres, label)
     correlation = noise_correlation(scene.anatomy.xyz[inside], scene.anatomy.voxel_mm, signal.fwhm_mm)
     return float(signal.noise * np.sqrt(correlation.mean()))

@@ -36,6 +36,12 @@ class RunFiles:
     confounds: PurePosixPath
 
 
+def func_folder(entities: Mapping[str, str]) -> PurePosixPath:
+    """``sub-XX/func`` or ``sub-XX/ses-YY/func``."""
+    session = [f"ses-{entities['ses']}"] if "ses" in entities else []
+    return PurePosixPath(f"sub-{entities['sub']}", *session, "func")
+
+
 def run_files(entities: Mapping[str, str], space: str, res: str | None) -> RunFiles:
     """Names that fMRIPrep 23 and 24 give.
 
@@ -46,10 +52,7 @@ def run_files(entities: Mapping[str, str], space: str, res: str | None) -> RunFi
     space, res
         Template and, when it was asked for, resolution.
     """
-    folder = PurePosixPath(f"sub-{entities['sub']}")
-    if "ses" in entities:
-        folder /= f"ses-{entities['ses']}"
-    folder /= "func"
+    folder = func_folder(entities)
     placed = {**entities, "space": space, **({} if res is None else {"res": res})}
     return RunFiles(
         bold=folder / build({**placed, "desc": "preproc"}, "bold", ".nii.gz"),

@@ -1,0 +1,74 @@
+"""The stages of the line one after the other in this process: what the workflow does, without its jobs."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from pathlib import Path
+
+from conn import paths
+from conn.config import load
+from conn.files import write_text
+from conn.report import build_report
+from conn.rois.registry import find
+from conn.stages.cohort import cohort
+from conn.stages.collect import collect
+from conn.stages.correct import correct
+from conn.stages.design import design
+from conn.stages.exclusions import gather
+from conn.stages.measure import measure
+from conn.stages.project import RunSettings, project
+from conn.stages.test import test_edges as edges_stage
+from conn.stages.test import test_seed as seed_stage
+from conn.study import Study, open_study
+
+
+@contextmanager
+def inside(folder: Path):
+    """Work in a folder, as jobs of the workflow do."""
+    before = Path.cwd()
+    folder.mkdir(parents=True, exist_ok=True)
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)
+
+
+def walk(config: Path) -> Study:
+    """Run all stages of a configuration file and return the study."""
+    study = open_study(config)
+    with inside(study.out):
+        write_text(paths.CONFIG, study.resolved)
+        first_level(study)
+        collect(Path(), study.index, study.links)
+        cohort(Path(), study.config.clinical, study.bids_dirs, study.time_points, study.subjects)
+        for name in study.config.models:
+            group(study, name)
+        gather(Path(), study.index, list(study.config.models))
+        build_report(Path(), load(paths.CONFIG))
+    return study
+
+
+def first_level(study: Study) -> None:
+    config = study.config
+    for key, run in study.runs.items():
+        settings = study.run_settings(key)
+        roots = tuple(Path(root) for root in settings.pop("roots"))
+        project(Path(), run, config.denoise, RunSettings(**settings, roots=roots), study.map_fwhm)
+        mask_folder = Path(study.mask_folder)
+        measure(Path(), run, config.rois, config.connectivity, mask_folder, study.source(key))
+
+
+def group(study: Study, name: str) -> None:
+    config = study.config
+    model = config.models[name]
+    design(Path(), name, model, config.clinical, config.inference)
+    options = {"permutations": config.inference.permutations, "seed": config.seed}
+    for seed in study.seeds(name):
+        roi = find(seed, config.rois.custom)
+        mask_folder = Path(study.mask_folder)
+        seed_stage(Path(), name, roi, fwhm_mm=study.map_fwhm, mask_folder=mask_folder, **options)
+    if "edges" in study.tests(name):
+        edges_stage(Path(), name, model.edges, **options)
+    correct(Path(), name, study.tests(name), config.inference)
