@@ -218,6 +218,8 @@ def test_truth_json_lists_each_edge_for_each_model(tmp_path: Path) -> None:
     assert values["prepost"] == pytest.approx(-0.2)
     assert values["armbytime"] == pytest.approx(-0.4)
     assert values["slope"] > 0
+    assert [e["sized"] for e in record["edges"]] == [False, True, False, False]
+    assert all(e["planted"] for e in record["edges"])
     assert len(pd.read_csv(tmp_path / "truth_scans.tsv", sep="\t")) == 8
 
 
@@ -226,7 +228,11 @@ def _disjoint() -> tuple[tuple[str, tuple[float, float, float], float], ...]:
 
 
 def _one_edge() -> tuple[PlantedEdge, ...]:
-    return (PlantedEdge("insulaL", "precuneus", baseline_z=0.2, delta_z={"drug": -0.4}),)
+    return (
+        PlantedEdge(
+            "insulaL", "precuneus", baseline_z=0.2, delta_z={"drug": -0.4}, sized_for=("drugprepost",)
+        ),
+    )
 
 
 @pytest.mark.parametrize(

@@ -77,6 +77,9 @@ class DesignContrast:
         Which effect size applies.
     dropped
         Data set, subject and reason in words of everybody else in the cohort.
+    not_asked_for
+        Those of `dropped` whom the model does not ask for: outside its subset or its groups. They are no
+        loss.
     levels
         The two groups, the first minus the second; empty without groups.
     strata_names
@@ -98,6 +101,12 @@ class DesignContrast:
     dropped: tuple[tuple[str, str, str], ...]
     levels: tuple[str, ...] = ()
     strata_names: tuple[str, ...] = ("all",)
+    not_asked_for: frozenset[Person] = frozenset()
+
+    @property
+    def lost(self) -> tuple[tuple[str, str, str], ...]:
+        """Those of `dropped` whom the model asks for: without an included run, or with a missing value."""
+        return tuple(entry for entry in self.dropped if entry[:2] not in self.not_asked_for)
 
     @property
     def n(self) -> int:
@@ -256,6 +265,7 @@ class _Rows:
 
     people: tuple[Person, ...]
     dropped: tuple[tuple[str, str, str], ...]
+    not_asked_for: frozenset[Person]
     columns: Mapping[str, Column]
 
     def cells(self, reference: str) -> list[float | str]:
@@ -451,14 +461,18 @@ def _check_levels(study: _Study, group: str) -> None:
 
 def _select(study: _Study, plan: _Plan) -> _Rows:
     columns = _references(study, plan)
-    people, dropped = [], []
+    people, dropped, outside = [], [], set()
     for person in study.people:
-        reason = _why_not(study, plan, columns, person)
+        values = {name: column.by_person.get(person) for name, column in columns.items()}
+        unwanted = _not_asked_for(study, values)
+        reason = unwanted or _why_lost(study, plan, values, person)
+        if unwanted is not None:
+            outside.add(person)
         if reason is None:
             people.append(person)
         else:
             dropped.append((*person, reason))
-    return _Rows(tuple(people), tuple(dropped), columns)
+    return _Rows(tuple(people), tuple(dropped), frozenset(outside), columns)
 
 
 def _references(study: _Study, plan: _Plan) -> dict[str, Column]:
@@ -481,17 +495,28 @@ def _references(study: _Study, plan: _Plan) -> dict[str, Column]:
     return columns
 
 
-def _why_not(study: _Study, plan: _Plan, columns: Mapping[str, Column], person: Person) -> str | None:
-    """Why a person is no row, or None."""
-    values = {name: column.by_person.get(person) for name, column in columns.items()}
+_Values = Mapping[str, float | str | None]
+"""What the references of a model say about one person."""
+
+
+def _not_asked_for(study: _Study, values: _Values) -> str | None:
+    """Why the model does not ask for a person, or None; a value that is missing leaves that open."""
     for name, wanted in study.model.subset.items():
         if values[name] is None:
-            return f"{name} is missing"
+            return None
         if _name(values[name]) not in wanted:
             return f"{name} is {_name(values[name])}, which is not in the subset"
     group = study.group
     if group is not None and values[group] is not None and values[group] not in study.levels:
         return f"{group} is {values[group]}, neither {study.levels[0]} nor {study.levels[1]}"
+    return None
+
+
+def _why_lost(study: _Study, plan: _Plan, values: _Values, person: Person) -> str | None:
+    """Why a person whom the model asks for is no row, or None."""
+    for name in study.model.subset:
+        if values[name] is None:
+            return f"{name} is missing"
     absent = [point for point in plan.weights if not study.runs.get((person, point))]
     if absent:
         return f"no included run at {' and '.join(absent)}"
@@ -584,6 +609,7 @@ def _compile(study: _Study, plan: _Plan) -> DesignContrast:
         dropped=rows.dropped,
         levels=tuple(study.levels),
         strata_names=tuple(names) if exchanged else ("all",),
+        not_asked_for=rows.not_asked_for,
     )
 
 
@@ -950,7 +976,10 @@ def _contrast_json(design: Design, index: int) -> dict[str, Any]:
         "blocks": list(contrast.strata_names),
         "variance_words": variance_words(contrast),
         "effect_type": contrast.effect_type,
-        "dropped": [{"dataset": d, "subject": s, "reason": reason} for d, s, reason in contrast.dropped],
+        "dropped": [
+            {"dataset": d, "subject": s, "reason": reason, "asked_for": (d, s) not in contrast.not_asked_for}
+            for d, s, reason in contrast.dropped
+        ],
         "families": [{"name": f.name, "kinds": list(f.kinds)} for f in families],
         "smallest_p": design.smallest_p[index] if design.smallest_p else None,
     }
@@ -1035,4 +1064,5 @@ def _load_contrast(data: Mapping[str, Any], rows: pd.DataFrame) -> DesignContras
         dropped=tuple((d["dataset"], d["subject"], d["reason"]) for d in data["dropped"]),
         levels=tuple(data["levels"]),
         strata_names=tuple(data["blocks"]),
+        not_asked_for=frozenset((d["dataset"], d["subject"]) for d in data["dropped"] if not d["asked_for"]),
     )

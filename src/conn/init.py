@@ -644,7 +644,7 @@ def _dataset_lines(scans: Scans, base: Path) -> list[str]:
     ]
     if scans.res is not None:
         lines.append(f"    res: {_text(scans.res)}  # images: {_counts(scans.resolutions)}")
-    lines.append("    #subjects: ['01', '02']  # only these; labels in quotes, without sub-")
+    lines.append("    # To use only some people: `subjects: ['01', '02']`, labels in quotes, without sub-.")
     if scans.points:
         lines += [
             "    time_points:",

@@ -100,6 +100,11 @@ def design_tsv(model: str) -> Path:
     return model_folder(model) / f"model-{model}_design.tsv"
 
 
+def families(model: str) -> Path:
+    """Size, permutations and critical value of each family of a model."""
+    return model_folder(model) / f"model-{model}_families.json"
+
+
 def edges(model: str) -> Path:
     """Edge table of a model."""
     return model_folder(model) / f"model-{model}_edges.tsv"

@@ -91,7 +91,7 @@ def retained_df(
     if band.shape[1] == 0:
         return 0
     singular = np.linalg.svd(_constraints(band, confounds, censored), compute_uv=False)
-    return band.shape[1] - int((singular > RANK_TOLERANCE).sum())
+    return int(band.shape[1] - (singular > RANK_TOLERANCE).sum())
 
 
 def _constraints(band: Array, confounds: Array, censored: NDArray[np.bool_]) -> Array:

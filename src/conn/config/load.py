@@ -17,10 +17,26 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from conn.config.model import Config
+from conn.config.model import CONTRASTS, Config
 from conn.errors import ConfigError
 
 Location = tuple[str | int, ...]
+
+PLAIN = {
+    "tuple_type": "a list is needed, as in [a, b]",
+    "dict_type": "keys are needed, as in {key: value}",
+    "model_type": "keys are needed, as in {key: value}",
+    "model_attributes_type": "keys are needed, as in {key: value}",
+    "string_type": "a text is needed",
+    "int_type": "a whole number is needed",
+    "float_type": "a number is needed",
+    "bool_type": "true or false is needed",
+    "string_pattern_mismatch": "letters and digits only, a letter first",
+}
+"""What some messages of pydantic are in the words of a configuration file."""
+
+BRANCH_ERRORS = frozenset({"string_type", "literal_error", "tuple_type"})
+"""What a member of a union says when another member was meant."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +68,8 @@ def load(path: Path) -> Config:
     try:
         return Config.model_validate_json(json.dumps(data))
     except ValidationError as error:
-        lines = [_explain(dict(e), data, written) for e in error.errors(include_url=False)]
+        found = [dict(e) for e in error.errors(include_url=False)]
+        lines = [_explain(e, data, written) for e in _most_telling(found, data)]
         raise ConfigError("\n".join(f"{path}: {line}" for line in lines)) from None
 
 
@@ -116,7 +133,10 @@ def _parse(path: Path) -> tuple[dict[str, Any], dict[Location, Written]]:
     if not isinstance(root, MappingNode):
         raise ConfigError(f"{path}: expected keys such as `datasets:` at the top level")
     written: dict[Location, Written] = {}
-    data = _construct(root, (), written, path)
+    try:
+        data = _construct(root, (), written, path)
+    except RecursionError:
+        raise ConfigError(f"{path}: an alias (*name) contains itself") from None
     if "__use_yte__" in data:
         raise ConfigError(f"{path}: __use_yte__ is refused: a configuration is data, not a program")
     return data, written
@@ -157,8 +177,27 @@ def _scalar(node: Node) -> Any:
     return text
 
 
+def _most_telling(errors: list[dict[str, Any]], data: Any) -> list[dict[str, Any]]:
+    """One error per key: of what each member of a union says, the deepest, then the plainest."""
+    places = [_in_file(e, data) for e in errors]
+    chosen: dict[Location, dict[str, Any]] = {}
+    for error, place in zip(errors, places, strict=True):
+        deeper = any(other[: len(place)] == place and len(other) > len(place) for other in places)
+        if deeper and error["type"] in BRANCH_ERRORS:
+            continue
+        rival = chosen.get(place)
+        if rival is None or _plainness(error) < _plainness(rival):
+            chosen[place] = error
+    return list(chosen.values())
+
+
+def _plainness(error: dict[str, Any]) -> int:
+    order = ("string_type", "literal_error")
+    return order.index(error["type"]) if error["type"] in order else len(order)
+
+
 def _explain(error: dict[str, Any], data: Any, written: dict[Location, Written]) -> str:
-    location = _in_file(error["loc"], data)
+    location = _in_file(error, data)
     key = _dotted(location)
     place = written.get(location)
     where = f"line {place.line}: " if place else ""
@@ -168,15 +207,20 @@ def _explain(error: dict[str, Any], data: Any, written: dict[Location, Written])
         near = difflib.get_close_matches(str(location[-1]), known, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(sorted(known))}"
         return f"{where}{key}: unknown key; {hint}"
+    if kind == "missing" and isinstance(location[-1], int):
+        return f"{where}{_dotted(location[:-1])}: {location[-1] + 1} values are needed"
     if kind == "missing":
         return f"{key}: this key is needed"
+    if kind == "union_tag_not_found":
+        return f"{where}{key}.design: this key is needed; allowed are {', '.join(map(repr, CONTRASTS))}"
+    if kind == "union_tag_invalid":
+        return f"{where}{key}.design = {value['design']!r}: allowed are {error['ctx']['expected_tags']}"
     if kind == "string_type" and place and isinstance(value, (bool, int, float)):
         return f"{where}{key}: {place.text} was read as {_kind(value)}; write it in quotes: '{place.text}'"
-    if kind in {"literal_error", "union_tag_invalid"}:
-        allowed = error["ctx"].get("expected") or error["ctx"].get("expected_tags")
-        return f"{where}{key} = {value!r}: allowed are {allowed}"
-    message = error["msg"].removeprefix("Value error, ")
-    shown = f" = {value!r}" if isinstance(value, (str, int, float, bool)) or value is None else ""
+    if kind == "literal_error":
+        return f"{where}{key} = {value!r}: allowed are {error['ctx']['expected']}"
+    message = PLAIN.get(kind) or error["msg"].removeprefix("Value error, ")
+    shown = f" = {value!r}" if isinstance(value, (str, int, float, bool)) else ""
     return f"{where}{key}{shown}: {message[0].lower()}{message[1:]}"
 
 
@@ -184,12 +228,12 @@ def _kind(value: object) -> str:
     return "true/false" if isinstance(value, bool) else "a number"
 
 
-def _in_file(location: Location, data: Any) -> Location:
-    """Drop what pydantic adds to a location (names of union members, discriminators)."""
+def _in_file(error: dict[str, Any], data: Any) -> Location:
+    """Location in the file: without what pydantic adds (names of union members, discriminators)."""
     kept: list[str | int] = []
-    for position, part in enumerate(location):
-        last = position == len(location) - 1
-        if isinstance(data, dict) and isinstance(part, str) and (part in data or last):
+    for position, part in enumerate(error["loc"]):
+        absent = error["type"] == "missing" and position == len(error["loc"]) - 1
+        if isinstance(data, dict) and isinstance(part, str) and (part in data or absent):
             kept.append(part)
             data = data.get(part)
         elif isinstance(data, list) and isinstance(part, int):

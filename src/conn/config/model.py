@@ -386,7 +386,7 @@ class Config(Section):
     """Output folder, relative to this file."""
     seed: Annotated[int, Field(ge=0)] = 0
     """Everything random starts from this number."""
-    datasets: dict[Label, Dataset]
+    datasets: Annotated[dict[Label, Dataset], Field(min_length=1)]
     """Data sets by name; one is normal."""
     clinical: Clinical = Clinical()
     """Clinical tables and what is made of them."""

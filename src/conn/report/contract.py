@@ -349,6 +349,12 @@ def read_model(folder: Path, name: str, config: Config) -> ModelResult:
     maps = _maps(folder)
     kind = str(meta.get("design", config.models[name].design))
     described = [dict(c) for c in meta.get("contrasts", [])]
+    families_path = folder / f"{stem}_families.json"
+    for family in read_json(families_path) if families_path.is_file() else []:
+        for c in described:
+            if c.get("name") == family["contrast"]:
+                kept = [f for f in family_list(c.get("families")) if f.get("name") != family["name"]]
+                c["families"] = [*kept, family]
     named = {c.get("name") for c in described}
     found = [c for c in dict.fromkeys([*edges["contrast"], *clusters["contrast"], *maps]) if c not in named]
     described += [{"name": c} for c in found]

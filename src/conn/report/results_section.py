@@ -247,6 +247,15 @@ def _facts(context: Context, contrast: ContrastResult) -> Iterable[tuple[str, st
     yield "Permutations", capital(_permutations(context, contrast))
     if contrast.families:
         yield "Families", "; ".join(map(_family, contrast.families))
+    skewness = [f["skewness"] for f in contrast.families if f.get("skewness") is not None]
+    if skewness and contrast.exchange == "flips":
+        yield (
+            "Skewness",
+            (
+                f"Median |skewness| of residuals {significant(max(skewness), 2)}; sign flips assume 0, "
+                "and strongly skewed differences (above 1) make them liberal"
+            ),
+        )
     if contrast.smallest_p is not None:
         yield "Smallest attainable p", significant(contrast.smallest_p, 2)
     for model in context.outputs.models:

@@ -40,10 +40,28 @@ DEMO_ROIS: tuple[Sphere, ...] = (
 """The regions of the registry that hold a voxel at 3 mm; nuclei of the lower brainstem have no signal."""
 
 DEMO_EDGES: tuple[PlantedEdge, ...] = (
-    PlantedEdge("sgACCL", "amygdalaCML", baseline_z=0.42, delta_z={"drug": -0.84}),
-    PlantedEdge("PAG", "thalamusMDL", baseline_z=0.25, delta_z={"drug": -0.50, "placebo": -0.50}),
-    PlantedEdge("dACCR", "supramarginalR", baseline_z=-0.25, delta_z={"drug": 0.50, "placebo": 0.50}),
-    PlantedEdge("pgACCR", "insulaR", slope=-0.055, person_sd=0.1, change_sd=0.1),
+    PlantedEdge(
+        "sgACCL",
+        "amygdalaCML",
+        baseline_z=0.42,
+        delta_z={"drug": -0.84},
+        sized_for=("armbytime", "drugprepost"),
+    ),
+    PlantedEdge(
+        "PAG",
+        "thalamusMDL",
+        baseline_z=0.25,
+        delta_z={"drug": -0.5, "placebo": -0.5},
+        sized_for=("prepost",),
+    ),
+    PlantedEdge(
+        "dACCR",
+        "supramarginalR",
+        baseline_z=-0.25,
+        delta_z={"drug": 0.5, "placebo": 0.5},
+        sized_for=("prepost",),
+    ),
+    PlantedEdge("pgACCR", "insulaR", slope=-0.055, person_sd=0.1, change_sd=0.1, sized_for=("slope",)),
 )
 """One edge that only the drug changes, two that change in everybody, one that goes with the score."""
 

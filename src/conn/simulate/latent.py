@@ -59,6 +59,8 @@ class PlantedEdge:
         Change of z per point of change of the score.
     person_sd, change_sd
         Standard deviation between people of the first z, and of the change beyond arm and slope.
+    sized_for
+        Names of the models that the effect is large enough to be found by; others see part of it.
     """
 
     roi_a: str
@@ -68,6 +70,7 @@ class PlantedEdge:
     slope: float = 0.0
     person_sd: float = 0.15
     change_sd: float = 0.15
+    sized_for: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,8 @@ class TrueEffect:
     cohort_delta_z
         The same from the true values of the people drawn who have all scans: what is left to measurement
         noise is the difference to this.
+    sized
+        The effect was made large enough for this model (`PlantedEdge.sized_for`).
     """
 
     roi_a: str
@@ -51,6 +53,7 @@ class TrueEffect:
     arms: tuple[str, ...]
     delta_z: float
     cohort_delta_z: float
+    sized: bool
 
 
 @dataclass(frozen=True)
@@ -115,6 +118,7 @@ def derive_truth(spec: CohortSpec, prepared: Prepared) -> Truth:
             model.arms or spec.arms,
             _population_value(spec, edge, model, expected),
             _cohort_value(spec, prepared, number, model),
+            not edge.sized_for or model.name in edge.sized_for,
         )
         for model in _models(spec)
         for number, edge in enumerate(spec.edges)
@@ -140,6 +144,7 @@ def truth_record(spec: CohortSpec, truth: Truth) -> dict[str, Any]:
             "delta_z": round(e.delta_z, 6),
             "cohort_delta_z": None if np.isnan(e.cohort_delta_z) else round(e.cohort_delta_z, 6),
             "planted": abs(e.delta_z) > 1e-9,
+            "sized": abs(e.delta_z) > 1e-9 and e.sized,
         }
         for e in truth.effects
     ]

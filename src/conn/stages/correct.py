@@ -63,11 +63,10 @@ def correct(out: Path, model: str, tests: Sequence[str], settings: Inference) ->
     for part in parts:
         if part.what != EDGES:
             files += _write_maps(out, model, part, loaded[part.what][1])
-    summary = [_summary(family, made) for family, made in families]
-    write_json(
-        out / paths.correct_receipt(model),
-        {"model": model, "families": summary, "files": receipts.digests(out, files)},
-    )
+    summary = [_summary(family, made, loaded) for family, made in families]
+    write_json(out / paths.families(model), summary)
+    files.append(paths.families(model))
+    write_json(out / paths.correct_receipt(model), {"model": model, "files": receipts.digests(out, files)})
 
 
 def _members(family: Family, tests: Sequence[str]) -> list[str]:
@@ -102,18 +101,26 @@ def _parts(
             yield _Part(what, family.name, one, corrected, p_fdr, p_holm)
 
 
-def _summary(family: Family, made: FamilyResult) -> dict[str, Any]:
+def _summary(
+    family: Family,
+    made: FamilyResult,
+    loaded: Mapping[str, tuple[dict[str, Tested], dict[str, NDArray[Any]]]],
+) -> dict[str, Any]:
     reachable = np.isfinite(made.critical)
+    tested = [loaded[what][0][family.contrast] for what in _members(family, list(loaded))]
+    skewness = float(np.mean([one.skewness for one in tested]))
     return {
-        "family": family.name,
+        "name": family.name,
         "contrast": family.contrast,
         "tests": made.n_features,
         "permutations": made.n_permutations,
+        "complete": all(one.complete for one in tested),
         "exact": made.exact,
         "smallest_p": made.smallest_p,
         "critical": float(made.critical) if reachable else None,
         "scale": made.scale,
         "alpha": made.alpha,
+        "skewness": skewness if np.isfinite(skewness) else None,
     }
 
 

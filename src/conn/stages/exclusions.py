@@ -46,9 +46,10 @@ def _cohort(out: Path) -> Iterator[Exclusion]:
 
 
 def _design(out: Path, model: str) -> Iterator[Exclusion]:
+    """People whom a model asks for and cannot have; whom it does not ask for stands in its design only."""
     design = load_design(out / paths.model_folder(model), model)
     for contrast in design.contrasts:
-        for dataset, subject, reason in contrast.dropped:
+        for dataset, subject, reason in contrast.lost:
             yield Exclusion(
                 dataset,
                 subject,

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
+from scipy.stats import skew
 
 from conn import effects, images, inference, paths
 from conn.correlation import fisher_z
@@ -25,6 +26,9 @@ from conn.stages.measure import place
 from conn.tables import read_tsv, to_number
 
 Floats = NDArray[np.floating[Any]]
+
+OWN = ("features", "n", "complete", "skewness")
+"""Fields of `Tested` that are not results of another module."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,12 +45,18 @@ class Tested:
         Edges: names of shape (n_features, 2). Maps: flat voxel indices of shape (n_features,).
     n
         Number of rows with a value, of shape (n_features,).
+    complete
+        All distinct rearrangements were used.
+    skewness
+        Median over features of the absolute skewness of residuals; sign flips assume it to be 0.
     """
 
     result: TestResult
     size: effects.EffectSize
     features: NDArray[Any]
     n: NDArray[np.int64]
+    complete: bool
+    skewness: float
 
 
 def test_edges(
@@ -225,7 +235,16 @@ def _test(
     size = effects.effect_size(
         contrast.effect_type, data, contrast.matrix, contrast.contrast, intervals=features.ndim == 2
     )
-    return Tested(result, size, features, np.isfinite(data).sum(axis=0))
+    n = np.isfinite(data).sum(axis=0)
+    return Tested(result, size, features, n, sets.complete, _skewness(contrast, data[:, result.valid]))
+
+
+def _skewness(contrast: DesignContrast, data: Floats) -> float:
+    if data.shape[1] == 0:
+        return float("nan")
+    basis = np.linalg.qr(contrast.matrix)[0]
+    residuals = data - basis @ (basis.T @ data)
+    return float(np.median(np.abs(skew(residuals, axis=0, bias=False))))
 
 
 def save(path: Path, tested: Mapping[str, Tested], extra: Mapping[str, NDArray[Any]]) -> None:
@@ -234,7 +253,7 @@ def save(path: Path, tested: Mapping[str, Tested], extra: Mapping[str, NDArray[A
     for name, one in tested.items():
         arrays |= {f"{name}.{f.name}": np.asarray(getattr(one.result, f.name)) for f in fields(one.result)}
         arrays |= {f"{name}.size.{f.name}": np.asarray(getattr(one.size, f.name)) for f in fields(one.size)}
-        arrays |= {f"{name}.features": one.features, f"{name}.n": one.n}
+        arrays |= {f"{name}.{key}": np.asarray(getattr(one, key)) for key in OWN}
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, **arrays)
     with atomic(path) as stream:
@@ -247,14 +266,12 @@ def load(path: Path) -> tuple[dict[str, Tested], dict[str, NDArray[Any]]]:
         arrays = {name: archive[name] for name in archive.files}
     tested = {}
     for name in arrays.pop("contrasts").tolist():
-        result = {f.name: _plain(f.name, arrays.pop(f"{name}.{f.name}")) for f in fields(TestResult)}
-        size = {
-            f.name: _plain(f.name, arrays.pop(f"{name}.size.{f.name}")) for f in fields(effects.EffectSize)
-        }
-        features, n = arrays.pop(f"{name}.features"), arrays.pop(f"{name}.n")
-        tested[name] = Tested(TestResult(**result), effects.EffectSize(**size), features, n)
+        result = {f.name: _plain(arrays.pop(f"{name}.{f.name}")) for f in fields(TestResult)}
+        size = {f.name: _plain(arrays.pop(f"{name}.size.{f.name}")) for f in fields(effects.EffectSize)}
+        own = {key: _plain(arrays.pop(f"{name}.{key}")) for key in OWN}
+        tested[name] = Tested(TestResult(**result), effects.EffectSize(**size), **own)
     return tested, arrays
 
 
-def _plain(name: str, value: NDArray[Any]) -> Any:
+def _plain(value: NDArray[Any]) -> Any:
     return value.item() if value.ndim == 0 else value
