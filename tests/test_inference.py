@@ -291,3 +291,25 @@ def test_rows_that_do_not_match_are_named(rng):
         inference.test(rng.normal(size=(11, 2)), m, c, shuffled(12))
     with pytest.raises(DesignError, match="permutations are for 11 rows"):
         inference.test(rng.normal(size=(12, 2)), m, c, shuffled(11))
+
+
+@pytest.mark.parametrize("exchange", ["flips", "labels"])
+def test_simultaneous_intervals_are_the_critical_value_times_the_standard_error(exchange):
+    rng = np.random.default_rng(5)
+    data = rng.normal(size=(12, 40)) + np.where(np.arange(40) < 4, 1.5, 0.0)
+    group = np.repeat([0.5, -0.5], 6)
+    matrix = np.ones((12, 1)) if exchange == "flips" else np.column_stack([np.ones(12), group])
+    if exchange == "labels":
+        data[:6, :4] += 4.0
+    contrast = np.eye(matrix.shape[1])[-1]
+    sets = permutation_set(
+        12, exchange, matrix_effect=matrix[:, -1], n_permutations=999, seed=0, has_nuisance=False
+    )
+    result = inference.test(data, matrix, contrast, sets)
+    family = inference.correct([result])
+    one = family.results[0]
+    half = family.critical * result.se
+    assert np.allclose(one.ci_sim_low, result.effect - half, rtol=1e-6, atol=1e-9)
+    assert np.allclose(one.ci_sim_high, result.effect + half, rtol=1e-6, atol=1e-9)
+    assert ((one.p_fwe <= 0.05) == (np.abs(result.effect) > half)).all()
+    assert (one.p_fwe[:4] <= 0.05).any() and (one.p_fwe[4:] > 0.05).any()

@@ -109,6 +109,7 @@ def test_three_arms_before_and_after_run_to_a_report(pre_post):
     assert n == {"everybody": 29, "cbt": 23, "mood": 25, "relief": 9}
     page = (study.out / "report.html").read_text()
     assert "depr_cbt" in page and "<img" in page
+    assert "SIMULATED DATA" in page
     cohort = read_tsv(study.out / "cohort.tsv")
     assert (cohort["response"] != "n/a").sum() == 2 * 9
     assert set(cohort["sex"]) == {"male", "female"}

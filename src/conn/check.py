@@ -4,23 +4,27 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from conn import confounds, images, projection
-from conn.cohort import build_cohort, read_clinical
+from conn import confounds, projection
+from conn.cohort import Cohort
 from conn.config.model import Denoise
 from conn.design import compile_model, describe
-from conn.errors import ConnError, InputError
+from conn.errors import ConnError, InputError, TooLittleDataError
+from conn.exclusions import Exclusion
 from conn.index import Run
+from conn.preflight import foreseen_cohort, foreseen_runs
 from conn.receipts import Receipt
-from conn.stages.collect import run_table
-from conn.stages.project import Plan, RunSettings, floors, plan
+from conn.rois import registry
+from conn.rois.placement import Placed
+from conn.stages.collect import refuse_nothing
+from conn.stages.measure import cover, place
+from conn.stages.project import Plan, RunSettings, brain, excluded, floors, plan
 from conn.study import Study
-from conn.tables import format_tsv
 
 PREFERRED = ("scrubbing.5", "simple", "scrubbing.2", "24P")
 """Strategies that are proposed, best first; global signal regression never is."""
@@ -31,16 +35,42 @@ AROMA = (
     "over signal components too), so it cannot be joined with the other cleaning in one step."
 )
 
+_Regions = tuple[tuple[registry.Roi, Placed], ...]
+
 
 @dataclass(frozen=True)
 class Foreseen:
-    """What is known about a run before it is computed."""
+    """What is known about a run before its image is read.
+
+    Attributes
+    ----------
+    run
+        The run.
+    plan
+        None when the input is bad.
+    included
+        False when the whole run will be left out.
+    exclusions
+        Rows that the run will have in `exclusions.tsv`, of the whole run or of regions.
+    df
+        (strategy, band) to degrees of freedom and seconds kept.
+    voxels
+        Number of voxels in its mask.
+    """
 
     run: Run
     plan: Plan | None
-    reasons: tuple[tuple[str, str, str], ...]
-    df: Mapping[tuple[str, str], tuple[int, float]]
-    """(strategy, band) → degrees of freedom and seconds kept."""
+    included: bool
+    exclusions: tuple[Exclusion, ...] = ()
+    df: Mapping[tuple[str, str], tuple[int, float]] = field(default_factory=dict)
+    voxels: int = 0
+
+    @property
+    def receipt(self) -> Receipt:
+        """The receipt that the run will have, as far as it is known."""
+        reason = None if self.included else self.exclusions[0].reason
+        numbers = self.plan.numbers if self.plan else {}
+        return Receipt(self.run.key, "measure", self.included, reason, numbers, self.exclusions)
 
 
 def check(study: Study) -> str:
@@ -59,32 +89,68 @@ def check(study: Study) -> str:
     Raises
     ------
     ConnError
-        The first mistake that would stop the analysis.
+        Something would stop the analysis; the message is the whole text, with the mistakes last.
     """
-    foreseen = [foresee(study, key) for key in study.runs]
+    regions: dict[str, _Regions] = {}
+    foreseen = [foresee(study, key, regions) for key in study.runs]
+    problems: list[ConnError] = []
     parts = [
         _data(study),
-        _excluded(study, foreseen),
+        _excluded(foreseen_exclusions(study, foreseen)),
         _cleaning(study.config.denoise, foreseen),
-        *_group(study, foreseen),
+        *_group(study, foreseen, problems),
         _resources(study, foreseen),
     ]
-    return "\n\n".join("\n".join(part) for part in parts if part)
+    if problems:
+        parts.append(["WOULD STOP THE ANALYSIS", *map(str, problems)])
+    text = "\n\n".join("\n".join(part) for part in parts if part)
+    if problems:
+        raise type(max(problems, key=lambda error: error.exit_code))(text)
+    return text
 
 
-def foresee(study: Study, key: str) -> Foreseen:
-    """Header, confounds and degrees of freedom of one run; reads no volume."""
+def foresee(study: Study, key: str, regions: dict[str, _Regions]) -> Foreseen:
+    """Header, confounds, mask and regions of one run; reads no functional volume.
+
+    Parameters
+    ----------
+    study
+        The study.
+    key
+        Of the run.
+    regions
+        Regions by grid, filled on the way.
+    """
     run, denoise = study.runs[key], study.config.denoise
     settings = study.run_settings(key)
-    roots = tuple(Path(root) for root in settings.pop("roots"))
+    relative = settings.pop("roots")
+    roots = tuple(map(study.absolute, relative))
     absolute = _absolute(study, run)
+    made, df = None, {}
     try:
-        made = plan(absolute, denoise, RunSettings(**settings, roots=tuple(study.absolute(r) for r in roots)))
+        made = plan(absolute, denoise, RunSettings(**settings, roots=roots))
+        df = _choices(absolute, made, denoise, settings["dummy_scans"])
+        below = floors(made, denoise)
+        if below:
+            return Foreseen(run, made, False, tuple(excluded(run, *row) for row in below), df)
+        grid, voxels = brain(absolute, made.header)
     except InputError as error:
-        return Foreseen(run, None, (("bad_input", str(error), "n/a"),), {})
-    return Foreseen(
-        run, made, floors(made, denoise), _choices(absolute, made, denoise, settings["dummy_scans"])
-    )
+        message = str(error)
+        for here, there in zip(roots, relative, strict=True):
+            message = message.replace(f"{here}/", f"{there}/")
+        return Foreseen(run, made, False, (excluded(run, "bad_input", message),), df)
+    name = repr((grid.shape, grid.affine.tolist()))
+    if name not in regions:
+        rois = registry.regions(study.config.rois.use, study.config.rois.custom)
+        regions[name] = tuple((roi, place(roi, grid, study.root)) for roi in rois)
+    rows = cover(run, regions[name], grid, voxels, np.ones(voxels.size, dtype=bool), study.config.rois)[1]
+    return Foreseen(run, made, True, rows, df, voxels.size)
+
+
+def foreseen_exclusions(study: Study, foreseen: Sequence[Foreseen]) -> tuple[Exclusion, ...]:
+    """Rows that `exclusions.tsv` will have from index, images and regions, as far as they are known."""
+    found = [*study.index.exclusions, *(run.exclusion for run in study.index.runs if run.exclusion)]
+    return tuple(dict.fromkeys([*found, *(row for one in foreseen for row in one.exclusions)]))
 
 
 def _absolute(study: Study, run: Run) -> Run:
@@ -128,23 +194,31 @@ def _data(study: Study) -> list[str]:
     return [*lines, *study.index.notes]
 
 
-def _excluded(study: Study, foreseen: Sequence[Foreseen]) -> list[str]:
-    rows = [*study.index.exclusions, *(r.exclusion for r in study.index.runs if r.exclusion)]
-    lines = [f"  sub-{e.subject} {_session(e.session)}{e.reason}: {e.value}" for e in rows]
-    lines += [
-        f"  sub-{f.run.subject} {_session(f.run.session)}{f.run.name}: {reason}: {value} ({limit})"
-        for f in foreseen
-        for reason, value, limit in f.reasons
-    ]
-    if not lines:
+def _excluded(rows: Sequence[Exclusion]) -> list[str]:
+    if not rows:
         return ["EXCLUSIONS", "none foreseen before the images are read"]
-    counts = Counter(e.reason for e in rows) + Counter(r for f in foreseen for r, _, _ in f.reasons)
+    counts = Counter(row.reason for row in rows)
     summary = ", ".join(f"{n} {reason}" for reason, n in counts.most_common())
-    return ["EXCLUSIONS", f"{len(lines)} foreseen before the images are read: {summary}", *lines]
+    whole = [f"  {_whose(row)}: {row.reason}: {row.value}{_limit(row)}" for row in rows if row.roi == "n/a"]
+    regions: dict[tuple[str, str, str], list[Exclusion]] = {}
+    for row in rows:
+        if row.roi != "n/a":
+            regions.setdefault((row.roi, row.reason, row.limit), []).append(row)
+    lines = [
+        f"  region {roi} in {len(found)} runs: {reason}: "
+        f"{', '.join(dict.fromkeys(row.value for row in found[:3]))}{_limit(found[0])}"
+        for (roi, reason, _), found in regions.items()
+    ]
+    return ["EXCLUSIONS", f"{len(rows)} foreseen before the images are read: {summary}", *whole, *lines]
 
 
-def _session(session: str | None) -> str:
-    return "" if session in {None, "n/a"} else f"ses-{session} "
+def _whose(row: Exclusion) -> str:
+    session = "" if row.session == "n/a" else f" ses-{row.session}"
+    return f"sub-{row.subject}{session}" + ("" if row.run == "n/a" else f" ({row.run})")
+
+
+def _limit(row: Exclusion) -> str:
+    return "" if row.limit == "n/a" else f" ({row.limit})"
 
 
 def _cleaning(denoise: Denoise, foreseen: Sequence[Foreseen]) -> list[str]:
@@ -207,69 +281,53 @@ def _proposal(kept: Mapping[tuple[str, str], float], configured: tuple[str, str]
     )
 
 
-def _group(study: Study, foreseen: Sequence[Foreseen]) -> Iterator[list[str]]:
-    runs = _foreseen_runs(study, foreseen)
-    clinical = study.config.clinical
-    folders = {name: study.absolute(folder) for name, folder in study.bids_dirs.items()}
-    data = {n: read_clinical(f, clinical, study.subjects[n]["found"]) for n, f in folders.items()}
-    only = {name: found["only"] for name, found in study.subjects.items()}
-    made = build_cohort(clinical, data, runs, study.time_points, only)
-    table = made.table
+def _group(study: Study, foreseen: Sequence[Foreseen], problems: list[ConnError]) -> Iterator[list[str]]:
+    receipts = {one.run.key: one.receipt for one in foreseen}
+    runs = foreseen_runs(study, receipts)
+    try:
+        made = foreseen_cohort(study, runs)
+    except ConnError as error:
+        problems.append(error)
+        yield ["COHORT", f"cannot be made: {error}"]
+        return
+    yield _cohort(made)
+    try:
+        refuse_nothing(study.index.runs, receipts)
+    except TooLittleDataError as error:
+        problems.append(error)
+        return
+    clinical, inference = study.config.clinical, study.config.inference
+    for name, model in study.config.models.items():
+        try:
+            lines = describe(compile_model(name, model, clinical, made.table, runs, inference))
+        except ConnError as error:
+            problems.append(error)
+            lines = [f"cannot be computed: {error}"]
+        yield [f"MODEL {name}", *lines]
+
+
+def _cohort(made: Cohort) -> list[str]:
+    table: pd.DataFrame = made.table
     present = table[table["n_runs"] != "0"]
     counts = Counter(zip(present["dataset"], present["time_point"], strict=True))
-    yield [
+    return [
         "COHORT",
         *(f"{', '.join(cell)}: {n} subjects with usable runs" for cell, n in counts.items()),
         *(f"left out: {e.reason}: sub-{e.subject} {e.value}" for e in made.exclusions),
-        *(note for one in data.values() for note in one.notes),
         *made.notes,
     ]
-    for name, model in study.config.models.items():
-        lines = [f"MODEL {name}"]
-        try:
-            design = compile_model(name, model, clinical, table, runs, study.config.inference)
-            lines += describe(design)
-        except ConnError as error:
-            lines.append(f"cannot be computed: {error}")
-        yield lines
-
-
-def _foreseen_runs(study: Study, foreseen: Sequence[Foreseen]) -> pd.DataFrame:
-    receipts = {
-        f.run.key: Receipt(
-            f.run.key,
-            "measure",
-            not f.reasons,
-            f.reasons[0][0] if f.reasons else None,
-            f.plan.numbers if f.plan else {},
-        )
-        for f in foreseen
-    }
-    text = format_tsv(run_table(study.index.runs, receipts))
-    rows = [line.split("\t") for line in text.splitlines()]
-    return pd.DataFrame(rows[1:], columns=pd.Index(rows[0]), dtype=str)
 
 
 def _resources(study: Study, foreseen: Sequence[Foreseen]) -> list[str]:
     kept, peak = 0.0, 0.0
     copies = 2 if study.map_fwhm > 0 else 1
-    masks: dict[str, int] = {}
-    for f in foreseen:
-        if f.plan is None or f.reasons:
+    for one in foreseen:
+        if one.plan is None or not one.included:
             continue
-        size = masks.setdefault(str(f.plan.header.grid.shape), _mask_size(study, f.run))
-        kept += 4.0 * f.plan.basis.shape[1] * size * copies
-        peak = max(peak, 4.0 * np.prod(f.plan.header.grid.shape) * (copies * f.plan.basis.shape[1] + 64))
-    what = "kept in" if study.config.connectivity.keep_projection else "passing through"
+        df, grid = one.plan.basis.shape[1], np.prod(one.plan.header.grid.shape)
+        kept += 4.0 * df * one.voxels * copies
+        peak = max(peak, 4.0 * grid * (copies * df + 64))
     return [
         "RESOURCES",
-        f"projections: {kept / 1e9:.2f} GB {what} cache/project; at most {peak / 1e9:.2f} GB of memory a run",
+        f"projections: {kept / 1e9:.2f} GB of disk in cache/project, {peak / 1e9:.2f} GB of memory a run",
     ]
-
-
-def _mask_size(study: Study, run: Run) -> int:
-    assert run.mask is not None
-    try:
-        return int((images.read_volume(study.absolute(run.mask))[1] > 0).sum())
-    except InputError:
-        return 0

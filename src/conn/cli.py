@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import conn
-from conn.errors import ConnError
+from conn.errors import ConnError, ResourceError
 
 Command = Callable[[argparse.Namespace], int]
 
@@ -26,8 +27,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        print(f"{error.strerror or error}: {error.filename or ''}", file=sys.stderr)
+        return ResourceError.exit_code
     except KeyboardInterrupt:
         return 130
+    except Exception as error:
+        traceback.print_exc()
+        print(f"a bug of conn, please report it: {type(error).__name__}: {error}", file=sys.stderr)
+        return ConnError.exit_code
 
 
 def parser() -> argparse.ArgumentParser:

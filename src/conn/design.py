@@ -500,11 +500,9 @@ _Values = Mapping[str, float | str | None]
 
 
 def _not_asked_for(study: _Study, values: _Values) -> str | None:
-    """Why the model does not ask for a person, or None; a value that is missing leaves that open."""
+    """Why the model does not ask for a person, or None; a missing value leaves that open."""
     for name, wanted in study.model.subset.items():
-        if values[name] is None:
-            return None
-        if _name(values[name]) not in wanted:
+        if values[name] is not None and _name(values[name]) not in wanted:
             return f"{name} is {_name(values[name])}, which is not in the subset"
     group = study.group
     if group is not None and values[group] is not None and values[group] not in study.levels:

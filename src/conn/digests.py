@@ -1,8 +1,8 @@
 """Digests of code: what a rule calls, so that a changed module reruns exactly what depends on it.
 
-A digest covers the syntax tree, without docstrings, of a module and of every module of conn that it imports.
-Comments and prose change nothing. Data files of the package (the registry, templates) count where the
-package that holds them is imported.
+A digest covers the syntax tree, without docstrings, of a module and of every module of conn that it imports,
+and of the script that calls it. Comments and prose change nothing. Data files of a package (the registry,
+templates) count where the package that holds them is imported.
 """
 
 from __future__ import annotations
@@ -10,11 +10,10 @@ from __future__ import annotations
 import ast
 import hashlib
 from functools import cache
-from importlib.util import find_spec
+from importlib.util import find_spec, resolve_name
 from pathlib import Path
 
 PACKAGE = "conn"
-DATA_SUFFIXES = {".tsv", ".html", ".css", ".jinja"}
 APART = {"conn.config", "conn.config.load", "conn.config.model", "conn.errors"}
 """Modules whose changes alter messages; settings reach a rule as its parameters, defaults included."""
 
@@ -54,12 +53,13 @@ def _imports(module: str) -> frozenset[str]:
     if path is None:
         return frozenset()
     found: set[str] = set()
+    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
     for node in ast.walk(_tree(path)):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module is not None:
-            found.add(node.module)
-            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            origin = resolve_name("." * node.level + (node.module or ""), package)
+            found |= {origin, *(f"{origin}.{alias.name}" for alias in node.names)}
     return frozenset(n for n in found if n.split(".")[0] == PACKAGE and _file(n) is not None) - {PACKAGE}
 
 
@@ -76,13 +76,15 @@ def closure(module: str) -> tuple[str, ...]:
 
 
 @cache
-def code(module: str) -> str:
+def code(module: str, script: Path | None = None) -> str:
     """Digest of the code that a module calls.
 
     Parameters
     ----------
     module
         Full name, such as ``conn.stages.project``.
+    script
+        File that calls it.
 
     Returns
     -------
@@ -91,10 +93,28 @@ def code(module: str) -> str:
     """
     sha = hashlib.sha256()
     for name in closure(module):
-        path = _file(name)
-        assert path is not None
-        sha.update(name.encode() + ast.dump(_tree(path)).encode())
-        if path.name == "__init__.py":
-            for extra in sorted(p for p in path.parent.rglob("*") if p.suffix in DATA_SUFFIXES):
-                sha.update(extra.name.encode() + extra.read_bytes())
+        sha.update(name.encode() + _digest(name))
+    if script is not None:
+        sha.update(ast.dump(_tree(script)).encode())
     return sha.hexdigest()[:16]
+
+
+@cache
+def _digest(module: str) -> bytes:
+    """Digest of one module, and of the data files of the package when it is one."""
+    path = _file(module)
+    assert path is not None
+    sha = hashlib.sha256(ast.dump(_tree(path)).encode())
+    if path.name == "__init__.py":
+        for extra in _data_files(path.parent):
+            sha.update(extra.relative_to(path.parent).as_posix().encode() + extra.read_bytes())
+    return sha.digest()
+
+
+def _data_files(package: Path) -> list[Path]:
+    """All files below a package that hold no Python."""
+    return sorted(
+        path
+        for path in package.rglob("*")
+        if path.is_file() and path.suffix not in {".py", ".pyc"} and not path.name.startswith(".")
+    )

@@ -575,7 +575,16 @@ def _correct_one(
     )
 
 
+ROUNDING = 1e-8
+"""Relative difference between the two routes from a critical value to an interval that is rounding."""
+
+
 def _agree(half: Floats, effect: Floats, significant: NDArray[np.bool_]) -> Floats:
-    """Half widths without their last rounding: significant means 0 is outside, else 0 is inside."""
+    """Half widths without their last rounding: significant means 0 is outside, else 0 is inside.
+
+    Only where the half width and the effect differ by rounding; anything more would be an error of the method
+    and must show.
+    """
     size = np.abs(effect)
-    return np.where(significant, np.minimum(half, np.nextafter(size, 0)), np.maximum(half, size))
+    agreed = np.where(significant, np.minimum(half, np.nextafter(size, 0)), np.maximum(half, size))
+    return np.where(np.abs(half - size) <= ROUNDING * size, agreed, half)

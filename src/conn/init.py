@@ -55,7 +55,7 @@ _CATEGORY = re.compile(
 )
 _NUMBER = re.compile(r"^(age|bmi|education|years_?of_?education)$", re.IGNORECASE)
 _SYMPTOMS = re.compile(
-    r"madrs|ham.?d|ham.?17|hdrs|bdi|qids|ids|phq|zung|stai|panss|y.?bocs|caps|pcl|bpi|vas|pain", re.IGNORECASE
+    r"madrs|ham.?d|ham.?17|hdrs|bdi|qids|ids|phq|zung|stai|panss|y.?bocs|caps|pcl|bpi|pain", re.IGNORECASE
 )
 _NUMERAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _YAML_WORDS = frozenset({"true", "false", "null", "yes", "no", "on", "off", "y", "n"})
@@ -632,7 +632,7 @@ def _render(scans: Scans, clinical: Found, cleaning: Cleaning, runs: Sequence[Ru
 def _dataset_lines(scans: Scans, base: Path) -> list[str]:
     lines = ["datasets:", f"  {scans.name}:", f"    bids_dir: {_text(_relative(scans.bids_dir, base))}"]
     if scans.derivatives is not None:
-        made_by = " ".join(" ".join(pair) for pair in producers(scans.derivatives))
+        made_by = " ".join(w for pair in producers(scans.derivatives) for w in pair if w != MISSING)
         made = f"  # {_shown(made_by)}" if made_by else ""
         lines.append(f"    derivatives: {_text(_relative(scans.derivatives, base))}{made}")
     else:

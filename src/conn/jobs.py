@@ -16,6 +16,11 @@ from conn.errors import ConnError, ResourceError
 from conn.files import write_json
 
 BUG = 70
+KILLED = (
+    "ended without a word: something killed it, most often because memory ran out. Use fewer cores, or a "
+    "larger machine."
+)
+"""What is noted of a job while it runs, and stands if nothing else can be noted any more."""
 
 
 @contextmanager
@@ -25,13 +30,17 @@ def job(log: Path, threads: int = 1) -> Iterator[None]:
     Parameters
     ----------
     log
-        Log file; the note of a failure stands in ``logs/errors`` under the same name.
+        Log file; ``logs/errors`` holds a note under the same name while the job runs, and when it failed.
     threads
         BLAS threads.
     """
     name = log.relative_to(paths.LOGS).with_suffix("").as_posix()
     note = paths.ERRORS / f"{name.replace('/', '_')}.json"
-    note.unlink(missing_ok=True)
+
+    def write_note(message: str, status: int) -> None:
+        write_json(note, {"job": name, "message": message, "exit_code": status, "log": log.as_posix()})
+
+    write_note(KILLED, ResourceError.exit_code)
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("w", encoding="utf-8") as stream, redirect_stdout(stream), redirect_stderr(stream):
         try:
@@ -53,8 +62,9 @@ def job(log: Path, threads: int = 1) -> Iterator[None]:
             failure, status = f"a bug of conn: {type(error).__name__}: {error}", BUG
             traceback.print_exc(file=stream)
         else:
+            note.unlink(missing_ok=True)
             return
-    write_json(note, {"job": name, "message": failure, "exit_code": status, "log": log.as_posix()})
+    write_note(failure, status)
     sys.stderr.write(f"{name}: {failure}\n")
     sys.stderr.flush()
     os._exit(status)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
 from conn import paths
 from conn.errors import ConfigError, ResourceError
 from conn.files import read_json
-from conn.locks import hold
+from conn.jobs import BUG
+from conn.locks import Lock, hold
+from conn.preflight import preflight
 from conn.study import Study
 
 STAGES = {
@@ -25,7 +27,16 @@ STAGES = {
     "correct": "correct_all",
     "report": "all",
 }
+FIRST_LEVEL = frozenset({"project", "measure", "collect"})
+TRIGGERS = ("mtime", "params", "input", "software-env")
+"""Changes that run a rule again. Not `code`: Snakemake goes by the age of the script, and a fresh checkout or
+installation makes all scripts new; the rules' own digests of code are among their parameters."""
+
 _STEPS = re.compile(r"^(\d+) of (\d+) steps")
+_ADVICE = re.compile(r"^(?:Some jobs were triggered|This was a dry-run)", re.MULTILINE)
+_DETAILS = "    (check individual jobs above for details)\n"
+_PART = re.compile(r"^\..+\.[a-z0-9_]{8}\.part$")
+_WRITTEN = ("", "cache/**/", "figures/", "group/**/", "logs/**/", "sub-*/**/")
 
 
 def snakefile() -> Path:
@@ -46,6 +57,7 @@ def command(study: Study, cores: int, until: str | None, options: Sequence[str])
         *(sys.executable, "-m", "snakemake", "--snakefile", str(snakefile())),
         *("--configfile", str(study.config_path), "--directory", str(study.out), "--cores", str(cores)),
         *("--keep-going", "--rerun-incomplete", "--scheduler", "greedy", "--nocolor"),
+        *("--rerun-triggers", *TRIGGERS, "--workflow-profile", "none"),
         *(*options, "--", target),
     ]
 
@@ -72,28 +84,60 @@ def run(study: Study, cores: int = 1, until: str | None = None, *, dry_run: bool
 
     Raises
     ------
+    ConnError
+        What is wrong already before anything is computed; see `Study.prepare` and `conn.preflight`.
     ResourceError
         Another process is at work in the output folder.
     """
-    study.out.mkdir(parents=True, exist_ok=True)
+    if until not in FIRST_LEVEL:
+        preflight(study)
+    study.prepare()
     lock = hold(study.out)
     if lock is None:
         raise ResourceError(f"{study.config.out}: another run is at work in this folder; wait until it ends")
-    lock.close()
-    _forget_stale_lock(study)
-    if dry_run:
-        return subprocess.call(command(study, cores, until, ["--dry-run", "--quiet", "progress"]))
-    return _follow(study, command(study, cores, until, []))
+    try:
+        if lock.sure:
+            _tidy(study.out)
+        if dry_run:
+            return _list(command(study, cores, until, ["--dry-run", "--quiet", "rules"]), lock)
+        return _follow(study, command(study, cores, until, []), lock)
+    finally:
+        lock.release()
 
 
-def _forget_stale_lock(study: Study) -> None:
-    """Nobody is alive in the folder, so Snakemake's lock files can only be left over from a killed run."""
-    folder = study.out / ".snakemake" / "locks"
+def _tidy(out: Path) -> None:
+    """Nobody is alive in the folder: what locks and temporary files there are, a killed run has left."""
+    folder = out / ".snakemake" / "locks"
     for stale in folder.glob("*") if folder.is_dir() else ():
         stale.unlink(missing_ok=True)
+    for part in _parts(out):
+        part.unlink(missing_ok=True)
 
 
-def _follow(study: Study, call: list[str]) -> int:
+def _parts(out: Path) -> Iterator[Path]:
+    for folder in _WRITTEN:
+        yield from (path for path in out.glob(f"{folder}.*.part") if _PART.match(path.name))
+
+
+def _list(call: list[str], lock: Lock) -> int:
+    """Print the jobs by rule, and why they would run; Snakemake gives the table twice."""
+    done = subprocess.run(
+        call,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        pass_fds=[lock.handle],
+    )
+    if done.returncode != 0:
+        sys.stderr.write(done.stdout)
+        return BUG
+    text = done.stdout[max(done.stdout.rfind("Job stats:"), 0) :]
+    print(_ADVICE.split(text)[0].replace(_DETAILS, "").strip())
+    return 0
+
+
+def _follow(study: Study, call: list[str], lock: Lock) -> int:
     log = study.out / paths.LOGS / "snakemake.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     for note in (study.out / paths.ERRORS).glob("*.json"):
@@ -101,7 +145,9 @@ def _follow(study: Study, call: list[str]) -> int:
     tail: list[str] = []
     with (
         log.open("w", encoding="utf-8") as record,
-        subprocess.Popen(call, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process,
+        subprocess.Popen(
+            call, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, pass_fds=[lock.handle]
+        ) as process,
     ):
         assert process.stdout is not None
         for line in process.stdout:
@@ -129,4 +175,4 @@ def _conclude(study: Study, status: int, tail: Sequence[str]) -> int:
     if notes:
         return max(int(note["exit_code"]) for note in notes)
     sys.stderr.writelines(tail)
-    return 70
+    return BUG

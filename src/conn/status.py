@@ -8,7 +8,9 @@ from pathlib import Path
 from conn import paths
 from conn.exclusions import Exclusion, to_table
 from conn.files import read_json
-from conn.stages.exclusions import first_level
+from conn.jobs import KILLED
+from conn.locks import hold
+from conn.stages.collect import first_level
 from conn.study import Study
 from conn.tables import read_tsv
 
@@ -39,15 +41,28 @@ def status(study: Study) -> tuple[str, int]:
     ]
     left_out = [e for e in first_level(out, study.index) if e.roi == "n/a"]
     lines.append(f"left out so far: {len(left_out)} (conn why SUBJECT says why)")
-    failures = list(_failures(out))
+    failures = list(_failures(out, _alive(out)))
     lines += failures
     return "\n".join(lines), 0 if (out / paths.REPORT).exists() and not failures else 1
 
 
-def _failures(out: Path) -> Iterator[str]:
+def _alive(out: Path) -> bool:
+    """Whether a run is at work in the folder."""
+    if not out.is_dir():
+        return False
+    lock = hold(out)
+    if lock is not None:
+        lock.release()
+    return lock is None
+
+
+def _failures(out: Path, alive: bool) -> Iterator[str]:
     for path in sorted((out / paths.ERRORS).glob("*.json")):
         note = read_json(path)
-        yield f"failed: {note['job']}: {note['message']} (log: {note['log']})"
+        if alive and note["message"] == KILLED:
+            yield f"running: {note['job']} (log: {note['log']})"
+        else:
+            yield f"failed: {note['job']}: {note['message']} (log: {note['log']})"
 
 
 def why(study: Study, what: str) -> str:

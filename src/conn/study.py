@@ -7,6 +7,7 @@ moved as a whole without being computed again.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -15,9 +16,11 @@ from typing import Any
 from pydantic import BaseModel
 
 from conn import paths
+from conn.bids import sidecar
 from conn.config import Config, load
 from conn.config.checks import check
 from conn.config.load import dump
+from conn.errors import ConfigError, InputError, ResourceError
 from conn.files import read_json, write_json
 from conn.index import Index, Run, build_index, dataset_roots, run_to_record
 from conn.rois import registry
@@ -40,18 +43,19 @@ class Study:
 
     @property
     def root(self) -> Path:
-        """Folder that paths of the configuration are relative to."""
-        return self.config_path.parent
+        """Folder that paths of the configuration are relative to, without links on the way."""
+        return self.config_path.parent.resolve()
 
     @property
     def out(self) -> Path:
-        """Output folder."""
-        return Path(os.path.normpath(self.root / self.config.out))
+        """Output folder, without links on the way: the workflow runs in it, and ``..`` must lead back."""
+        return (self.root / self.config.out).resolve()
 
     @cached_property
     def index(self) -> Index:
         """All runs, with paths relative to the output folder."""
         found = build_index(self.config, self.root)
+        _refuse_one_name_twice(found.runs)
         return Index(tuple(self._moved(run) for run in found.runs), found.exclusions, found.notes)
 
     def _moved(self, run: Run) -> Run:
@@ -79,8 +83,17 @@ class Study:
         return [str(path) for path in (run.bold, run.mask, run.confounds) if path is not None]
 
     def record(self, key: str) -> dict[str, Any]:
-        """A run as JSON-ready values."""
-        return run_to_record(self.runs[key])
+        """A run as JSON-ready values; its time point is not the first level's business."""
+        return run_to_record(replace(self.runs[key], time_point=None))
+
+    def sidecar_tr(self, key: str) -> float | None:
+        """Repetition time in the sidecars of a run, so that a corrected one makes its run again."""
+        bold = self.runs[key].bold
+        roots = tuple(map(self.absolute, self.run_settings(key)["roots"]))
+        try:
+            return None if bold is None else sidecar(self.absolute(bold), roots).get("RepetitionTime")
+        except InputError:
+            return None
 
     def run_settings(self, key: str) -> dict[str, Any]:
         """What stage project needs of a run's data set."""
@@ -106,6 +119,14 @@ class Study:
     def mask_folder(self) -> str:
         """Folder of the configuration, as seen from the output folder."""
         return str(self.relative(self.root))
+
+    @property
+    def masks(self) -> dict[str, str]:
+        """Images of the user's own regions, as seen from the output folder."""
+        custom = self.config.rois.custom.items()
+        return {
+            name: str(self.relative(self.root / roi.mask)) for name, roi in custom if roi.mask is not None
+        }
 
     @property
     def links(self) -> dict[str, str]:
@@ -178,12 +199,56 @@ class Study:
         """The resolved configuration as YAML, with paths as seen from the output folder."""
         return dump(self.config, self.root, self.out)
 
-    def write_index(self) -> None:
-        """Write the index into the output folder, when it is new."""
-        path = self.out / INDEX
+    def prepare(self) -> None:
+        """Make the output folder and write the index into it; nothing is made when the data are wrong.
+
+        Raises
+        ------
+        ConfigError, InputError
+            See `conn.index.build_index`; a mask is not there; the output folder is one of the data sets.
+        ResourceError
+            The output folder cannot be written.
+        """
         record = index_to_record(self.index)
-        if not path.exists() or read_json(path) != record:
-            write_json(path, record)
+        self._require_masks()
+        self._refuse_data_folder()
+        path = self.out / INDEX
+        try:
+            self.out.mkdir(parents=True, exist_ok=True)
+            if not path.exists() or read_json(path) != record:
+                write_json(path, record)
+        except OSError as error:
+            raise ResourceError(f"out: {self.config.out!r} cannot be written ({error.strerror})") from None
+
+    def _require_masks(self) -> None:
+        for label, roi in self.config.rois.custom.items():
+            if roi.mask is not None and not (self.root / roi.mask).is_file():
+                raise ConfigError(
+                    f"{self.config_path}: rois.custom.{label}.mask: there is no file {roi.mask!r}. "
+                    "Paths are relative to the configuration file."
+                )
+
+    def _refuse_data_folder(self) -> None:
+        for name, dataset in self.config.datasets.items():
+            folders = zip(("bids_dir", "derivatives"), dataset_roots(dataset, self.root), strict=True)
+            for key, folder in folders:
+                if folder.resolve() == self.out.resolve():
+                    raise ConfigError(
+                        f"{self.config_path}: out: {self.config.out!r} is datasets.{name}.{key}; results "
+                        "would mix with the data. Choose a folder of its own."
+                    )
+
+
+def _refuse_one_name_twice(runs: Sequence[Run]) -> None:
+    """Outputs are named after the entities of a run: two data sets must not give two runs the same ones."""
+    owner: dict[str, Run] = {}
+    for run in runs:
+        other = owner.setdefault(run.name, run)
+        if other.dataset != run.dataset:
+            raise ConfigError(
+                f"datasets: {other.dataset} and {run.dataset} both have {run.name}; their results would have "
+                "one name. Subjects of different data sets need different labels, or a study each."
+            )
 
 
 def open_study(path: Path) -> Study:
@@ -197,3 +262,37 @@ def open_study(path: Path) -> Study:
     config = load(path)
     check(config, path)
     return Study(path.absolute(), config)
+
+
+def open_workflow(files: Sequence[Path], settings: Mapping[str, Any]) -> Study:
+    """The study that Snakemake was started for, with its output folder prepared.
+
+    Parameters
+    ----------
+    files
+        What was given as ``--configfile``.
+    settings
+        What was given as ``--config``.
+
+    Raises
+    ------
+    ConfigError
+        No file or several, or a setting outside the file.
+    ConnError
+        See `open_study` and `Study.prepare`.
+    """
+    if not files:
+        raise ConfigError("no configuration: add --configfile my.yaml (a commented one: config/config.yaml)")
+    if len(files) > 1:
+        raise ConfigError(
+            f"--configfile: {len(files)} files were given ({', '.join(str(f) for f in files)}). A study is "
+            "one file, so that what ran can be read in one place."
+        )
+    if settings:
+        raise ConfigError(
+            f"--config {next(iter(settings))}=… is not read: settings stand in {files[0]} alone. "
+            "Write it there."
+        )
+    study = open_study(Path(files[0]))
+    study.prepare()
+    return study

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from conn.errors import InputError
@@ -48,20 +47,21 @@ def read_tsv(path: Path) -> pd.DataFrame:
             "Save the table as UTF-8 text."
         ) from None
     text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\xa0", " ")
-    rows = [r for r in csv.reader(io.StringIO(text), delimiter="\t", quoting=csv.QUOTE_NONE) if any(r)]
+    split = ((place, line.split("\t")) for place, line in enumerate(text.split("\n"), start=1))
+    rows = [(place, row) for place, row in split if any(row)]
     if not rows:
         raise InputError(f"{path}: the table is empty; a header row is needed")
-    header = [name.strip() for name in rows[0]]
+    header = [name.strip() for name in rows[0][1]]
     repeated = sorted({name for name in header if header.count(name) > 1})
     if repeated:
         raise InputError(f"{path}: column {repeated[0]!r} occurs {header.count(repeated[0])} times")
-    for number, row in enumerate(rows[1:], start=2):
+    for place, row in rows[1:]:
         if len(row) != len(header):
             raise InputError(
-                f"{path}: row {number} has {len(row)} cells, the header has {len(header)}. "
+                f"{path}: row {place} has {len(row)} cells, the header has {len(header)}. "
                 "Is the table separated by tabs?"
             )
-    cells = [[cell.strip() for cell in row] for row in rows[1:]]
+    cells = [[cell.strip() for cell in row] for _, row in rows[1:]]
     return pd.DataFrame(cells, columns=pd.Index(header), dtype=str)
 
 
@@ -69,9 +69,9 @@ def number(value: object, digits: int = 10) -> str:
     """A number as the shortest text with at most `digits` significant digits; missing as ``n/a``."""
     if value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value)):
         return MISSING
-    if isinstance(value, bool):
+    if isinstance(value, (bool, np.bool_)):
         return "true" if value else "false"
-    if isinstance(value, int):
+    if isinstance(value, (int, np.integer)):
         return str(value)
     if isinstance(value, float) or hasattr(value, "dtype"):
         as_float = float(value)  # type: ignore[arg-type]
@@ -96,8 +96,8 @@ def format_tsv(table: pd.DataFrame, digits: int = 10) -> str:
 
 
 def _cell(value: object, digits: int) -> str:
-    text = number(value, digits)
-    return " ".join(text.split()) if text else MISSING
+    """A cell stays one cell: tabs and line ends in it become blanks; nothing left is missing."""
+    return " ".join(number(value, digits).split()) or MISSING
 
 
 def write_tsv(path: Path, table: pd.DataFrame, digits: int = 10) -> None:

@@ -2,19 +2,26 @@ from pathlib import Path
 
 from conn import paths
 from conn.digests import code
-from conn.study import INDEX, open_study, plain
+from conn.errors import ConnError
 from conn.locks import hold
+from conn.study import INDEX, open_workflow, plain
 
-if not workflow.configfiles:
-    raise WorkflowError(
-        "no configuration: add --configfile my.yaml (a commented one: config/config.yaml)"
-    )
+try:
+    STUDY = open_workflow(workflow.configfiles, workflow.config_settings.config)
+except ConnError as error:
+    raise WorkflowError(str(error)) from None
 
-STUDY = open_study(Path(workflow.configfiles[-1]))
 CONFIG = STUDY.config
-STUDY.out.mkdir(parents=True, exist_ok=True)
 LOCK = hold(STUDY.out)
-STUDY.write_index()
+
+
+def calls(module, script):
+    """Digest of what a rule calls; worked out only for jobs that are looked at."""
+    file = (
+        Path(workflow.current_basedir.get_path_or_uri(secret_free=True))
+        / f"../scripts/{script}.py"
+    )
+    return lambda wildcards: code(module, file)
 
 
 workdir: str(STUDY.out)

@@ -10,16 +10,18 @@ rule project:
     params:
         run=lambda wildcards: STUDY.record(wildcards.run),
         settings=lambda wildcards: STUDY.run_settings(wildcards.run),
+        sidecar_tr=lambda wildcards: STUDY.sidecar_tr(wildcards.run),
         denoise=plain(CONFIG.denoise),
         fwhm_mm=STUDY.map_fwhm,
-        code=code("conn.stages.project"),
+        code=calls("conn.stages.project", "project"),
     script:
         "../scripts/project.py"
 
 
 rule measure:
     input:
-        paths.project_receipt("{run}"),
+        receipt=paths.project_receipt("{run}"),
+        masks=lambda wildcards: list(STUDY.masks.values()),
     output:
         paths.measure_receipt("{run}"),
     log:
@@ -30,9 +32,9 @@ rule measure:
         run=lambda wildcards: STUDY.record(wildcards.run),
         rois=plain(CONFIG.rois),
         connectivity=plain(CONFIG.connectivity),
-        mask_folder=STUDY.mask_folder,
+        mask_folder=lambda wildcards: STUDY.mask_folder,
         source=lambda wildcards: STUDY.source(wildcards.run),
-        code=code("conn.stages.measure"),
+        code=calls("conn.stages.measure", "measure"),
     script:
         "../scripts/measure.py"
 
@@ -49,6 +51,6 @@ rule collect:
         paths.LOGS / "collect.log",
     params:
         links=STUDY.links,
-        code=code("conn.stages.collect"),
+        code=calls("conn.stages.collect", "collect"),
     script:
         "../scripts/collect.py"

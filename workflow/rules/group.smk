@@ -1,7 +1,7 @@
 rule cohort:
     input:
         runs=paths.RUNS,
-        tables=STUDY.clinical_tables,
+        tables=lambda wildcards: STUDY.clinical_tables,
     output:
         table=paths.COHORT,
         notes=paths.COHORT_NOTES,
@@ -12,7 +12,7 @@ rule cohort:
         bids_dirs=STUDY.bids_dirs,
         time_points=STUDY.time_points,
         subjects=STUDY.subjects,
-        code=code("conn.stages.cohort"),
+        code=calls("conn.stages.cohort", "cohort"),
     script:
         "../scripts/cohort.py"
 
@@ -30,7 +30,7 @@ rule design:
         model=lambda wildcards: plain(CONFIG.models[wildcards.model]),
         clinical=plain(CONFIG.clinical),
         inference=plain(CONFIG.inference),
-        code=code("conn.stages.design"),
+        code=calls("conn.stages.design", "design"),
     script:
         "../scripts/design.py"
 
@@ -40,6 +40,9 @@ rule test_seed:
         design=paths.design_json("{model}"),
         matrix=paths.design_tsv("{model}"),
         collected=paths.COLLECTED,
+        mask=lambda wildcards: [
+            STUDY.masks[seed] for seed in [wildcards.seed] if seed in STUDY.masks
+        ],
     output:
         paths.test_result("{model}", "seed-{seed}"),
     log:
@@ -47,12 +50,12 @@ rule test_seed:
     resources:
         mem_mb=lambda wildcards, attempt: 3000 * attempt,
     params:
-        inference=plain(CONFIG.inference),
+        permutations=CONFIG.inference.permutations,
         seed=CONFIG.seed,
         fwhm_mm=STUDY.map_fwhm,
         rois=plain(CONFIG.rois),
-        mask_folder=STUDY.mask_folder,
-        code=code("conn.stages.test"),
+        mask_folder=lambda wildcards: STUDY.mask_folder,
+        code=calls("conn.stages.test", "test_seed"),
     script:
         "../scripts/test_seed.py"
 
@@ -68,9 +71,9 @@ rule test_edges:
         paths.LOGS / "test" / "{model}_edges.log",
     params:
         edges=lambda wildcards: plain(CONFIG.models[wildcards.model])["edges"],
-        inference=plain(CONFIG.inference),
+        permutations=CONFIG.inference.permutations,
         seed=CONFIG.seed,
-        code=code("conn.stages.test"),
+        code=calls("conn.stages.test", "test_edges"),
     script:
         "../scripts/test_edges.py"
 
@@ -90,7 +93,7 @@ rule correct:
     params:
         tests=lambda wildcards: STUDY.tests(wildcards.model),
         inference=plain(CONFIG.inference),
-        code=code("conn.stages.correct"),
+        code=calls("conn.stages.correct", "correct"),
     script:
         "../scripts/correct.py"
 
@@ -107,7 +110,7 @@ rule exclusions:
         paths.LOGS / "exclusions.log",
     params:
         models=list(CONFIG.models),
-        code=code("conn.stages.exclusions"),
+        code=calls("conn.stages.exclusions", "exclusions"),
     script:
         "../scripts/exclusions.py"
 

@@ -4,7 +4,7 @@ rule settings:
     log:
         paths.LOGS / "settings.log",
     params:
-        text=STUDY.resolved,
+        text=lambda wildcards: STUDY.resolved,
     script:
         "../scripts/settings.py"
 
@@ -17,13 +17,13 @@ rule report:
         collected=paths.COLLECTED,
         cohort=paths.COHORT,
         models=expand(paths.correct_receipt("{model}"), model=CONFIG.models),
-        truth=STUDY.truth,
+        truth=lambda wildcards: STUDY.truth,
     output:
         report=paths.REPORT,
         methods=paths.METHODS,
     log:
         paths.LOGS / "report.log",
     params:
-        code=code("conn.report"),
+        code=calls("conn.report", "report"),
     script:
         "../scripts/report.py"

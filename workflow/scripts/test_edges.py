@@ -8,6 +8,6 @@ with job(Path(snakemake.log[0]), snakemake.threads):
         Path(),
         snakemake.wildcards.model,
         snakemake.params.edges,
-        permutations=snakemake.params.inference["permutations"],
+        permutations=snakemake.params.permutations,
         seed=snakemake.params.seed,
     )

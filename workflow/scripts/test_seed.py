@@ -13,6 +13,6 @@ with job(Path(snakemake.log[0]), snakemake.threads):
         find(snakemake.wildcards.seed, rois.custom),
         fwhm_mm=snakemake.params.fwhm_mm,
         mask_folder=Path(snakemake.params.mask_folder),
-        permutations=snakemake.params.inference["permutations"],
+        permutations=snakemake.params.permutations,
         seed=snakemake.params.seed,
     )

@@ -251,7 +251,7 @@ def config_yaml() -> str:
     """
     head = (
         "Every option with its default. Fill in bids_dir, keep what you change, delete the rest. Lines that "
-        "begin with # and no blank after it are examples: take the # away to use them. Paths are relative "
+        "begin with # and no blank after it are examples: take one # away to use them. Paths are relative "
         "to this file. Quote labels that look like numbers: '007'."
     )
     return "\n".join([*_comment(head, ""), "", *_write_section("", _definition(schema()), {}, ""), ""])
@@ -269,10 +269,10 @@ def _write_option(path: str, option: Option, given: Mapping[str, Any], indent: s
     yield from _comment(" ".join([option.prose, *_allowed(option)]), indent)
     if _named_sections(node):
         lines = list(_write_named(path, node, indent))
-        yield from lines if option.required else _behind(lines, indent)
+        yield from lines if option.required else _behind(lines)
     elif option.default is None and _section(node) is not None:
         lines = [f"{indent}{name}:", *_write_section(path, _one(node), EXAMPLES[path], indent + "  ")]
-        yield from _behind(lines, indent)
+        yield from _behind(lines)
     elif _section(node) is not None:
         yield f"{indent}{name}:"
         yield from _write_section(path, _one(node), {}, indent + "  ")
@@ -339,10 +339,11 @@ def _section_words(section: Node) -> str:
     return str(section["description"]) if "design" in section["properties"] else ""
 
 
-def _behind(lines: Iterable[str], indent: str) -> Iterator[str]:
-    """Lines as an example: a # in front of what is indented."""
+def _behind(lines: Iterable[str]) -> Iterator[str]:
+    """Lines as an example: a # in front of the text of each."""
     for line in lines:
-        yield f"{indent}#{line.removeprefix(indent)}"
+        text = line.lstrip(" ")
+        yield f"{' ' * (len(line) - len(text))}#{text}"
 
 
 def _comment(text: str, indent: str) -> list[str]:

@@ -31,9 +31,17 @@ PLAIN = {
     "int_type": "a whole number is needed",
     "float_type": "a number is needed",
     "bool_type": "true or false is needed",
-    "string_pattern_mismatch": "letters and digits only, a letter first",
+    "too_short": "more values are needed",
+    "too_long": "fewer values are needed",
 }
 """What some messages of pydantic are in the words of a configuration file."""
+
+PATTERNS = {
+    "^[A-Za-z][A-Za-z0-9]*$": "letters and digits only, a letter first",
+    "^[A-Za-z][A-Za-z0-9_]*$": "letters, digits and _ only, a letter first",
+    "^[a-z]+$": "small letters only",
+}
+"""What the patterns of names mean."""
 
 BRANCH_ERRORS = frozenset({"string_type", "literal_error", "tuple_type"})
 """What a member of a union says when another member was meant."""
@@ -219,7 +227,8 @@ def _explain(error: dict[str, Any], data: Any, written: dict[Location, Written])
         return f"{where}{key}: {place.text} was read as {_kind(value)}; write it in quotes: '{place.text}'"
     if kind == "literal_error":
         return f"{where}{key} = {value!r}: allowed are {error['ctx']['expected']}"
-    message = PLAIN.get(kind) or error["msg"].removeprefix("Value error, ")
+    pattern = PATTERNS.get(str(error.get("ctx", {}).get("pattern")))
+    message = PLAIN.get(kind) or pattern or error["msg"].removeprefix("Value error, ")
     shown = f" = {value!r}" if isinstance(value, (str, int, float, bool)) else ""
     return f"{where}{key}{shown}: {message[0].lower()}{message[1:]}"
 

@@ -257,8 +257,6 @@ class Connectivity(Section):
     """Regions that get a whole-brain map."""
     fwhm_mm: Annotated[float, Field(ge=0)] = 6.0
     """Gaussian smoothing of seed maps, full width at half maximum in mm; 0 for none. ROI series are never smoothed."""
-    keep_projection: bool = True
-    """Keep the cleaned data, so that other regions do not read the images again."""
 
 
 class Contrast(Section):

@@ -90,6 +90,9 @@ _MAP = re.compile(
 )
 Entities = frozenset[tuple[str, str]]
 
+SIMULATOR = "conn simulate"
+"""Name under which the simulator signs its derivatives."""
+
 
 @dataclass(frozen=True)
 class ContrastResult:
@@ -174,10 +177,11 @@ class Outputs:
     truth: Mapping[str, Any] | None
     problems: tuple[str, ...] = ()
 
-    @property
+    @cached_property
     def simulated(self) -> bool:
-        """A truth file was named, so the data are simulated."""
-        return self.config.report.truth is not None
+        """A truth file was named, or the derivatives say that `conn simulate` made them."""
+        made_by = preprocessing(self.out, self.config)
+        return self.config.report.truth is not None or any(m.startswith(SIMULATOR) for m in made_by)
 
     @cached_property
     def included(self) -> pd.DataFrame:

@@ -59,10 +59,30 @@ def place_shapes(
     return Placed(_flat(lattice, shape), len(lattice), small)
 
 
-def place_mask(mask: NDArray[np.bool_]) -> Placed:
-    """Voxels of a mask that is already on the grid; ndarray of shape (nx, ny, nz)."""
-    inside = np.flatnonzero(mask.ravel(order="F"))
-    return Placed(inside, inside.size, False)
+def place_mask(
+    mask: NDArray[np.bool_],
+    mask_affine: NDArray[np.float64],
+    shape: tuple[int, int, int],
+    affine: NDArray[np.float64],
+) -> Placed:
+    """Voxels of a mask seen on a grid (see `nearest`); what lies beyond the grid counts as voxels, too.
+
+    Parameters
+    ----------
+    mask
+        ndarray of shape (mx, my, mz) with at least one True.
+    mask_affine, affine
+        ndarrays of shape (4, 4), voxel to mm, of the mask and of the grid.
+    shape
+        Grid size (nx, ny, nz).
+    """
+    inside = np.flatnonzero(nearest(mask, mask_affine, shape, affine).ravel(order="F"))
+    ratio = abs(float(np.linalg.det(mask_affine[:3, :3]) / np.linalg.det(affine[:3, :3])))
+    there = np.argwhere(mask)
+    to_grid = np.linalg.solve(affine, mask_affine)
+    where = _round(there @ to_grid[:3, :3].T + to_grid[:3, 3])
+    beyond = int(((where < 0) | (where >= np.asarray(shape))).any(axis=1).sum())
+    return Placed(inside, inside.size + round(beyond * ratio), len(there) * ratio < 1)
 
 
 def nearest(
@@ -88,11 +108,16 @@ def nearest(
     """
     to_mask = np.linalg.solve(mask_affine, affine)
     voxels = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), axis=-1)
-    where = np.rint(voxels @ to_mask[:3, :3].T + to_mask[:3, 3]).astype(np.int64)
+    where = _round(voxels @ to_mask[:3, :3].T + to_mask[:3, 3])
     there = ((where >= 0) & (where < np.asarray(mask.shape))).all(axis=-1)
     seen = np.zeros(shape, dtype=bool)
     seen[there] = mask[tuple(where[there].T)]
     return seen
+
+
+def _round(voxels: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Halves always go up: to the even neighbour, they would skip every other voxel of a shifted grid."""
+    return np.floor(voxels + (0.5 + 1e-6)).astype(np.int64)
 
 
 def _lattice(one: Shape, affine: NDArray[np.float64]) -> NDArray[np.int64]:

@@ -114,7 +114,8 @@ def expand(names: Sequence[str], custom: Sequence[str] = (), key: str = "rois.us
             labels.update(dict.fromkeys(known.loc[known["name"] == name, "label"]))
         else:
             choices = sorted({*known["name"], *known["label"], *custom})
-            near = difflib.get_close_matches(name, choices, n=3, cutoff=0.5)
+            plain = {choice.lower(): choice for choice in choices}
+            near = [plain[c] for c in difflib.get_close_matches(name.lower(), plain, n=3, cutoff=0.5)]
             hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(choices)}"
             raise ConfigError(f"{key}: unknown region {name!r}; {hint}")
     return tuple(labels)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 from conn import paths
 from conn.cohort import Cohort, build_cohort, read_clinical
 from conn.config.model import Clinical
 from conn.files import write_json
-from conn.tables import MISSING, read_tsv, write_tsv
+from conn.tables import read_tsv, write_tsv
 
 
 def cohort(
@@ -41,15 +41,7 @@ def cohort(
         for name, folder in bids_dirs.items()
     }
     made = build_cohort(clinical, data, runs, time_points, {n: s["only"] for n, s in subjects.items()})
-    rows = [
-        replace(e, dataset=name) if e.dataset == MISSING else e
-        for name, d in data.items()
-        for e in d.exclusions
-    ]
-    notes = [note for d in data.values() for note in d.notes] + list(made.notes)
-    write_json(
-        out / paths.COHORT_NOTES,
-        {"exclusions": [asdict(e) for e in (*rows, *made.exclusions)], "notes": notes},
-    )
+    exclusions = [asdict(exclusion) for exclusion in made.exclusions]
+    write_json(out / paths.COHORT_NOTES, {"exclusions": exclusions, "notes": list(made.notes)})
     write_tsv(out / paths.COHORT, made.table)
     return made

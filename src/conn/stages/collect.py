@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,8 @@ import pandas as pd
 
 import conn
 from conn import paths, receipts
-from conn.errors import InputError
-from conn.exclusions import Exclusion
+from conn.errors import InputError, TooLittleDataError
+from conn.exclusions import Exclusion, to_table
 from conn.files import read_json, write_json, write_text
 from conn.index import Index, Run, run_from_record, run_to_record
 from conn.receipts import Receipt
@@ -28,7 +29,7 @@ ENTITY_COLUMNS = {
 }
 NUMBER_COLUMNS = ("volumes", "tr", "frames_kept", "seconds_kept", "df", "mean_fd")
 BIDSIGNORE = (
-    "*_statmap.*\n*_relmat.*\n*_coverage.tsv\ncache/\nlogs/\ngroup/\nfigures/\n*.html\nruns.tsv\n"
+    "*_statmap.*\n*_relmat.*\n*_stat-coverage.tsv\ncache/\nlogs/\ngroup/\nfigures/\n*.html\nruns.tsv\n"
     + ("exclusions.tsv\ncohort.tsv\nconfig.yaml\nmethods.md\nprediction/\nmediation/\n.snakemake/\n")
 )
 
@@ -67,14 +68,59 @@ def collect(out: Path, index: Index, links: Mapping[str, str]) -> None:
     ------
     InputError
         A file that a receipt lists has disappeared.
+    TooLittleDataError
+        No run is included. The reasons are then in `exclusions.tsv`.
     """
     usable = [run for run in index.runs if run.exclusion is None]
     measured = {run.key: receipts.read(out / paths.measure_receipt(run.key)) for run in usable}
     _check_files(out, measured)
+    try:
+        refuse_nothing(index.runs, measured)
+    except TooLittleDataError:
+        write_tsv(out / paths.EXCLUSIONS, to_table(first_level(out, index)))
+        raise
     write_tsv(out / paths.RUNS, run_table(index.runs, measured))
     write_text(out / ".bidsignore", BIDSIGNORE)
     write_json(out / "dataset_description.json", _description(links))
     write_json(out / paths.COLLECTED, {key: dict(r.files) for key, r in sorted(measured.items())})
+
+
+def refuse_nothing(runs: Sequence[Run], measured: Mapping[str, Receipt]) -> None:
+    """Raise when no run is included.
+
+    Parameters
+    ----------
+    runs
+        All runs found.
+    measured
+        Receipts of stage measure by run key.
+
+    Raises
+    ------
+    TooLittleDataError
+        With the number of runs by reason.
+    """
+    if any(receipt.included for receipt in measured.values()):
+        return
+    reasons = Counter(str(r.exclusion.reason if r.exclusion else measured[r.key].reason) for r in runs)
+    counted = ", ".join(f"{reason} {n}" for reason, n in reasons.most_common())
+    raise TooLittleDataError(
+        f"nothing is left to analyse: none of {len(runs)} runs is included ({counted or 'none was found'}). "
+        f"{paths.EXCLUSIONS} and `conn why sub-LABEL` give value and limit of each; `conn check` shows which "
+        "strategies and floors (denoise) would keep them."
+    )
+
+
+def first_level(out: Path, index: Index) -> Iterator[Exclusion]:
+    """Exclusions of index and receipts; receipts that are not there yet are passed over."""
+    yield from index.exclusions
+    for run in index.runs:
+        if run.exclusion is not None:
+            yield run.exclusion
+            continue
+        for path in (paths.project_receipt(run.key), paths.measure_receipt(run.key)):
+            if (out / path).exists():
+                yield from receipts.read(out / path).exclusions
 
 
 def _check_files(out: Path, measured: Mapping[str, Receipt]) -> None:

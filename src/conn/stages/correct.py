@@ -57,6 +57,7 @@ def correct(out: Path, model: str, tests: Sequence[str], settings: Inference) ->
     loaded = {what: load(out / paths.test_result(model, what)) for what in tests}
     families = _families(design, loaded, settings.alpha)
     parts = list(_parts(loaded, families))
+    _forget(out, model)
     files = [_write_edges(out, model, parts)] if EDGES in tests else []
     if any(what != EDGES for what in tests):
         files.append(_write_clusters(out, model, parts, loaded, settings.alpha))
@@ -67,6 +68,14 @@ def correct(out: Path, model: str, tests: Sequence[str], settings: Inference) ->
     write_json(out / paths.families(model), summary)
     files.append(paths.families(model))
     write_json(out / paths.correct_receipt(model), {"model": model, "files": receipts.digests(out, files)})
+
+
+def _forget(out: Path, model: str) -> None:
+    """Remove what earlier settings left, so that no old result stands beside new ones."""
+    kept = {paths.design_json(model).name, paths.design_tsv(model).name}
+    for path in (out / paths.model_folder(model)).iterdir():
+        if path.name not in kept:
+            path.unlink()
 
 
 def _members(family: Family, tests: Sequence[str]) -> list[str]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from conn import paths, receipts
+from conn import paths
 from conn.design import load_design
 from conn.exclusions import Exclusion, to_table
 from conn.files import read_json
 from conn.index import Index
+from conn.stages.collect import first_level
 from conn.tables import write_tsv
 
 
@@ -27,17 +28,6 @@ def gather(out: Path, index: Index, models: Sequence[str]) -> None:
     """
     rows = [*first_level(out, index), *_cohort(out), *(row for m in models for row in _design(out, m))]
     write_tsv(out / paths.EXCLUSIONS, to_table(rows))
-
-
-def first_level(out: Path, index: Index) -> Iterator[Exclusion]:
-    """Exclusions of index and receipts; receipts that are not there yet are passed over."""
-    yield from index.exclusions
-    for run in index.runs:
-        if run.exclusion is not None:
-            yield run.exclusion
-        for path in (paths.project_receipt(run.key), paths.measure_receipt(run.key)):
-            if (out / path).exists():
-                yield from receipts.read(out / path).exclusions
 
 
 def _cohort(out: Path) -> Iterator[Exclusion]:

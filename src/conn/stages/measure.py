@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from conn import correlation, images, paths, receipts
+from conn import bids, correlation, images, paths, receipts
 from conn.config.model import Connectivity, Rois
 from conn.errors import InputError
 from conn.exclusions import Exclusion
@@ -20,6 +20,9 @@ from conn.index import Run
 from conn.receipts import Receipt
 from conn.rois import placement, registry
 from conn.tables import MISSING, write_tsv
+
+OWN = frozenset({"seed", "seg", "stat"})
+"""Entities that our outputs have beside those of their source."""
 
 
 @dataclass(frozen=True)
@@ -59,12 +62,26 @@ def measure(
         Not included, with the same reason, when stage project left the run out.
     """
     before = receipts.read(out / paths.project_receipt(run.key))
+    _forget(out, run)
     if not before.included:
         receipt = Receipt(run.key, "measure", False, before.reason, before.numbers)
     else:
         receipt = _measure(out, run, before, rois, connectivity, mask_folder, source)
     receipt.write(out / paths.measure_receipt(run.key))
     return receipt
+
+
+def _forget(out: Path, run: Run) -> None:
+    """Remove what earlier settings left, so that no old map stands beside new ones."""
+    folder = out / paths.func_folder(run.entities)
+    for path in folder.iterdir() if folder.is_dir() else ():
+        name = bids.parse(path.name)
+        if name is not None and {k: v for k, v in name.entities.items() if k not in OWN} == _source(run):
+            path.unlink()
+
+
+def _source(run: Run) -> dict[str, str]:
+    return {key: value for key, value in run.entities.items() if key != "desc"}
 
 
 def _measure(
@@ -78,7 +95,8 @@ def _measure(
 ) -> Receipt:
     data = _load(out, run, before)
     regions = registry.regions(rois.use, rois.custom)
-    covers, rows = _cover(run, data, regions, rois, mask_folder)
+    placed = [(roi, place(roi, data.grid, mask_folder)) for roi in regions]
+    covers, rows = cover(run, placed, data.grid, data.arrays["voxels"], data.arrays["valid"], rois)
     Y = data.arrays["Y"]
     series = correlation.roi_coefficients(Y, [c.members for c in covers])
     labels = [r.label for r in regions]
@@ -103,24 +121,45 @@ def _load(out: Path, run: Run, before: Receipt) -> _Data:
     return _Data(grid, arrays)
 
 
-def _cover(
-    run: Run, data: _Data, regions: Sequence[registry.Roi], rois: Rois, mask_folder: Path
+def cover(
+    run: Run,
+    placed: Sequence[tuple[registry.Roi, placement.Placed]],
+    grid: images.Grid,
+    voxels: NDArray[np.int64],
+    valid: NDArray[np.bool_],
+    rois: Rois,
 ) -> tuple[list[placement.Coverage], tuple[Exclusion, ...]]:
-    column = np.full(int(np.prod(data.grid.shape)), -1, dtype=np.int64)
-    column[data.arrays["voxels"]] = np.arange(data.arrays["voxels"].size)
+    """How much of each region a run holds, and the regions that it has to do without.
+
+    Parameters
+    ----------
+    run
+        From the index.
+    placed
+        Regions on the grid of the run.
+    grid
+        That grid.
+    voxels
+        ndarray of shape (n_columns,): flat index of each voxel of the mask.
+    valid
+        ndarray of shape (n_columns,): finite and varying.
+    rois
+        Settings.
+    """
+    column = np.full(int(np.prod(grid.shape)), -1, dtype=np.int64)
+    column[voxels] = np.arange(voxels.size)
+    space = run.entities.get("space", MISSING)
     covers, rows = [], []
-    for roi in regions:
-        placed = place(roi, data.grid, mask_folder)
-        fits = roi.fits(run.entities.get("space", MISSING))
-        cover = placement.cover(placed, column, data.arrays["valid"], rois.min_coverage)
-        if not fits:
-            cover = _mismatched(cover, keep=rois.space_mismatch == "allow")
+    for roi, place_of in placed:
+        found = placement.cover(place_of, column, valid, rois.min_coverage)
+        if not roi.fits(space):
+            found = _mismatched(found, keep=rois.space_mismatch == "allow")
             if rois.space_mismatch == "exclude":
-                rows.append(_row(run, roi, "space_mismatch", roi.space, run.entities.get("space", MISSING)))
-        if fits and placement.LOW_COVERAGE in cover.flag:
-            value = f"{cover.covered} of {cover.voxels} voxels"
+                rows.append(_row(run, roi, "space_mismatch", roi.space, space))
+        elif placement.LOW_COVERAGE in found.flag:
+            value = f"{found.covered} of {found.voxels} voxels"
             rows.append(_row(run, roi, "low_coverage", value, f"rois.min_coverage {rois.min_coverage:g}"))
-        covers.append(cover)
+        covers.append(found)
     return covers, tuple(rows)
 
 
@@ -139,7 +178,7 @@ def place(roi: registry.Roi, grid: images.Grid, mask_folder: Path) -> placement.
     if not chosen.any():
         what = "is empty" if roi.value is None else f"holds no voxel with the value {roi.value}"
         raise InputError(f"rois.custom.{roi.label}: {roi.mask} {what}")
-    return placement.place_mask(placement.nearest(chosen, own.affine, grid.shape, grid.affine))
+    return placement.place_mask(chosen, own.affine, grid.shape, grid.affine)
 
 
 def _mismatched(cover: placement.Coverage, *, keep: bool) -> placement.Coverage:

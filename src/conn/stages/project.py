@@ -87,6 +87,13 @@ def repetition_time(header: images.Header, json: dict[str, Any], configured: flo
     if configured is not None:
         return configured
     stated = json.get("RepetitionTime")
+    if stated is not None and (
+        isinstance(stated, bool) or not isinstance(stated, (int, float)) or not 0 < stated < np.inf
+    ):
+        raise InputError(
+            f"{header.path.name}: RepetitionTime in the sidecar is {stated!r}; a number of seconds above 0 "
+            "is needed. Correct it, or set datasets.NAME.repetition_time."
+        )
     if stated is None and header.tr is None:
         raise InputError(
             f"{header.path.name}: no RepetitionTime in the sidecar or the header; "
@@ -146,42 +153,55 @@ def project(out: Path, run: Run, denoise: Denoise, settings: RunSettings, fwhm_m
         numbers = made.numbers
         below = floors(made, denoise)
         if below:
-            rows = tuple(_excluded(run, *row) for row in below)
+            rows = tuple(excluded(run, *row) for row in below)
             receipt = Receipt(run.key, "project", False, below[0][0], numbers, rows)
         else:
             grid, files = _coefficients(out, run, made, fwhm_mm)
             numbers |= {"shape": list(grid.shape), "affine": grid.affine.tolist(), "fwhm_mm": fwhm_mm}
             receipt = Receipt(run.key, "project", True, None, numbers, files=receipts.digests(out, files))
     except InputError as error:
-        row = _excluded(run, "bad_input", str(error), "n/a")
+        row = excluded(run, "bad_input", str(error))
         receipt = Receipt(run.key, "project", False, "bad_input", numbers, (row,))
     receipt.write(out / paths.project_receipt(run.key))
     return receipt
 
 
-def _excluded(run: Run, reason: str, value: str, limit: str) -> Exclusion:
+def excluded(run: Run, reason: str, value: str, limit: str = "n/a") -> Exclusion:
+    """A row for `exclusions.tsv` about a whole run."""
     return Exclusion(
         run.dataset, run.subject, run.session or "n/a", run.key, "n/a", "project", reason, value, limit
     )
 
 
-def _coefficients(out: Path, run: Run, made: Plan, fwhm_mm: float) -> tuple[images.Grid, tuple[Path, ...]]:
-    assert run.mask is not None and run.bold is not None
+def brain(run: Run, header: images.Header) -> tuple[images.Grid, NDArray[np.int64]]:
+    """Grid of a run and flat indices of the voxels in its mask, ndarray of shape (n_voxels,).
+
+    Raises
+    ------
+    InputError
+        The mask is damaged, empty, or on another grid than the image.
+    """
+    assert run.mask is not None
     grid, mask = images.read_volume(run.mask)
-    if not grid.matches(made.header.grid):
+    if not grid.matches(header.grid):
         raise InputError(
-            f"{run.mask.name}: grid {grid.shape} is not that of {run.bold.name} {made.header.grid.shape} "
+            f"{run.mask.name}: grid {grid.shape} is not that of {header.path.name} {header.grid.shape} "
             f"(corners must agree to {images.CORNER_TOLERANCE_MM} mm)"
         )
     voxels = np.flatnonzero(mask.ravel(order="F") > 0)
     if voxels.size == 0:
         raise InputError(f"{run.mask.name}: the brain mask is empty")
+    return grid, voxels
+
+
+def _coefficients(out: Path, run: Run, made: Plan, fwhm_mm: float) -> tuple[images.Grid, tuple[Path, ...]]:
+    grid, voxels = brain(run, made.header)
     box = _box(voxels, grid, fwhm_mm)
     held = voxels if fwhm_mm == 0 else box.voxels
     projected = projection.project(images.stream(made.header, held), made.basis)
     within = np.arange(voxels.size) if fwhm_mm == 0 else np.searchsorted(box.voxels, voxels)
     if not projected.valid[within].any():
-        raise InputError(f"{run.bold.name}: no voxel in the mask is finite and varies in time")
+        raise InputError(f"{made.header.path.name}: no voxel in the mask is finite and varies in time")
     arrays: dict[str, NDArray[Any]] = {
         "Y": projected.Y[:, within],
         "U": made.basis,

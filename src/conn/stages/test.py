@@ -144,6 +144,9 @@ def test_seed(
     for contrast in design.contrasts:
         data = _rows(contrast, load, far.size, np.float32)
         voxels = np.flatnonzero(far & np.isfinite(data).all(axis=0))
+        if voxels.size == 0:
+            # Somebody lacks the seed: one voxel that cannot be tested stands for the empty map.
+            voxels = np.flatnonzero(~np.isfinite(data).all(axis=0))[:1]
         tested[contrast.name] = _test(contrast, data[:, voxels], voxels, permutations, seed)
     save(
         out / paths.test_result(model, f"seed-{roi.label}"),

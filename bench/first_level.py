@@ -1,0 +1,213 @@
+"""Benchmarks of the first level: from one run's files to Fisher-z maps of seeds."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+import data
+from conn import confounds, correlation, images, projection, smoothing
+from conn.config.model import Denoise
+from conn.rois import placement
+from conn.rois.registry import Shape
+from conn.stages.project import _box
+
+BAND = Denoise()
+BLAS_THREADS = 1
+"""What a job of the workflow has; another thread decompresses."""
+
+
+def ours(folder: str, fwhm_mm: float, keep: bool = False, nilearn_operator: bool = False) -> dict[str, Any]:
+    """Maps and ROI matrix of twelve seeds from the files of a run, as stages project and measure make them.
+
+    With `nilearn_operator` the cleaning is nilearn's own matrix, and the largest difference in r from the
+    maps that `nilearn` left in the folder is returned too.
+    """
+    seeds = _seeds(folder, "first")
+    operator = _nilearn_operator(folder) if nilearn_operator else None
+    start = perf_counter()
+    with threadpool_limits(limits=BLAS_THREADS):
+        header = images.read_header(Path(folder) / data.BOLD)
+        grid, mask = images.read_volume(Path(folder) / data.MASK)
+        voxels = np.flatnonzero(mask.ravel(order="F") > 0)
+        basis = _basis(folder) if operator is None else operator
+        projected, smooth = _coefficients(header, grid, voxels, basis, fwhm_mm)
+        members = _members(seeds, grid, voxels, projected.valid)
+        series = correlation.roi_coefficients(projected.Y, members)
+        correlation.correlation_matrix(series)
+        maps = correlation.seed_maps(smooth, series)
+    values: dict[str, Any] = {"seconds": perf_counter() - start, "df": int(basis.shape[1])}
+    if keep:
+        np.savez(Path(folder) / "kept.npz", voxels=voxels, valid=projected.valid)
+        np.save(Path(folder) / "Y.npy", projected.Y)
+    if operator is not None:
+        theirs = np.load(Path(folder) / f"nilearn_{fwhm_mm:g}.npy")
+        values["difference"] = float(np.abs(np.tanh(maps.astype(np.float64)) - theirs).max())
+    return values
+
+
+def _basis(folder: str) -> NDArray[np.float64]:
+    table = confounds.read_confounds(Path(folder) / data.CONFOUNDS)
+    selection = confounds.select(table, data.STRATEGY)
+    return projection.retained_basis(
+        selection.regressors, selection.censored, data.TR, BAND.high_pass, BAND.low_pass
+    )
+
+
+def _coefficients(
+    header: images.Header,
+    grid: images.Grid,
+    voxels: NDArray[np.int64],
+    basis: NDArray[np.float64],
+    fwhm_mm: float,
+) -> tuple[projection.Projected, NDArray[np.float32]]:
+    """Coefficients in the mask, and those that maps are made from (smoothed, true edges)."""
+    if fwhm_mm == 0:
+        projected = projection.project(images.stream(header, voxels), basis)
+        return projected, projected.Y
+    box = _box(voxels, grid, fwhm_mm)
+    held = projection.project(images.stream(header, box.voxels), basis)
+    within = np.searchsorted(box.voxels, voxels)
+    volumes = held.Y.reshape(-1, *box.shape[::-1]).transpose(0, 3, 2, 1)
+    smooth = smoothing.smooth(volumes, fwhm_mm, grid.voxel_mm).transpose(0, 3, 2, 1)
+    projected = projection.Projected(
+        held.Y[:, within], held.mean[within], held.sd[within], held.valid[within]
+    )
+    return projected, np.ascontiguousarray(smooth.reshape(len(smooth), -1)[:, within])
+
+
+def _seeds(folder: str, which: str) -> list[list[float]]:
+    return json.loads((Path(folder) / data.SEEDS).read_text(encoding="utf-8"))[which]
+
+
+def _members(
+    seeds: list[list[float]], grid: images.Grid, voxels: NDArray[np.int64], valid: NDArray[np.bool_]
+) -> list[NDArray[np.int64]]:
+    column = np.full(int(np.prod(grid.shape)), -1, dtype=np.int64)
+    column[voxels] = np.arange(voxels.size)
+    spheres = [Shape((x, y, z), radius=data.RADIUS_MM) for x, y, z in seeds]
+    placed = [placement.place_shapes((sphere,), grid.shape, grid.affine) for sphere in spheres]
+    return [placement.cover(one, column, valid, 0.5).members for one in placed]
+
+
+def new_seeds(folder: str) -> dict[str, Any]:
+    """Maps of twelve other seeds from coefficients that were kept on disk."""
+    seeds = _seeds(folder, "new")
+    grid, _ = images.read_volume(Path(folder) / data.MASK)
+    with np.load(Path(folder) / "kept.npz") as kept:
+        voxels, valid = kept["voxels"], kept["valid"]
+    start = perf_counter()
+    with threadpool_limits(limits=BLAS_THREADS):
+        Y = np.load(Path(folder) / "Y.npy")
+        series = correlation.roi_coefficients(Y, _members(seeds, grid, voxels, valid))
+        correlation.seed_maps(Y, series)
+    return {"seconds": perf_counter() - start}
+
+
+def decompress(folder: str) -> dict[str, Any]:
+    """Only read the compressed image to its end."""
+    from isal import igzip
+
+    buffer = bytearray(1 << 20)
+    start = perf_counter()
+    with igzip.open(Path(folder) / data.BOLD, "rb") as stream:
+        while stream.readinto(buffer):
+            pass
+    return {"seconds": perf_counter() - start}
+
+
+# ------------------------------------------------------------------------------------------------ nilearn
+
+
+def _nilearn_options() -> dict[str, Any]:
+    return {
+        "standardize": "zscore_sample",
+        "standardize_confounds": True,
+        "detrend": True,
+        "high_pass": BAND.high_pass,
+        "low_pass": BAND.low_pass,
+        "t_r": data.TR,
+    }
+
+
+def _nilearn_confounds(folder: str) -> Any:
+    import pandas as pd
+
+    table = pd.read_csv(Path(folder) / data.CONFOUNDS, sep="\t", na_values="n/a")
+    return table[list(confounds.STRATEGIES[data.STRATEGY].columns)]
+
+
+def nilearn(folder: str, fwhm_mm: float, new: bool = False, exact: bool = False) -> dict[str, Any]:
+    """The same maps as nilearn's examples make them: spheres masker, brain masker, product, arctanh.
+
+    With `new`, also the time of the spheres masker and the product for twelve other seeds. What is kept for
+    comparison comes, with `exact`, from a spheres masker told to compute in float32: left at its default it
+    rounds the mean of a sphere in an int16 image to an integer.
+    """
+    from nilearn.maskers import NiftiMasker
+
+    start = perf_counter()
+    series = _nilearn_series(folder, "first")
+    brain = NiftiMasker(
+        mask_img=str(Path(folder) / data.MASK), smoothing_fwhm=fwhm_mm or None, **_nilearn_options()
+    )
+    voxels = brain.fit_transform(str(Path(folder) / data.BOLD), confounds=_nilearn_confounds(folder))
+    r = _correlate(series, voxels)
+    values = {"seconds": perf_counter() - start}
+    if new:
+        start = perf_counter()
+        _correlate(_nilearn_series(folder, "new"), voxels)
+        values["more_seconds"] = perf_counter() - start
+    if exact:
+        np.save(Path(folder) / "series.npy", _nilearn_series(folder, "first", dtype="float32"))
+    kept = Path(folder) / "series.npy"
+    if kept.exists():
+        unrounded = _correlate(np.load(kept), voxels)
+        values["rounding"] = float(np.abs(unrounded - r).max())
+        np.save(Path(folder) / f"nilearn_{fwhm_mm:g}.npy", unrounded[:, _first_axis_fastest(folder)])
+    return values
+
+
+def _nilearn_series(folder: str, which: str, **more: Any) -> NDArray[Any]:
+    from nilearn.maskers import NiftiSpheresMasker
+
+    spheres = NiftiSpheresMasker(
+        [tuple(centre) for centre in _seeds(folder, which)],
+        radius=data.RADIUS_MM,
+        mask_img=str(Path(folder) / data.MASK),
+        allow_overlap=True,
+        **_nilearn_options(),
+        **more,
+    )
+    return spheres.fit_transform(str(Path(folder) / data.BOLD), confounds=_nilearn_confounds(folder))
+
+
+def _correlate(series: NDArray[Any], voxels: NDArray[Any]) -> NDArray[np.float64]:
+    """Correlations, and Fisher's z of them for the time that it takes."""
+    r = series.T @ voxels / (len(voxels) - 1)
+    np.arctanh(np.clip(r, -correlation.CLIP, correlation.CLIP))
+    return r.astype(np.float64)
+
+
+def _first_axis_fastest(folder: str) -> NDArray[np.int64]:
+    """Order that takes nilearn's voxels (last axis fastest) to ours."""
+    inside = images.read_volume(Path(folder) / data.MASK)[1] > 0
+    place = np.zeros(inside.shape, dtype=np.int64)
+    place[inside] = np.arange(inside.sum())
+    return place.ravel(order="F")[inside.ravel(order="F")]
+
+
+def _nilearn_operator(folder: str) -> NDArray[np.float64]:
+    """What nilearn's cleaning multiplies each voxel's series with, as the basis that `project` takes."""
+    from nilearn.signal import clean
+
+    options = {**_nilearn_options(), "standardize": None}
+    volumes = images.read_header(Path(folder) / data.BOLD).volumes
+    operator = clean(np.eye(volumes), confounds=_nilearn_confounds(folder), **options)
+    return projection.operator_basis(operator)[1]

@@ -1,0 +1,91 @@
+"""Benchmark of group inference: permutations of the largest |t| over a map, design shared by all voxels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from conn import inference
+from conn.glm import make_kernel, make_model
+from conn.permutation import permutation_set
+
+WORKERS = 2
+
+
+def _load(folder: str) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float64]]:
+    with np.load(Path(folder) / "design.npz") as design:
+        return np.load(Path(folder) / "maps.npy"), design["arm"], design["covariates"]
+
+
+def _design(arm: NDArray[np.int64], covariates: NDArray[np.float64]) -> tuple[Any, Any]:
+    matrix = np.column_stack([np.ones(len(arm)), arm, covariates])
+    return matrix, np.eye(matrix.shape[1])[1]
+
+
+def _per_permutation(seconds: list[float], counts: list[int]) -> float:
+    """Milliseconds of one permutation: what a longer call takes more than a shorter one."""
+    return 1e3 * (seconds[1] - seconds[0]) / (counts[1] - counts[0])
+
+
+def ours(folder: str, permutations: list[int]) -> dict[str, Any]:
+    """Freedman-Lane permutation of the residuals with the pooled t, two threads; GEMM peak beside it."""
+    maps, arm, covariates = _load(folder)
+    matrix, contrast = _design(arm, covariates)
+    seconds = []
+    with threadpool_limits(limits=1):
+        for count in permutations:
+            drawn = permutation_set(
+                len(arm), "labels", matrix_effect=arm, n_permutations=count, seed=0, has_nuisance=True
+            )
+            start = perf_counter()
+            result = inference.test(maps, matrix, contrast, drawn, workers=WORKERS)
+            seconds.append(perf_counter() - start)
+    each = _per_permutation(seconds, permutations)
+    np.save(Path(folder) / "t.npy", result.stat)
+    rows = len(make_kernel(make_model(matrix, contrast), "labels").rows)
+    return {
+        "seconds": sum(seconds),
+        "milliseconds": each,
+        "whole": seconds[1],
+        "gemm_share": 2e-9 * rows * maps.size / (each / 1e3) / _gemm_peak(),
+    }
+
+
+def _gemm_peak() -> float:
+    """Largest rate of float32 products in GFLOP/s, all BLAS threads."""
+    one = np.ones((2048, 2048), dtype=np.float32)
+    times = []
+    for _ in range(5):
+        start = perf_counter()
+        one @ one
+        times.append(perf_counter() - start)
+    return 2 * 2.048**3 / min(times)
+
+
+def nilearn(folder: str, permutations: list[int], n_jobs: int = 1) -> dict[str, Any]:
+    """`permuted_ols` of the same maps and design; BLAS takes all cores."""
+    from nilearn.mass_univariate import permuted_ols
+
+    maps, arm, covariates = _load(folder)
+    seconds = []
+    for count in permutations:
+        start = perf_counter()
+        result = permuted_ols(
+            arm[:, None].astype(float),
+            maps,
+            confounding_vars=covariates,
+            n_perm=count,
+            random_state=0,
+            n_jobs=n_jobs,
+        )
+        seconds.append(perf_counter() - start)
+    values = {"seconds": sum(seconds), "milliseconds": _per_permutation(seconds, permutations)}
+    kept = Path(folder) / "t.npy"
+    if kept.exists():
+        values["difference"] = float(np.abs(result["t"][0] - np.load(kept)).max())
+    return values

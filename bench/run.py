@@ -1,0 +1,230 @@
+"""`make bench`: what is measured, ours and the peers in one run; a table, and `bench/latest.json`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+from processes import Sample, TaskFailed, measure
+from records import Goal, Line, as_json, schedule, table
+from sizes import FULL, QUICK, TINY, Size
+
+HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Task:
+    """A function to measure, its options, and how often."""
+
+    name: str
+    options: dict[str, Any]
+    repeats: int
+
+
+def interleaved(**tasks: Task) -> dict[str, list[Sample]]:
+    """Samples of several tasks, measured in turns. A task that fails once is not tried again."""
+    samples: dict[str, list[Sample]] = defaultdict(list)
+    failed: set[str] = set()
+    for label in schedule({label: task.repeats for label, task in tasks.items()}):
+        if label in failed:
+            continue
+        try:
+            sample = measure(tasks[label].name, **tasks[label].options)
+        except TaskFailed as error:
+            if label == "ours":
+                raise
+            failed.add(label)
+            say(f"  {label}: {error}")
+            continue
+        samples[label].append(sample)
+        say(f"  {label}: {sample.seconds:.2f} s, {sample.peak_mb:.0f} MB")
+    return samples
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def seconds(samples: list[Sample]) -> tuple[float, ...]:
+    return tuple(sample.seconds for sample in samples)
+
+
+def peaks(samples: list[Sample]) -> tuple[float, ...]:
+    return tuple(sample.peak_mb for sample in samples)
+
+
+def highest(samples: list[Sample]) -> float | None:
+    return max(peaks(samples), default=None)
+
+
+def collected(samples: list[Sample], key: str) -> tuple[float, ...]:
+    return tuple(sample.values[key] for sample in samples if key in sample.values)
+
+
+# ------------------------------------------------------------------------------------------------ lines
+
+
+def first_level(folder: str, size: Size) -> Iterator[Line]:
+    """Run to maps without and with smoothing, their agreement with nilearn, and new seeds."""
+    made = measure(
+        "data:run", folder=folder, shape=size.shape, mask_voxels=size.mask_voxels, volumes=size.volumes
+    )
+    say(f"a run of {size.volumes} volumes, {made.values['megabytes']:.0f} MB")
+    plain = _maps(folder, size, 0, bare=Task("first_level:decompress", {"folder": folder}, size.ours))
+    ours, nilearn = plain["ours"], plain["nilearn"]
+    name = "run to maps, int16"
+    yield Line(name, "s", Goal("peer/ours", ">=", 40), seconds(ours), seconds(nilearn), highest(ours))
+    yield Line(
+        f"{name}: against bare decompression",
+        "s",
+        Goal("ours/peer", "<=", 2.2),
+        seconds(ours),
+        seconds(plain["bare"]),
+        highest(ours),
+    )
+    yield Line(f"{name}: memory", "MB", Goal("ours", "<=", 600), peaks(ours), peaks(nilearn), highest(ours))
+    yield _agreement(folder, 0, "agreement with nilearn's own operator, int16")
+    yield from _new_seeds(folder, size, nilearn)
+    smooth = _maps(folder, size, 6)
+    ours, nilearn = smooth["ours"], smooth["nilearn"]
+    yield Line(
+        "run to maps, 6 mm", "s", Goal("peer/ours", ">=", 25), seconds(ours), seconds(nilearn), highest(ours)
+    )
+    yield _agreement(folder, 6, "agreement with nilearn's own operator, int16, 6 mm")
+
+
+def _maps(folder: str, size: Size, fwhm_mm: float, **more: Task) -> dict[str, list[Sample]]:
+    options = {"folder": folder, "fwhm_mm": fwhm_mm}
+    plain = fwhm_mm == 0
+    samples = interleaved(
+        ours=Task("first_level:ours", {**options, "keep": plain}, size.ours),
+        nilearn=Task("first_level:nilearn", {**options, "new": plain, "exact": plain}, size.peer),
+        **more,
+    )
+    say(f"  degrees of freedom kept: {samples['ours'][0].values['df']}")
+    rounding = collected(samples["nilearn"], "rounding")
+    if rounding:
+        say(f"  nilearn's rounding of int16 spheres alone changes r by up to {max(rounding):.1g}")
+    return samples
+
+
+def _agreement(folder: str, fwhm_mm: float, name: str) -> Line:
+    goal = Goal("ours", "<=", 1e-6)
+    try:
+        sample = measure("first_level:ours", folder=folder, fwhm_mm=fwhm_mm, nilearn_operator=True)
+    except TaskFailed as error:
+        say(f"  {error}")
+        return Line(name, "|Δr|", goal, ())
+    say(f"  with nilearn's operator: {sample.seconds:.2f} s, {sample.values['df']} directions")
+    return Line(name, "|Δr|", goal, (sample.values["difference"],), (), sample.peak_mb)
+
+
+def _new_seeds(folder: str, size: Size, nilearn: list[Sample]) -> Iterator[Line]:
+    """Twelve other seeds from kept coefficients; nilearn starts from the file, or has kept its voxels."""
+    ours = interleaved(ours=Task("first_level:new_seeds", {"folder": folder}, size.ours))["ours"]
+    more = collected(nilearn, "more_seconds")
+    yield Line(
+        "new seeds on kept Y",
+        "s",
+        Goal("peer/ours", ">=", 1000),
+        seconds(ours),
+        seconds(nilearn),
+        highest(ours),
+    )
+    if more:
+        ratio = median(more) / median(seconds(ours))
+        say(f"  nilearn with its cleaned voxels still in memory: {median(more):.1f} s, {ratio:.0f} x ours")
+
+
+def permutation(folder: str, size: Size) -> Iterator[Line]:
+    """One permutation of the largest |t| over a map."""
+    measure("data:group", folder=folder, rows=size.rows, features=size.features)
+    samples = interleaved(
+        ours=Task("group:ours", {"folder": folder, "permutations": size.permutations}, size.ours),
+        nilearn=Task("group:nilearn", {"folder": folder, "permutations": size.peer_permutations}, size.peer),
+    )
+    ours = samples["ours"]
+    say(f"  share of the GEMM peak: {median(collected(ours, 'gemm_share')):.0%}")
+    difference = collected(samples["nilearn"], "difference")
+    if difference:
+        say(f"  largest difference of the observed t from nilearn's: {max(difference):.1g}")
+    yield Line(
+        "max-t permutation, shared design",
+        "ms",
+        Goal("peer/ours", ">=", 20),
+        collected(ours, "milliseconds"),
+        collected(samples["nilearn"], "milliseconds"),
+        highest(ours),
+    )
+
+
+def dry_run(folder: str, size: Size) -> Iterator[Line]:
+    """A dry run of a large study, and of as many bare jobs."""
+    measure("data:study", folder=folder, subjects=size.subjects)
+    samples = interleaved(
+        ours=Task("workflow:ours", {"folder": folder}, size.ours),
+        bare=Task("workflow:bare", {"folder": folder}, size.peer),
+    )
+    ours = samples["ours"]
+    yield Line(
+        f"dry run, {size.subjects} subjects x 2 sessions",
+        "s",
+        Goal("ours", "<=", 5),
+        seconds(ours),
+        seconds(samples["bare"]),
+        highest(ours),
+    )
+
+
+LINES: dict[str, Callable[[str, Size], Iterator[Line]]] = {
+    "first-level": first_level,
+    "permutation": permutation,
+    "dry-run": dry_run,
+}
+
+
+# ------------------------------------------------------------------------------------------------ main
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = _options(arguments)
+    size = TINY if options.tiny else QUICK if options.quick else FULL
+    start = perf_counter()
+    machine = measure("machine:describe").values
+    machine.pop("peak_mb")
+    lines: list[Line] = []
+    for name in options.only or LINES:
+        say(f"{name} …")
+        with tempfile.TemporaryDirectory(prefix="bench") as folder:
+            lines += LINES[name](folder, size)
+    for topic, words in machine.items():
+        print(f"{topic}: {words}")
+    if size is not FULL:
+        print("the goals are for the full size; this run is smaller")
+    print(f"{(perf_counter() - start) / 60:.1f} minutes; n is how often ours and the peer were measured\n")
+    print(table(lines))
+    options.output.write_text(json.dumps(as_json(lines), indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
+def _options(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    sizes = parser.add_mutually_exclusive_group()
+    sizes.add_argument("--quick", action="store_true", help="fewer volumes, permutations and repeats")
+    sizes.add_argument("--tiny", action="store_true", help="only to see that everything runs")
+    parser.add_argument("--only", action="append", choices=LINES, help="one part; may be repeated")
+    parser.add_argument("--output", type=Path, default=HERE / "latest.json", help="where records go")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

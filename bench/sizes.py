@@ -1,0 +1,27 @@
+"""How large the benchmarks are: `full` is what the goals are for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Size:
+    """Sizes of all lines, and how often ours and the slow peers are measured."""
+
+    shape: tuple[int, int, int]
+    mask_voxels: int
+    volumes: int
+    rows: int
+    features: int
+    permutations: tuple[int, int]
+    """Of ours in a short and a long call: the difference is the time of permutations alone."""
+    peer_permutations: tuple[int, int]
+    subjects: int
+    ours: int
+    peer: int
+
+
+FULL = Size((97, 115, 97), 230_665, 300, 60, 230_665, (64, 1088), (10, 110), 1000, 5, 2)
+QUICK = Size((97, 115, 97), 230_665, 150, 60, 230_665, (64, 576), (10, 60), 1000, 3, 1)
+TINY = Size((24, 28, 25), 6_000, 150, 20, 3_000, (32, 1056), (5, 205), 6, 1, 1)

@@ -1,0 +1,24 @@
+"""One measurement: import a function, call it, write down what it returns and the peak of memory."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import resource
+import sys
+from pathlib import Path
+
+BYTES = 1 if sys.platform == "darwin" else 1024
+"""Unit of `ru_maxrss`."""
+
+
+def main(task: str, options: str, result: str) -> None:
+    module, _, name = task.partition(":")
+    values = getattr(importlib.import_module(module), name)(**json.loads(options))
+    peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    values["peak_mb"] = peak * BYTES / 1e6
+    Path(result).write_text(json.dumps(values), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,421 @@
+"""Regions: the registry says where they come from, placement which voxels they are, and names stay theirs."""
+
+from __future__ import annotations
+
+import re
+from importlib.resources import files
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from nilearn.image import resample_to_img
+
+from conn import images, paths
+from conn.config.model import Connectivity, CustomRoi, Denoise, Rois
+from conn.errors import ConfigError, InputError
+from conn.index import Run
+from conn.rois import registry
+from conn.rois.placement import LOW_COVERAGE, SUB_VOXEL, cover, nearest, place_mask, place_shapes
+from conn.rois.registry import Shape
+from conn.stages.measure import measure, place
+from conn.stages.project import RunSettings, project
+from conn.tables import read_tsv
+
+TABLE = registry.table()
+MNI_EDGE = np.array([[-100, 100], [-135, 100], [-85, 115]])
+"""Bounds of the head in mm, generous."""
+
+
+def grid(voxel: float, origin: tuple[float, float, float] = (-90, -126, -72)) -> np.ndarray:
+    affine = np.diag([voxel, voxel, voxel, 1.0])
+    affine[:3, 3] = origin
+    return affine
+
+
+def centres(inside: np.ndarray, shape: tuple[int, int, int], affine: np.ndarray) -> np.ndarray:
+    """Voxel centres in mm of flat indices, sorted."""
+    voxels = np.stack(np.unravel_index(inside, shape, order="F"), axis=1)
+    mm = voxels @ affine[:3, :3].T + affine[:3, 3]
+    return mm[np.lexsort(mm.T)]
+
+
+def sphere_by_hand(center, radius, shape, affine) -> np.ndarray:
+    """The obvious loop over all voxels."""
+    voxels = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), axis=-1).reshape(-1, 3)
+    mm = voxels @ affine[:3, :3].T + affine[:3, 3]
+    mm = mm[((mm - center) ** 2).sum(axis=1) <= radius**2 + 1e-9]
+    return mm[np.lexsort(mm.T)]
+
+
+# ---------------------------------------------------------------------------------------------- placement
+
+
+@pytest.mark.parametrize(("center", "count"), [((0, 0, 0), 81), ((1, 1, 1), 56)])
+def test_a_5_mm_sphere_on_a_2_mm_grid_has_as_many_voxels_as_its_centre_decides(center, count):
+    placed = place_shapes((Shape(center, radius=5.0),), (91, 109, 91), grid(2.0))
+    assert (placed.inside.size, placed.voxels, placed.sub_voxel) == (count, count, False)
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("voxel", [2.0, 3.0, 3.5])
+def test_spheres_are_those_of_the_loop_over_all_voxels_on_an_oblique_grid(voxel):
+    turn = np.array([[0.96, 0.2, -0.19], [-0.17, 0.97, 0.17], [0.22, -0.13, 0.967]])
+    affine = np.eye(4)
+    affine[:3, :3] = np.linalg.qr(turn)[0] @ np.diag([voxel, voxel * 1.1, voxel * 0.9])
+    affine[:3, 3] = (40, 35, -50)
+    shape = (24, 25, 27)
+    middle = (affine @ [11.3, 12.1, 13.4, 1])[:3]
+    placed = place_shapes((Shape(tuple(middle), radius=9.0),), shape, affine)
+    assert np.allclose(
+        centres(placed.inside, shape, affine), sphere_by_hand(middle, 9.0, shape, affine), atol=1e-9
+    )
+
+
+def test_left_right_flipped_storage_gives_the_same_voxels_in_mm():
+    shape, plain = (61, 73, 61), grid(3.0, (-90, -126, -72))
+    flipped = plain @ np.array([[-1, 0, 0, 60], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1.0]])
+    for roi in registry.regions(Rois().use, {}):
+        one = centres(place_shapes(roi.shapes, shape, plain).inside, shape, plain)
+        two = centres(place_shapes(roi.shapes, shape, flipped).inside, shape, flipped)
+        assert np.allclose(one, two), roi.label
+        if roi.label[-1] in "LR" and len(one) > 3:
+            assert (np.sign(one[:, 0].mean()) < 0) == (roi.label[-1] == "L"), roi.label
+
+
+def test_voxels_beyond_the_field_of_view_count_and_are_not_covered():
+    shape, affine = (20, 20, 20), grid(2.0, (0, 0, 0))
+    whole = place_shapes((Shape((20.0, 20.0, 20.0), radius=5.0),), shape, affine)
+    cut = place_shapes((Shape((0.0, 20.0, 20.0), radius=5.0),), shape, affine)
+    outside = place_shapes((Shape((-30.0, 20.0, 20.0), radius=5.0),), shape, affine)
+    assert (whole.voxels, cut.voxels, outside.voxels) == (81, 81, 81)
+    assert cut.inside.size == 51
+    assert outside.inside.size == 0
+    column, valid = np.arange(8000), np.ones(8000, dtype=bool)
+    assert cover(cut, column, valid, 0.5).coverage == pytest.approx(51 / 81)
+    assert cover(cut, column, valid, 0.7).members.size == 0
+    gone = cover(outside, column, valid, 0.0)
+    assert (gone.coverage, gone.flag, gone.members.size) == (0.0, LOW_COVERAGE, 0)
+
+
+def test_a_union_counts_each_voxel_once():
+    shapes = (Shape((0, 0, 0), radius=4.0), Shape((2, 0, 0), radius=4.0))
+    shape, affine = (40, 40, 40), grid(2.0, (-40, -40, -40))
+    parts = [set(place_shapes((s,), shape, affine).inside) for s in shapes]
+    both = place_shapes(shapes, shape, affine)
+    assert set(both.inside) == parts[0] | parts[1]
+    assert both.voxels == len(parts[0] | parts[1]) < len(parts[0]) + len(parts[1])
+
+
+def test_a_box_holds_the_centres_between_its_faces():
+    placed = place_shapes((Shape((0, 0, 0), size=(6, 4, 2)),), (21, 21, 21), grid(1.0, (-10, -10, -10)))
+    mm = centres(placed.inside, (21, 21, 21), grid(1.0, (-10, -10, -10)))
+    assert placed.voxels == 7 * 5 * 3
+    assert np.abs(mm).max(axis=0).tolist() == [3, 2, 1]
+
+
+def test_a_region_smaller_than_a_voxel_is_the_nearest_voxel_and_flagged():
+    shape, affine = (20, 20, 20), grid(3.0, (0, 0, 0))
+    for center in ((28.4, 31.3, 28.6), (30.0, 30.0, 30.0)):
+        placed = place_shapes((Shape(center, radius=1.3),), shape, affine)
+        assert centres(placed.inside, shape, affine).tolist() == [
+            np.rint(np.array(center) / 3).dot(3).tolist()
+        ]
+        assert placed.sub_voxel
+        held = cover(placed, np.arange(8000), np.ones(8000, dtype=bool), 0.5)
+        assert (held.flag, held.covered) == (SUB_VOXEL, 1)
+
+
+def test_the_sub_voxel_regions_of_the_registry_are_the_ones_measured():
+    small = {
+        roi.label
+        for roi in registry.regions(Rois().use, {})
+        if place_shapes(roi.shapes, (61, 73, 61), grid(3.0)).sub_voxel
+    }
+    assert small == {"LCL", "LCR"}
+
+
+@given(
+    center=st.tuples(*[st.floats(-20, 20)] * 3),
+    radius=st.floats(1, 8),
+    voxel=st.sampled_from([2.0, 3.0, 3.5]),
+)
+def test_any_sphere_is_found_whole(center, radius, voxel):
+    shape, affine = (30, 31, 32), grid(voxel, (-15 * voxel, -15.5 * voxel, -16 * voxel))
+    placed = place_shapes((Shape(center, radius=radius),), shape, affine)
+    by_hand = sphere_by_hand(np.array(center), radius, shape, affine)
+    if len(by_hand) == 0:
+        assert (placed.inside.size, placed.sub_voxel) == (1, True)
+    elif placed.inside.size == placed.voxels:
+        assert abs(placed.inside.size - len(by_hand)) <= int(
+            (np.abs(np.linalg.norm(by_hand - center, axis=1) - radius) < 1e-6).sum()
+        )
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("voxel", [1.7, 3.0, 4.3])
+def test_a_mask_on_another_grid_is_seen_as_nilearn_sees_it(voxel):
+    rng = np.random.default_rng(3)
+    mask = rng.random((17, 18, 19)) > 0.6
+    mask_affine = grid(2.0, (-15, -17, -16))
+    mask_affine[0, 0], mask_affine[0, 3] = -2.0, 15.3
+    shape, affine = (11, 12, 13), grid(voxel, (-14.23, -16.17, -15.71))
+    # scipy cuts the outer half of the outermost voxels; an empty border takes that away.
+    wider = nib.Nifti1Image(
+        np.pad(mask, 1).astype(np.uint8), mask_affine @ nib.affines.from_matvec(np.eye(3), [-1] * 3)
+    )
+    target = nib.Nifti1Image(np.zeros(shape, np.uint8), affine)
+    expected = resample_to_img(wider, target, interpolation="nearest", force_resample=True).get_fdata()
+    assert expected.any()
+    assert np.array_equal(nearest(mask, mask_affine, shape, affine), expected > 0)
+
+
+@pytest.mark.parametrize("voxel", [1.0, 2.0, 3.0])
+def test_a_grid_shifted_by_half_a_voxel_sees_each_voxel_of_a_mask_once(voxel):
+    mask = np.zeros((20, 20, 20), dtype=bool)
+    mask[4:11, 5:12, 6:9] = True
+    half = grid(voxel, (voxel / 2, voxel / 2, voxel / 2))
+    assert nearest(mask, grid(voxel, (0, 0, 0)), (20, 20, 20), half).sum() == mask.sum()
+
+
+def test_a_mask_that_reaches_beyond_the_image_is_covered_only_in_part():
+    mask = np.zeros((20, 20, 20), dtype=bool)
+    mask[5:15, 5:15, 5:15] = True
+    half = place_mask(mask, grid(2.0, (0, 0, 0)), (10, 20, 20), grid(2.0, (0, 0, 0)))
+    assert (half.inside.size, half.voxels) == (500, 1000)
+    coarse = place_mask(mask, grid(2.0, (0, 0, 0)), (5, 10, 10), grid(4.0, (1, 1, 1)))
+    assert coarse.voxels == pytest.approx(125, abs=25)
+    assert coarse.inside.size / coarse.voxels == pytest.approx(0.5, abs=0.1)
+    none = place_mask(mask, grid(2.0, (0, 0, 0)), (4, 4, 4), grid(2.0, (100, 100, 100)))
+    assert (none.inside.size, none.voxels) == (0, 1000)
+
+
+def test_a_mask_smaller_than_a_voxel_is_flagged_even_when_it_vanishes():
+    mask = np.zeros((30, 30, 30), dtype=bool)
+    mask[10, 10, 10] = True
+    placed = place_mask(mask, grid(1.0, (0, 0, 0)), (8, 8, 8), grid(4.0, (0, 0, 0)))
+    assert (placed.inside.size, placed.sub_voxel) == (0, True)
+    held = cover(placed, np.arange(512), np.ones(512, dtype=bool), 0.5)
+    assert held.flag == f"{SUB_VOXEL};{LOW_COVERAGE}"
+
+
+def test_coverage_counts_only_voxels_in_the_mask_that_are_usable():
+    placed = place_shapes((Shape((10, 10, 10), radius=4.0),), (11, 11, 11), grid(2.0, (0, 0, 0)))
+    column = np.full(11**3, -1)
+    column[placed.inside[:20]] = np.arange(20)
+    valid = np.ones(20, dtype=bool)
+    valid[:5] = False
+    held = cover(placed, column, valid, 15 / placed.voxels)
+    assert (held.voxels, held.covered) == (placed.voxels, 15)
+    assert held.members.tolist() == list(range(5, 20))
+    assert cover(placed, column, valid, 16 / placed.voxels).members.size == 0
+
+
+def test_label_images_are_bound_by_their_integer(tmp_path):
+    data = np.zeros((9, 9, 9), np.int16)
+    data[2:4], data[5:8] = 7, 12
+    nib.save(nib.Nifti1Image(data, grid(3.0)), tmp_path / "atlas.nii.gz")
+    where = images.Grid((9, 9, 9), grid(3.0))
+
+    def voxels(value: int | None) -> int:
+        custom = {"mine": CustomRoi(mask="atlas.nii.gz", value=value, space="MNI152NLin6Asym")}
+        return place(registry.find("mine", custom), where, tmp_path).inside.size
+
+    assert (voxels(7), voxels(12), voxels(None)) == (2 * 81, 3 * 81, 5 * 81)
+    with pytest.raises(
+        InputError, match=r"rois\.custom\.mine: atlas\.nii\.gz holds no voxel with the value 8"
+    ):
+        voxels(8)
+
+
+# ---------------------------------------------------------------------------------------------- registry
+
+
+def test_every_label_is_letters_and_digits_and_belongs_to_one_name():
+    for label, rows in TABLE.groupby("label"):
+        assert re.fullmatch(r"[A-Za-z][A-Za-z0-9]*", label)
+        for column in ("name", "side", "kind", "space", "source", "status"):
+            assert rows[column].nunique() == 1, (label, column)
+        assert len(rows) == 1 or set(rows["kind"]) == {"union"}
+
+
+def test_every_row_says_where_it_comes_from_and_how_sure_that_is():
+    assert set(TABLE["status"]) <= {"read", "computed", "recalled", "approximation"}
+    assert (TABLE["source"].str.len() > 5).all()
+    dois = TABLE["source"][TABLE["source"].str.startswith("10.")]
+    assert dois.str.fullmatch(r"10\.\d{4,9}/\S+").all()
+    assert (TABLE["space"] == registry.FAMILY).all()
+
+
+def test_every_side_lies_on_its_side_and_every_region_in_the_head():
+    xyz = TABLE[["x", "y", "z"]].to_numpy(float)
+    assert ((xyz > MNI_EDGE[:, 0]) & (xyz < MNI_EDGE[:, 1])).all()
+    side = TABLE["side"].to_numpy()
+    assert (xyz[side == "L", 0] < 0).all()
+    assert (xyz[side == "R", 0] > 0).all()
+    assert (np.abs(xyz[side == "M", 0]) < 1).all()
+    assert (TABLE["label"].str[-1] == TABLE["side"])[np.isin(side, ["L", "R"])].all()
+
+
+def test_sides_come_in_pairs_of_one_size():
+    for name, rows in TABLE[TABLE["side"] != "M"].groupby("name"):
+        assert sorted(rows["side"]) == ["L", "R"], name
+        assert rows["radius_mm"].nunique() == 1, name
+
+
+def test_small_spheres_do_not_cross_the_midline():
+    sides = TABLE[TABLE["side"].isin(["L", "R"])]
+    assert (sides["x"].astype(float).abs() > sides["radius_mm"].astype(float)).all()
+
+
+def test_the_pag_is_a_union_of_five_spheres_and_the_rvm_a_box():
+    pag, rvm = registry.find("PAG", {}), registry.find("RVM", {})
+    assert len(pag.shapes) == 5
+    assert {s.radius for s in pag.shapes} == {4.0}
+    assert pag.shapes[2].center == (0.4, -31.3, -9.2)
+    assert rvm.shapes == (Shape((0.0, -34.0, -40.0), size=(6.0, 6.0, 12.0)),)
+
+
+def test_the_regions_of_the_issue_are_there():
+    """The list is written out here, so that a default that loses one is noticed."""
+    names = """sgACC pgACC dACC amygdalaLB amygdalaCM amygdalaSF thalamusMD thalamusVPL pulvinar PAG
+        insula precuneus vmPFC NAc supramarginal middleTemporal hippocampusAnt hippocampusPost RVM LC"""
+    assert set(names.split()) == set(Rois().use)
+    assert len(registry.expand(Rois().use)) == 37
+
+
+def test_a_name_without_side_stands_for_both_sides_and_repeats_go():
+    assert registry.expand(("NAc", "PAG", "NAcL", "mine"), ("mine",)) == ("NAcL", "NAcR", "PAG", "mine")
+
+
+@pytest.mark.parametrize(
+    ("name", "near"), [("sgAC", "sgACC"), ("Pag", "PAG"), ("amygdalaLBI", "amygdalaLBL")]
+)
+def test_a_name_that_nobody_knows_is_met_with_the_nearest(name, near):
+    with pytest.raises(ConfigError, match=rf"rois\.use: unknown region '{name}'; did you mean .*{near}"):
+        registry.expand((name,))
+
+
+def test_a_region_fits_the_family_of_its_template_only():
+    family, exact = registry.find("PAG", {}), registry.Roi("a", "MNI152NLin6Asym")
+    assert [
+        family.fits(s) for s in ("MNI152NLin6Asym", "MNI152NLin2009cAsym", "MNIPediatricAsym", "n/a")
+    ] == [
+        True,
+        True,
+        False,
+        False,
+    ]
+    assert [exact.fits(s) for s in ("MNI152NLin6Asym", "MNI152NLin2009cAsym")] == [True, False]
+
+
+def test_an_own_region_may_not_take_a_registered_name():
+    sphere = CustomRoi(center=(0, 0, 0), radius_mm=3.0, space="MNI152")
+    for label in ("PAG", "NAc", "NAcL"):
+        with pytest.raises(
+            ConfigError, match=rf"rois\.custom\.{label}: the registry has a region of that name"
+        ):
+            registry.regions((), {label: sphere})
+
+
+def test_no_atlas_or_image_is_shipped():
+    names = [
+        str(p) for p in Path(str(files("conn"))).rglob("*") if p.is_file() and "__pycache__" not in p.parts
+    ]
+    pictures = (
+        ".nii",
+        ".gz",
+        ".mgz",
+        ".gii",
+        ".mgh",
+        ".img",
+        ".hdr",
+        ".label",
+        ".annot",
+        ".mat",
+        ".npz",
+        ".npy",
+    )
+    assert [n for n in names if n.endswith(pictures)] == []
+    assert [n for n in names if n.endswith(".tsv")] == [str(files("conn.rois") / "registry.tsv")]
+
+
+# ---------------------------------------------------------------------------------------------- phantom
+
+PHANTOM = ("sgACC", "pgACC", "PAG", "insula", "precuneus", "vmPFC", "NAc", "RVM")
+BAND = Denoise(min_df=3, min_seconds=0, high_pass=0.005, low_pass=0.2, strategy="24P")
+
+
+def phantom(folder: Path, voxel: float) -> tuple[Run, list[str]]:
+    """A run in which region i carries a cosine of its own frequency, everything else noise."""
+    bounds = np.array([[-66, 66], [-96, 72], [-57, 69]])
+    shape = tuple(int(np.ceil(n)) for n in (bounds[:, 1] - bounds[:, 0]) / voxel)
+    affine = grid(voxel, tuple(bounds[:, 0]))
+    affine[0, 0], affine[0, 3] = -voxel, -bounds[0, 0]
+    regions = registry.regions(PHANTOM, {})
+    n, rng = 100, np.random.default_rng(0)
+    data = rng.normal(0, 3, size=(int(np.prod(shape)), n)).astype(np.float32)
+    for i, roi in enumerate(regions):
+        inside = place_shapes(roi.shapes, shape, affine).inside
+        data[inside] += 30 * np.cos(np.pi * (8 + 2 * i) * (np.arange(n) + 0.5) / n)
+    name = "sub-01_task-rest_space-MNI152NLin2009cAsym"
+    image = nib.Nifti1Image((1000 + data).reshape(*shape, n, order="F").astype(np.float32), affine)
+    image.header.set_xyzt_units("mm", "sec")
+    image.header["pixdim"][4] = 2.0
+    bold, mask, confounds = (folder / f"{name}_{kind}" for kind in ("bold.nii", "mask.nii", "confounds.tsv"))
+    nib.save(image, bold)
+    nib.save(nib.Nifti1Image(np.ones(shape, np.uint8), affine), mask)
+    write_motion(confounds, n)
+    entities = {"sub": "01", "task": "rest", "space": "MNI152NLin2009cAsym"}
+    run = Run("one", "d", "01", None, entities, "all", bold, mask, confounds, None)
+    return run, [roi.label for roi in regions]
+
+
+def write_motion(path: Path, n: int) -> None:
+    """A confounds table in which nobody moved, but for a little."""
+    names = [
+        f"{p}{e}"
+        for p in ("trans_x", "trans_y", "trans_z", "rot_x", "rot_y", "rot_z")
+        for e in ("", "_derivative1", "_power2", "_derivative1_power2")
+    ]
+    zeros = "\t".join(["0"] * len(names))
+    lines = ["\t".join([*names, "framewise_displacement"]), f"{zeros}\tn/a", *[f"{zeros}\t0.05"] * (n - 1)]
+    path.write_text("\n".join(lines) + "\n")
+
+
+@pytest.mark.truth
+@pytest.mark.parametrize("voxel", [2.0, 3.0, 3.5])
+def test_every_output_carries_the_region_of_its_name(tmp_path, voxel):
+    run, labels = phantom(tmp_path, voxel)
+    out = tmp_path / "out"
+    assert project(out, run, BAND, RunSettings(repetition_time=2.0), 0.0).included
+    rois, maps = Rois(use=PHANTOM), Connectivity(seeds=PHANTOM, fwhm_mm=0.0)
+    assert measure(out, run, rois, maps, tmp_path, "bids:d:x").included
+    n = 100
+    waves = np.cos(np.pi * np.outer(np.arange(n) + 0.5, 8 + 2 * np.arange(len(labels))) / n)
+
+    series = read_tsv(out / paths.timeseries(run.entities))
+    assert list(series.columns) == labels
+    carried = np.corrcoef(series.to_numpy(float).T, waves.T)[: len(labels), len(labels) :]
+    assert (np.abs(carried).argmax(axis=1) == np.arange(len(labels))).all()
+    assert np.diag(carried).min() > 0.95
+
+    relmat = read_tsv(out / paths.relmat(run.entities))
+    assert relmat.iloc[:, 0].tolist() == list(relmat.columns[1:]) == labels
+    expected = np.corrcoef(series.to_numpy(float).T)
+    assert np.abs(relmat.iloc[:, 1:].to_numpy(float) - expected).max() < 1e-6
+    assert np.abs(expected - np.eye(len(labels))).max() < 0.3
+
+    coverage = read_tsv(out / paths.coverage(run.entities))
+    assert coverage["roi"].tolist() == labels
+    assert set(coverage["coverage"]) == {"1"}
+
+    for label in labels:
+        where, z = images.read_volume(out / paths.seed_map(run.entities, label))
+        peak = np.unravel_index(np.nanargmax(z), z.shape)
+        own = place_shapes(registry.find(label, {}).shapes, where.shape, where.affine)
+        assert np.ravel_multi_index(peak, where.shape, order="F") in own.inside, label
+        inside = z.ravel(order="F")[own.inside]
+        assert np.tanh(np.nanmean(inside)) > 0.9
