@@ -7,11 +7,11 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+import data
 import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-import data
 from conn import confounds, correlation, images, projection, smoothing
 from conn.config.model import Denoise
 from conn.rois import placement
@@ -143,12 +143,12 @@ def _nilearn_confounds(folder: str) -> Any:
     return table[list(confounds.STRATEGIES[data.STRATEGY].columns)]
 
 
-def nilearn(folder: str, fwhm_mm: float, new: bool = False, exact: bool = False) -> dict[str, Any]:
+def nilearn(folder: str, fwhm_mm: float) -> dict[str, Any]:
     """The same maps as nilearn's examples make them: spheres masker, brain masker, product, arctanh.
 
-    With `new`, also the time of the spheres masker and the product for twelve other seeds. What is kept for
-    comparison comes, with `exact`, from a spheres masker told to compute in float32: left at its default it
-    rounds the mean of a sphere in an int16 image to an integer.
+    The first call in a folder also times twelve other seeds with the cleaned voxels still in memory. What is
+    kept for comparison comes from a spheres masker told to compute in float32: left at its default it rounds
+    the mean of a sphere in an int16 image to an integer.
     """
     from nilearn.maskers import NiftiMasker
 
@@ -160,17 +160,15 @@ def nilearn(folder: str, fwhm_mm: float, new: bool = False, exact: bool = False)
     voxels = brain.fit_transform(str(Path(folder) / data.BOLD), confounds=_nilearn_confounds(folder))
     r = _correlate(series, voxels)
     values = {"seconds": perf_counter() - start}
-    if new:
+    kept = Path(folder) / "series.npy"
+    if not kept.exists():
         start = perf_counter()
         _correlate(_nilearn_series(folder, "new"), voxels)
         values["more_seconds"] = perf_counter() - start
-    if exact:
-        np.save(Path(folder) / "series.npy", _nilearn_series(folder, "first", dtype="float32"))
-    kept = Path(folder) / "series.npy"
-    if kept.exists():
-        unrounded = _correlate(np.load(kept), voxels)
-        values["rounding"] = float(np.abs(unrounded - r).max())
-        np.save(Path(folder) / f"nilearn_{fwhm_mm:g}.npy", unrounded[:, _first_axis_fastest(folder)])
+        np.save(kept, _nilearn_series(folder, "first", dtype="float32"))
+    unrounded = _correlate(np.load(kept), voxels)
+    values["rounding"] = float(np.abs(unrounded - r).max())
+    np.save(Path(folder) / f"nilearn_{fwhm_mm:g}.npy", unrounded[:, _first_axis_fastest(folder)])
     return values
 
 

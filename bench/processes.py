@@ -13,7 +13,7 @@ from typing import Any
 WORKER = Path(__file__).with_name("worker.py")
 
 
-class TaskFailed(Exception):
+class TaskError(Exception):
     """A measurement ended without a result; the message is the end of what it wrote."""
 
 
@@ -34,7 +34,7 @@ def measure(task: str, **options: Any) -> Sample:
 
     Raises
     ------
-    TaskFailed
+    TaskError
         The process ended otherwise than with a result, for example for want of memory.
     """
     with tempfile.TemporaryDirectory() as folder:
@@ -42,6 +42,6 @@ def measure(task: str, **options: Any) -> Sample:
         call = [sys.executable, str(WORKER), task, json.dumps(options), str(result)]
         done = subprocess.run(call, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False)
         if done.returncode != 0 or not result.exists():
-            raise TaskFailed(f"{task} ended with {done.returncode}: {done.stderr.strip()[-600:]}")
+            raise TaskError(f"{task} ended with {done.returncode}: {done.stderr.strip()[-600:]}")
         values = json.loads(result.read_text(encoding="utf-8"))
     return Sample(values.get("seconds", float("nan")), values["peak_mb"], values)

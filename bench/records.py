@@ -74,7 +74,9 @@ class Line:
         """Each of our samples against the peer's sample that was measured nearest to it."""
         if not self.peer:
             return []
-        pairs = [(own, self.peer[_nearest(i, len(self.ours), len(self.peer))]) for i, own in enumerate(self.ours)]
+        pairs = [
+            (own, self.peer[_nearest(i, len(self.ours), len(self.peer))]) for i, own in enumerate(self.ours)
+        ]
         inverse = self.goal.quantity == "ours/peer"
         return [own / other if inverse else other / own for own, other in pairs]
 

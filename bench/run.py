@@ -14,7 +14,7 @@ from statistics import median
 from time import perf_counter
 from typing import Any
 
-from processes import Sample, TaskFailed, measure
+from processes import Sample, TaskError, measure
 from records import Goal, Line, as_json, schedule, table
 from sizes import FULL, QUICK, TINY, Size
 
@@ -39,7 +39,7 @@ def interleaved(**tasks: Task) -> dict[str, list[Sample]]:
             continue
         try:
             sample = measure(tasks[label].name, **tasks[label].options)
-        except TaskFailed as error:
+        except TaskError as error:
             if label == "ours":
                 raise
             failed.add(label)
@@ -104,10 +104,9 @@ def first_level(folder: str, size: Size) -> Iterator[Line]:
 
 def _maps(folder: str, size: Size, fwhm_mm: float, **more: Task) -> dict[str, list[Sample]]:
     options = {"folder": folder, "fwhm_mm": fwhm_mm}
-    plain = fwhm_mm == 0
     samples = interleaved(
-        ours=Task("first_level:ours", {**options, "keep": plain}, size.ours),
-        nilearn=Task("first_level:nilearn", {**options, "new": plain, "exact": plain}, size.peer),
+        ours=Task("first_level:ours", {**options, "keep": fwhm_mm == 0}, size.ours),
+        nilearn=Task("first_level:nilearn", options, size.peer),
         **more,
     )
     say(f"  degrees of freedom kept: {samples['ours'][0].values['df']}")
@@ -121,7 +120,7 @@ def _agreement(folder: str, fwhm_mm: float, name: str) -> Line:
     goal = Goal("ours", "<=", 1e-6)
     try:
         sample = measure("first_level:ours", folder=folder, fwhm_mm=fwhm_mm, nilearn_operator=True)
-    except TaskFailed as error:
+    except TaskError as error:
         say(f"  {error}")
         return Line(name, "|Δr|", goal, ())
     say(f"  with nilearn's operator: {sample.seconds:.2f} s, {sample.values['df']} directions")

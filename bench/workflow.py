@@ -12,7 +12,7 @@ from conn import paths
 from conn.runner import command
 from conn.study import open_study
 
-BARE = '''\
+BARE = """\
 from pathlib import Path
 
 FILES = {{
@@ -41,7 +41,7 @@ rule measure:
         "measure/{{run}}.json",
     shell:
         "touch {{output}}"
-'''
+"""
 
 
 def _time(call: list[str]) -> dict[str, Any]:

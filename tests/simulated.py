@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import pytest
 
 from conn.config.load import to_yaml
@@ -30,6 +31,8 @@ SUBJECTS = tuple(f"{n:02d}" for n in range(1, 7))
 PLANTED = PlantedEdge(
     "insulaL", "precuneusL", 0.4, {"drug": -0.9, "placebo": -0.9}, person_sd=0.02, change_sd=0.02
 )
+WHOLE = {"labels", "models", "scales", "variables"}
+SCRIPT = "<script>alert(1)</script>"
 
 SETTINGS: dict[str, Any] = {
     "out": "results",
@@ -145,10 +148,10 @@ def environment(*packages: Path) -> dict[str, str]:
 
 
 def merged(settings: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings with changes, section by section; `models` are replaced as a whole."""
+    """Settings with changes, section by section; what the user names is replaced as a whole."""
     result = dict(settings)
     for key, value in changes.items():
-        if isinstance(value, Mapping) and isinstance(result.get(key), Mapping) and key != "models":
+        if isinstance(value, Mapping) and isinstance(result.get(key), Mapping) and key not in WHOLE:
             result[key] = merged(result[key], value)
         else:
             result[key] = value
@@ -238,3 +241,43 @@ def fixture_finished(pristine: World, tmp_path_factory: pytest.TempPathFactory) 
         assert ran.returncode == 0, ran.stderr
 
     return World(once(tmp_path_factory, "finished", make))
+
+
+def make_faulty(world: World) -> None:
+    """Every fault that one scan or person can have; three people are left without any."""
+    image = world.func("01", "pre", "desc-preproc_bold.nii.gz")
+    replace(image, image.read_bytes()[: image.stat().st_size // 2])
+    confounds = world.func("01", "post", "desc-confounds_timeseries.tsv")
+    replace(confounds, "".join(confounds.read_text().splitlines(keepends=True)[:-5]))
+    confounds = world.func("02", "pre", "desc-confounds_timeseries.tsv")
+    replace(confounds, confounds.read_text().replace("white_matter\t", "whitematter\t", 1))
+    _shorten(world, "02", "post", 50)
+    people = (world.data / "participants.tsv").read_text().splitlines(keepends=True)
+    head, rows = people[0], [row for row in people[1:] if not row.startswith("sub-03")]
+    hostile = [row.replace("drug", SCRIPT) if row.startswith("sub-04") else row for row in rows]
+    absent = "sub-99" + rows[0][len("sub-01") :]
+    replace(world.data / "participants.tsv", "".join([head, *hostile, absent]))
+
+
+def _shorten(world: World, subject: str, session: str, volumes: int) -> None:
+    image = world.func(subject, session, "desc-preproc_bold.nii.gz")
+    shorter = image.with_name(f"short_{image.name}")
+    nib.save(nib.load(image).slicer[..., :volumes], shorter)
+    shorter.replace(image)
+    confounds = world.func(subject, session, "desc-confounds_timeseries.tsv")
+    replace(confounds, "".join(confounds.read_text().splitlines(keepends=True)[: volumes + 1]))
+
+
+@pytest.fixture(name="faulty", scope="session")
+def fixture_faulty(pristine: World, tmp_path_factory: pytest.TempPathFactory) -> World:
+    """The study with all faults, run by Snakemake from the root of the source tree. Not to be changed."""
+
+    def make(folder: Path) -> None:
+        made = pristine.copy(folder)
+        make_faulty(made)
+        models = {"prepost": {**SETTINGS["models"]["prepost"], "seeds": "none"}}
+        config = made.configure(models=models)
+        ran = made.call(["snakemake", "--configfile", config, "--cores", "2"], made.clone)
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+
+    return World(once(tmp_path_factory, "faulty", make))

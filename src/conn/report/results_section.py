@@ -568,7 +568,7 @@ def _map_pictures(context: Context, contrast: ContrastResult) -> list[Picture]:
     if not contrast.maps:
         return []
     seeds = ordered(contrast.maps)
-    rows = {seed: _map_row(context, contrast.maps[seed], seed) for seed in seeds}
+    rows = {seed: _map_row(context, contrast, seed) for seed in seeds}
     top = [
         np.nanquantile(np.abs(r.volume.data), 0.999)
         for r in rows.values()
@@ -591,11 +591,27 @@ def _map_pictures(context: Context, contrast: ContrastResult) -> list[Picture]:
     return pictures + ([detail] if detail else [])
 
 
-def _map_row(context: Context, files: Mapping[str, Path], seed: str) -> brain.Row:
+def _without(context: Context, contrast: ContrastResult, seed: str) -> str:
+    """Who of a contrast has no value of a seed; one such person empties its map."""
+    rows = context.outputs.exclusions
+    rows = rows[rows["roi"] == seed]
+    names = [
+        context.names.person(d, s)
+        for d, s in dict.fromkeys(zip(rows["dataset"], rows["subject"], strict=True))
+        if (d, s) in contrast.people
+    ]
+    if not names:
+        return "no valid voxel"
+    more = f"\nand {len(names) - 2} more" if len(names) > 2 else ""
+    return "not covered in\n" + ", ".join(names[:2]) + more
+
+
+def _map_row(context: Context, contrast: ContrastResult, seed: str) -> brain.Row:
+    files = contrast.maps[seed]
     path = files.get("t", files.get("effect", next(iter(files.values()))))
     volume = brain.read(path)
     if not np.isfinite(volume.data).any():
-        return brain.Row(seed, volume, note="no valid voxel")
+        return brain.Row(seed, volume, note=_without(context, contrast, seed))
     if "pfwe" not in files:
         return brain.Row(seed, volume)
     p = brain.read(files["pfwe"])

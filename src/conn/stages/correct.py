@@ -154,7 +154,7 @@ def _edge_table(part: _Part) -> pd.DataFrame:
         "n": part.tested.n,
         "estimate": result.effect,
         "se": result.se,
-        "df": result.df,
+        "df": np.where(result.valid, result.df, np.nan),
         "stat": result.stat,
         "p": result.p,
         "p_fwe": corrected.p_fwe,

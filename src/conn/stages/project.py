@@ -147,6 +147,8 @@ def project(out: Path, run: Run, denoise: Denoise, settings: RunSettings, fwhm_m
     Receipt
         Not included when the input is bad or too little is left; that is an outcome, not a failure.
     """
+    for old in (out / paths.project_folder(run.key)).glob("*.npy"):
+        old.unlink()
     numbers: dict[str, Any] = {}
     try:
         made = plan(run, denoise, settings)
