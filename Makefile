@@ -39,6 +39,7 @@ lint: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/snakefmt --check workflow Snakefile
+	$(BIN)/python scripts/lint_workflow.py
 	$(BIN)/codespell src workflow tests docs config README.md CHANGELOG.md
 
 docs: $(STAMP)

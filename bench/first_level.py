@@ -11,6 +11,7 @@ import data
 import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
+from worker import peak_mb
 
 from conn import confounds, correlation, images, projection, smoothing
 from conn.config.model import Denoise
@@ -159,7 +160,7 @@ def nilearn(folder: str, fwhm_mm: float) -> dict[str, Any]:
     )
     voxels = brain.fit_transform(str(Path(folder) / data.BOLD), confounds=_nilearn_confounds(folder))
     r = _correlate(series, voxels)
-    values = {"seconds": perf_counter() - start}
+    values = {"seconds": perf_counter() - start, "peak_mb": peak_mb()}
     kept = Path(folder) / "series.npy"
     if not kept.exists():
         start = perf_counter()

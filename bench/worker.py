@@ -12,11 +12,16 @@ BYTES = 1 if sys.platform == "darwin" else 1024
 """Unit of `ru_maxrss`."""
 
 
+def peak_mb() -> float:
+    """Peak of memory so far, of this process or the largest of its children, in MB."""
+    peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return peak * BYTES / 1e6
+
+
 def main(task: str, options: str, result: str) -> None:
     module, _, name = task.partition(":")
     values = getattr(importlib.import_module(module), name)(**json.loads(options))
-    peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    values["peak_mb"] = peak * BYTES / 1e6
+    values.setdefault("peak_mb", peak_mb())
     Path(result).write_text(json.dumps(values), encoding="utf-8")
 
 

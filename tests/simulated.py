@@ -31,6 +31,7 @@ SUBJECTS = tuple(f"{n:02d}" for n in range(1, 7))
 PLANTED = PlantedEdge(
     "insulaL", "precuneusL", 0.4, {"drug": -0.9, "placebo": -0.9}, person_sd=0.02, change_sd=0.02
 )
+SPHERE = {"center": [0.0, 0.0, 0.0], "radius_mm": 4.0, "space": "MNI152"}
 WHOLE = {"labels", "models", "scales", "variables"}
 SCRIPT = "<script>alert(1)</script>"
 
@@ -254,7 +255,7 @@ def make_faulty(world: World) -> None:
     _shorten(world, "02", "post", 50)
     people = (world.data / "participants.tsv").read_text().splitlines(keepends=True)
     head, rows = people[0], [row for row in people[1:] if not row.startswith("sub-03")]
-    hostile = [row.replace("drug", SCRIPT) if row.startswith("sub-04") else row for row in rows]
+    hostile = [row.replace("placebo", SCRIPT) if row.startswith("sub-04") else row for row in rows]
     absent = "sub-99" + rows[0][len("sub-01") :]
     replace(world.data / "participants.tsv", "".join([head, *hostile, absent]))
 

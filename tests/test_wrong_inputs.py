@@ -15,19 +15,21 @@ from conn import paths
 from conn.cli import main
 from conn.config.model import Clinical, Inference, Paired, TwoSample
 from conn.errors import DesignError
+from conn.files import write_json
+from conn.index import Index
 from conn.stages.design import design
-from conn.tables import read_tsv
+from conn.stages.exclusions import gather
+from conn.tables import read_tsv, write_tsv
 from simulated import (  # noqa: F401 - pytest finds the fixtures among the names
     REGIONS,
     SCRIPT,
     SETTINGS,
-    SUBJECTS,
+    SPHERE,
     World,
     fixture_faulty,
     fixture_finished,
     fixture_pristine,
     fixture_world,
-    make_faulty,
     replace,
 )
 
@@ -118,81 +120,6 @@ def test_the_report_shows_the_rows_and_escapes_what_tables_say(faulty: World):
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
     for word in ("105 rows", "white_matter", "denoise.min_seconds 180"):
         assert word in page
-
-
-# What conn check and conn why say ---------------------------------------------------------------------
-
-
-def test_check_foresees_the_exclusions_of_the_run(faulty: World):
-    from conn.check import foresee, foreseen_exclusions
-    from conn.study import open_study
-
-    study = open_study(faulty.study / "study.yaml")
-    regions: dict[str, Any] = {}
-    rows = foreseen_exclusions(study, [foresee(study, key, regions) for key in study.runs])
-    foreseen = {tuple(map(str, vars(row).values())) for row in rows}
-    ran = set(table(faulty.out / "exclusions.tsv").itertuples(index=False, name=None))
-    of_first_level = {row for row in ran if row[5] in {"index", "project", "measure"}}
-    unforeseeable = of_first_level - foreseen
-    assert foreseen - of_first_level == set()
-    assert [(row[1], row[2], row[6]) for row in unforeseeable] == [("01", "pre", "bad_input")]
-
-
-def test_check_tells_k_and_the_rows_of_the_design_as_the_run_has_them(
-    faulty: World, capsys: pytest.CaptureFixture[str]
-):
-    assert main(["check", str(faulty.study / "study.yaml")]) == 0
-    text = capsys.readouterr().out
-    runs = table(faulty.out / "runs.tsv")
-    k = {int(value) for value in runs.loc[runs["included"] == "true", "df"]}
-    assert len(k) == 1
-    (line,) = [line for line in text.splitlines() if "<- configured" in line]
-    assert line.split()[1] == str(k.pop())
-    assert line.split()[2] == runs.loc[runs["reason"] == "too_few_seconds", "df"].item()
-    # The truncated image of sub-01 shows only when it is read, but sub-01 has no second scan anyway.
-    assert "3 subjects" in text
-    assert "trial, pre: 4 subjects with usable runs" in text
-    assert "trial, post: 3 subjects with usable runs" in text
-
-
-@pytest.mark.parametrize(
-    ("what", "words"),
-    [
-        (
-            "sub-01",
-            ("sub-01 ses-post: bad_input: sub-01_ses-post", "105 rows", "no included run at pre and post"),
-        ),
-        ("02", ("too_few_seconds: 100 (limit: denoise.min_seconds 180)", "white_matter")),
-        ("sub-04", ("included: sub-04/ses-pre/func/", "(k = ")),
-        ("sub-03", ("not_in_table", "included: sub-03/ses-pre/func/")),
-        ("sub-77", ("no such subject, run or region",)),
-    ],
-)
-def test_why_says_what_became_of_a_subject(
-    faulty: World, what: str, words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
-):
-    assert main(["why", str(faulty.study / "study.yaml"), what]) == 0
-    text = capsys.readouterr().out
-    for word in words:
-        assert word in text
-
-
-def test_why_says_where_a_region_is_missing(world: World, capsys: pytest.CaptureFixture[str]):
-    beyond = {"beyond": {"center": [0.0, 0.0, 200.0], "radius_mm": 4.0, "space": "MNI152"}}
-    config = world.configure(
-        rois={"custom": beyond},
-        datasets={"trial": {"subjects": ["05"], "time_points": {"labels": {"pre": ["pre"]}}}},
-        clinical={"endpoint": "pre", "scales": {}, "response": None},
-        models={},
-        report={"truth": None},
-    )
-    ran = world.conn("run", config, "--cores", "2", "--until", "collect")
-    assert ran.returncode == 0, ran.stderr
-    assert main(["why", str(config), "beyond"]) == 0
-    expected = "left out at measure: sub-05 ses-pre region beyond: low_coverage: 0 of"
-    assert capsys.readouterr().out.startswith(expected)
-    assert main(["check", str(config)]) == 0
-    assert "region beyond in 1 runs: low_coverage: 0 of" in capsys.readouterr().out
 
 
 # Nothing left -----------------------------------------------------------------------------------------
@@ -309,7 +236,7 @@ WRONG: dict[str, tuple[dict[str, Any], Callable[[World], None] | None, int, str]
         {"clinical": {"variables": {"arm": {"column": "ram", "kind": "category"}}}},
         None,
         CONFIGURATION,
-        "clinical.variables.arm: there is no column 'ram'",
+        "clinical.variables.arm.column: there is no column 'ram'",
     ),
     "response on a scale that is all n/a": (
         {},
@@ -417,7 +344,7 @@ def test_both_sessions_of_a_person_cannot_be_rows_of_a_between_subject_test(tabl
     clinical = Clinical.model_validate(SETTINGS["clinical"], strict=False)
     edit(tables / paths.COHORT, lambda text: text.replace("\tpost\t", "\tpre\t"))
     with pytest.raises(
-        DesignError, match="sub-01 of trial has two rows at time point 'pre'.*not independent"
+        DesignError, match=r"sub-01 of trial has two rows at time point 'pre'.*not independent"
     ):
         design(tables, "m", BETWEEN, clinical, Inference())
     assert not (tables / "group").exists()
@@ -439,21 +366,34 @@ def test_two_sessions_under_one_label_are_one_row_that_combines_them(world: Worl
     assert "6 of 6 subjects and time points have several runs" in said.stdout
 
 
-def test_people_outside_a_subset_are_no_exclusions(finished: World, tables: Path):
-    from conn.stages.exclusions import _design
-
+def test_people_outside_a_subset_are_no_exclusions_but_people_lost_from_it_are(tables: Path):
     clinical = Clinical.model_validate(SETTINGS["clinical"], strict=False)
-    edit(
-        tables / paths.COHORT, lambda text: text.replace("trial\t05\tpost\tsub05", "trial\t05\tpost\tn/a#", 1)
-    )
     cohort = read_tsv(tables / paths.COHORT)
-    assert cohort["arm"].value_counts().to_dict() == {"drug": 6, "placebo": 6}
-    drug = Paired(design="paired", before="pre", after="post", subset={"arm": ("drug",)})
-    made = design(tables, "drug", drug, clinical, Inference())
+    drug = sorted(set(cohort.loc[cohort["arm"] == "drug", "subject"]))
+    cohort.loc[cohort["subject"] == drug[0], "arm"] = "n/a"
+    write_tsv(tables / paths.COHORT, cohort)
+    write_json(tables / paths.COHORT_NOTES, {"exclusions": [], "notes": []})
+    model = Paired(design="paired", before="pre", after="post", subset={"arm": ("drug", "both")})
+    with pytest.raises(DesignError, match="2 subjects can be rows"):
+        design(tables, "m", model, clinical, Inference())
+    wider = Paired(design="paired", before="pre", after="post", subset={"arm": ("drug", "placebo")})
+    design(tables, "m", wider, clinical, Inference())
+    gather(tables, Index((), (), ()), ["m"])
+    (row,) = table(tables / paths.EXCLUSIONS).to_dict("records")
+    assert (row["subject"], row["stage"], row["reason"]) == (drug[0], "design", "not_in_model")
+    assert row["value"] == "m, change: arm is missing"
+
+
+def test_a_design_lists_everybody_and_says_whom_it_did_not_ask_for(tables: Path):
+    clinical = Clinical.model_validate(SETTINGS["clinical"], strict=False)
+    model = Paired(design="paired", before="pre", after="post", subset={"arm": ("drug",)})
+    made = design(tables, "m", model, clinical, Inference())
+    write_json(tables / paths.COHORT_NOTES, {"exclusions": [], "notes": []})
+    gather(tables, Index((), (), ()), ["m"])
     assert len(made.contrasts[0].dropped) == 3
-    assert list(_design(tables, "drug")) == []
-    listed = json.loads((tables / paths.design_json("drug")).read_text())["contrasts"][0]["dropped"]
-    assert {entry["asked_for"] for entry in listed} == {False}
+    assert table(tables / paths.EXCLUSIONS).empty
+    listed = json.loads((tables / paths.design_json("m")).read_text())["contrasts"][0]["dropped"]
+    assert [entry["asked_for"] for entry in listed] == [False] * 3
 
 
 # Resources --------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ moved as a whole without being computed again.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -205,13 +205,11 @@ class Study:
         Raises
         ------
         ConfigError, InputError
-            See `conn.index.build_index`; a mask is not there; the output folder is one of the data sets.
+            See `conn.index.build_index`.
         ResourceError
             The output folder cannot be written.
         """
         record = index_to_record(self.index)
-        self._require_masks()
-        self._refuse_data_folder()
         path = self.out / INDEX
         try:
             self.out.mkdir(parents=True, exist_ok=True)
@@ -220,23 +218,23 @@ class Study:
         except OSError as error:
             raise ResourceError(f"out: {self.config.out!r} cannot be written ({error.strerror})") from None
 
-    def _require_masks(self) -> None:
-        for label, roi in self.config.rois.custom.items():
-            if roi.mask is not None and not (self.root / roi.mask).is_file():
-                raise ConfigError(
-                    f"{self.config_path}: rois.custom.{label}.mask: there is no file {roi.mask!r}. "
-                    "Paths are relative to the configuration file."
-                )
 
-    def _refuse_data_folder(self) -> None:
-        for name, dataset in self.config.datasets.items():
-            folders = zip(("bids_dir", "derivatives"), dataset_roots(dataset, self.root), strict=True)
-            for key, folder in folders:
-                if folder.resolve() == self.out.resolve():
-                    raise ConfigError(
-                        f"{self.config_path}: out: {self.config.out!r} is datasets.{name}.{key}; results "
-                        "would mix with the data. Choose a folder of its own."
-                    )
+def _problems(study: Study) -> Iterator[str]:
+    """Files and folders of the configuration that cannot be used."""
+    for label, roi in study.config.rois.custom.items():
+        if roi.mask is not None and not (study.root / roi.mask).is_file():
+            yield (
+                f"rois.custom.{label}.mask: there is no file {roi.mask!r}. "
+                "Paths are relative to the configuration file."
+            )
+    for name, dataset in study.config.datasets.items():
+        folders = zip(("bids_dir", "derivatives"), dataset_roots(dataset, study.root), strict=True)
+        for key, folder in folders:
+            if folder.resolve() == study.out:
+                yield (
+                    f"out: {study.config.out!r} is datasets.{name}.{key}; results would mix with the data. "
+                    "Choose a folder of its own."
+                )
 
 
 def _refuse_one_name_twice(runs: Sequence[Run]) -> None:
@@ -257,11 +255,15 @@ def open_study(path: Path) -> Study:
     Raises
     ------
     ConfigError
-        See `conn.config.load` and `conn.config.checks`.
+        See `conn.config.load` and `conn.config.checks`; a mask is not there; results would mix with data.
     """
     config = load(path)
     check(config, path)
-    return Study(path.absolute(), config)
+    study = Study(path.absolute(), config)
+    problems = list(_problems(study))
+    if problems:
+        raise ConfigError("\n".join(f"{path}: {problem}" for problem in problems))
+    return study
 
 
 def open_workflow(files: Sequence[Path], settings: Mapping[str, Any]) -> Study:

@@ -1,0 +1,119 @@
+"""The benchmarks run at a tiny size, and say honestly whether a goal was met."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCH = Path(__file__).parents[1] / "bench"
+KEYS = ["name", "ours", "peer", "unit", "ratio", "goal", "met", "repeats", "peak_mb"]
+
+
+@pytest.fixture
+def bench(monkeypatch):
+    """Modules of the benchmark by name; they are scripts beside each other, not a package."""
+    monkeypatch.syspath_prepend(str(BENCH))
+    return importlib.import_module
+
+
+def tiny(part: str, tmp_path: Path) -> tuple[dict[str, dict], str]:
+    """Records by name and the printed table of one part at its smallest size."""
+    output = tmp_path / "latest.json"
+    call = [sys.executable, str(BENCH / "run.py"), "--tiny", "--only", part, "--output", str(output)]
+    done = subprocess.run(call, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    records = json.loads(output.read_text(encoding="utf-8"))
+    assert [list(record) for record in records] == [KEYS] * len(records)
+    return {record["name"]: record for record in records}, done.stdout
+
+
+def test_first_level_lines_run_beside_nilearn_and_agree_with_it(tmp_path):
+    records, printed = tiny("first-level", tmp_path)
+    assert list(records) == [
+        "run to maps, int16",
+        "run to maps, int16: against bare decompression",
+        "run to maps, int16: memory",
+        "agreement with nilearn's own operator, int16",
+        "new seeds on kept Y",
+        "run to maps, 6 mm",
+        "agreement with nilearn's own operator, int16, 6 mm",
+    ]
+    assert records["agreement with nilearn's own operator, int16"]["ours"] < 5e-6
+    assert records["agreement with nilearn's own operator, int16, 6 mm"]["ours"] < 2e-5
+    for name in ("run to maps, int16", "new seeds on kept Y", "run to maps, 6 mm"):
+        assert records[name]["ratio"] == pytest.approx(records[name]["peer"] / records[name]["ours"])
+        assert records[name]["met"] == (records[name]["ratio"] >= float(records[name]["goal"].split()[-1]))
+        assert name in printed
+    bare = records["run to maps, int16: against bare decompression"]
+    assert bare["ratio"] == pytest.approx(bare["ours"] / bare["peer"])
+
+
+def test_the_permutation_line_runs_beside_nilearn(tmp_path):
+    records, printed = tiny("permutation", tmp_path)
+    record = records["max-t permutation, shared design"]
+    assert record["unit"] == "ms"
+    assert record["ours"] > 0 and record["peer"] > 0
+    assert record["peak_mb"] > 10
+    assert platform.node() not in printed.split()
+    assert str(BENCH.parent) not in printed
+
+
+def test_the_dry_run_line_lists_all_jobs_of_a_study_of_empty_files(tmp_path):
+    records, _ = tiny("dry-run", tmp_path)
+    record = records["dry run, 6 subjects x 2 sessions"]
+    assert record["goal"] == "ours <= 5"
+    assert record["met"] == (record["ours"] <= 5)
+    assert record["peer"] > 0
+
+
+def test_a_ratio_is_the_median_over_samples_each_against_the_peer_measured_nearest_to_it(bench):
+    records = bench("records")
+    goal = records.Goal("peer/ours", ">=", 40)
+    line = records.Line("x", "s", goal, (1.0, 2.0, 4.0, 1.0, 2.0), (100.0, 40.0))
+    assert line.ratios() == [100, 50, 25, 40, 20]
+    assert line.record().ratio == 40
+    assert line.record().met is True
+    slower = records.Line("x", "s", goal, (1.0, 2.0, 4.0, 1.1, 2.0), (100.0, 40.0))
+    assert slower.record().met is False
+
+
+def test_a_limit_from_above_is_compared_with_the_inverse_ratio_or_with_our_own_value(bench):
+    records = bench("records")
+    bare = records.Line("x", "s", records.Goal("ours/peer", "<=", 2.2), (2.0, 2.3), (1.0, 1.0))
+    assert bare.record().ratio == pytest.approx(2.15)
+    assert bare.record().met is True
+    own = records.Line("x", "s", records.Goal("ours", "<=", 5), (6.0, 4.0, 5.5), (1.0,))
+    assert own.record().ours == 5.5
+    assert own.record().met is False
+
+
+def test_a_goal_is_not_met_by_a_line_that_could_not_be_measured(bench):
+    records = bench("records")
+    alone = records.Line("x", "s", records.Goal("peer/ours", ">=", 1), (1.0,))
+    nothing = records.Line("x", "s", records.Goal("ours", "<=", 1), ())
+    assert (alone.record().ratio, alone.record().met) == (None, False)
+    assert (nothing.record().ours, nothing.record().met) == (None, False)
+    assert "n/a" in records.table([alone, nothing])
+
+
+def test_measurements_take_turns(bench):
+    order = bench("records").schedule({"ours": 5, "peer": 2})
+    assert order == ["ours", "peer", "ours", "ours", "ours", "peer", "ours"]
+
+
+def test_a_peer_that_fails_leaves_its_line_without_a_ratio_and_ours_that_fails_is_an_error(bench, capsys):
+    run, processes = bench("run"), bench("processes")
+    fine = run.Task("machine:describe", {}, 2)
+    broken = run.Task("machine:nowhere", {}, 2)
+    samples = run.interleaved(ours=fine, peer=broken)
+    assert len(samples["ours"]) == 2
+    assert samples["peer"] == []
+    assert capsys.readouterr().err.count("peer: machine:nowhere ended with 1") == 1
+    with pytest.raises(processes.TaskError, match="nowhere"):
+        run.interleaved(ours=broken)
