@@ -70,5 +70,5 @@ def group(study: Study, name: str) -> None:
         mask_folder = Path(study.mask_folder)
         seed_stage(Path(), name, roi, fwhm_mm=study.map_fwhm, mask_folder=mask_folder, **options)
     if "edges" in study.tests(name):
-        edges_stage(Path(), name, model.edges, **options)
+        edges_stage(Path(), name, model.edges, alpha=config.inference.alpha, **options)
     correct(Path(), name, study.tests(name), config.inference)

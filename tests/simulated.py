@@ -100,7 +100,9 @@ class World:
         path.write_text(to_yaml(merged(SETTINGS, changes)), encoding="utf-8")
         return path
 
-    def start(self, command: Sequence[str | Path], cwd: Path | None = None, **options: Any) -> Any:
+    def start(
+        self, command: Sequence[str | Path], cwd: Path | None = None, **options: Any
+    ) -> subprocess.Popen[str]:
         """Start a module of Python, or a script, with conn from the world's source tree."""
         script = Path(command[0]).suffix == ".py"
         return subprocess.Popen(

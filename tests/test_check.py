@@ -10,6 +10,7 @@ import pytest
 
 from conn.check import foresee, foreseen_exclusions
 from conn.cli import main
+from conn.preflight import preflight
 from conn.study import open_study
 from conn.tables import read_tsv
 from simulated import (  # noqa: F401 - pytest finds the fixtures among the names
@@ -152,4 +153,18 @@ def test_status_before_a_run_says_that_nothing_ran(world: World, capsys: pytest.
     assert "project  0 of 12" in capsys.readouterr().out.splitlines()
     assert main(["why", str(config), f"sub-{SUBJECTS[0]}"]) == 0
     assert "nothing has excluded it so far" in capsys.readouterr().out
+    assert not world.out.exists()
+
+
+@pytest.mark.parametrize("model", ["armbytime", "slope", "drug"])
+def test_what_can_be_computed_passes_before_the_motion_of_anybody_is_known(world: World, model: str):
+    between = {"before": "pre", "after": "post"}
+    arms = {"design": "group_by_time", "group": "arm", "levels": ["drug", "placebo"], **between}
+    models = {
+        "armbytime": {**arms, "contrasts": {"interaction": {}, "time": {}, "group": {}}},
+        "slope": {"design": "regression", "predictor": "MADRS.change", **between},
+        "drug": {"design": "paired", **between},
+    }
+    config = world.configure(models={model: {**models[model], "covariates": ["mean_fd"]}})
+    preflight(open_study(config))
     assert not world.out.exists()

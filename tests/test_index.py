@@ -483,11 +483,10 @@ def test_subjects_of_table_and_folders_are_compared_as_written(tmp_path):
     assert {(e.subject, e.reason, e.run) for e in found.exclusions} == {
         ("2", "no_run", "n/a"),
         ("04", "no_run", "n/a"),
-        ("02", "not_in_table", "n/a"),
-        ("03", "not_in_table", "n/a"),
     }
     assert all(run.exclusion is None for run in found.runs)
     notes = " ".join(found.notes)
+    assert "with runs but not in participants.tsv: 02, 03." in notes
     assert "without a run: 04, 2." in notes
     assert "folder '02', table '2'" in notes
 

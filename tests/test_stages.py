@@ -502,7 +502,8 @@ def test_a_mask_image_that_is_not_there_is_named(tmp_path):
 def test_a_run_that_was_left_out_before_stays_out_with_its_reason(tmp_path):
     run = scan(tmp_path, rows=99)
     receipt = measured(tmp_path, run)
-    assert (receipt.included, receipt.reason, receipt.exclusions) == (False, "bad_input", ())
+    assert (receipt.included, receipt.reason) == (False, "bad_input")
+    assert [e.stage for e in receipt.exclusions] == ["project"]
     assert not (tmp_path / "out" / "sub-01").exists()
 
 

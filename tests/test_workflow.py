@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +16,12 @@ import pytest
 
 from conn import images
 from conn.cli import main
+from conn.locks import hold
+from conn.runner import TRIGGERS
 from simulated import (  # noqa: F401 - pytest finds the fixtures among the names
     PLANTED,
     REGIONS,
+    ROOT,
     SUBJECTS,
     World,
     fixture_finished,
@@ -246,7 +252,7 @@ def test_after_a_kill_the_same_command_finishes_with_the_same_bytes_on_one_proce
 ):
     config = world.configure()
     run = world.start(["conn.cli", "run", config, "--cores", "1"], start_new_session=True)
-    while not run.stderr.readline().startswith("12 of"):
+    while not (said := re.match(r"(\d+) of", run.stderr.readline())) or int(said[1]) < 8:
         assert run.poll() is None
     second = world.conn("run", config, "--cores", "1")
     assert second.returncode == 5
@@ -258,11 +264,12 @@ def test_after_a_kill_the_same_command_finishes_with_the_same_bytes_on_one_proce
     for receipt in receipts:
         files = json.loads(receipt.read_text())["files"]
         assert files and all((world.out / name).exists() for name in files)
+    whole = (finished.folder / "said").read_text()
     (world.out / "cache" / ".left.tsv.abcd1234.part").write_text("half")
     resumed = world.conn("run", config, "--cores", "1")
     assert resumed.returncode == 0, resumed.stderr
-    total = int(resumed.stderr.split(" of ")[1].split()[0])
-    assert total < 37
+    jobs = [int(re.findall(r" of (\d+) jobs", text)[-1]) for text in (resumed.stderr, whole)]
+    assert jobs[0] < jobs[1]
     assert not list(world.out.rglob("*.part"))
     expected, found = snapshot(finished.out), snapshot(world.out)
     assert found.keys() == expected.keys()
@@ -281,3 +288,48 @@ def test_a_job_that_is_killed_is_named_with_the_most_likely_cause(world: World):
     said = world.conn("status", config)
     assert said.returncode == 1
     assert "failed: project/run1: ended without a word" in said.stdout
+
+
+def test_a_lock_lives_as_long_as_any_process_that_holds_it(tmp_path: Path):
+    lock = hold(tmp_path)
+    assert lock is not None and lock.sure
+    assert hold(tmp_path) is None
+    child = subprocess.Popen(
+        [sys.executable, "-c", "input()"], stdin=subprocess.PIPE, pass_fds=[lock.handle], text=True
+    )
+    lock.release()
+    assert hold(tmp_path) is None
+    child.communicate("\n")
+    again = hold(tmp_path)
+    assert again is not None
+    again.release()
+
+
+# How it is written ------------------------------------------------------------------------------------
+
+
+def test_the_linter_asks_for_environments_only_and_the_readme_says_why_there_are_none(world: World):
+    config = world.configure()
+    seen = world.call(["snakemake", "--configfile", config, "--lint", "text"], world.clone)
+    titles = set(re.findall(r"^    \* (.+):$", seen.stdout + seen.stderr, re.MULTILINE))
+    assert titles == {"Specify a conda environment or container for each rule."}
+    assert "asks for a conda environment" in (ROOT / "workflow" / "README.md").read_text()
+
+
+def test_the_rules_are_formatted():
+    formatter = Path(sys.executable).with_name("snakefmt")
+    if not formatter.exists():
+        pytest.skip("snakefmt is not installed beside this interpreter")
+    call = [str(formatter), "--check", str(ROOT / "workflow"), str(ROOT / "Snakefile")]
+    done = subprocess.run(call, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_no_rule_hands_words_of_the_user_to_a_shell():
+    for path in (ROOT / "workflow").rglob("*.smk"):
+        assert not re.search(r"^\s*(shell|run):", path.read_text(), re.MULTILINE), path
+
+
+def test_profiles_leave_the_age_of_scripts_out():
+    for path in (ROOT / "profiles").glob("*/config.yaml"):
+        assert f"rerun-triggers: [{', '.join(TRIGGERS)}]" in path.read_text(), path

@@ -173,7 +173,7 @@ PREPOST = SETTINGS["models"]["prepost"]
 ARMS = SETTINGS["models"]["armbytime"]
 
 WRONG: dict[str, tuple[dict[str, Any], Callable[[World], None] | None, int, str]] = {
-    "misspelt key": ({"conectivity": {}}, None, CONFIGURATION, "conectivity: unknown key; did you mean"),
+    "misspelt key": ({"denoisee": {}}, None, CONFIGURATION, "denoisee: unknown key; did you mean 'denoise'?"),
     "unknown region": (
         {"rois": {"use": ["sgACC", "insulla"]}},
         None,

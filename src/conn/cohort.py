@@ -596,12 +596,12 @@ def _time_points(
     sessions = {session for values in data.long.values() for _, session in values}
     named = {p for p in (clinical.baseline, clinical.endpoint) if p is not None and p in sessions}
     points = {r["time_point"] for r in records} - {MISSING} | named | set(scored)
-    ordered = sorted(points, key=lambda point: (point != clinical.baseline, _natural(point)))
+    ordered = sorted(points, key=lambda point: (point != clinical.baseline, natural(point)))
     return tuple(ordered) or (MISSING,)
 
 
-def _natural(text: str) -> list[tuple[int, str]]:
-    """d2 before d10."""
+def natural(text: str) -> list[tuple[int, str]]:
+    """Sort key of a label: d2 before d10."""
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"([0-9]+)", text)]
 
 

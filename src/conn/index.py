@@ -774,7 +774,6 @@ def _compare_with_participants(source: _Source, runs: Sequence[Run]) -> tuple[li
     found = {run.subject for run in runs}
     idle, strange = sorted(listed - found), sorted(found - listed)
     rows = [source.exclude("no_run", subject) for subject in idle]
-    rows += [source.exclude("not_in_table", subject, value="participants.tsv") for subject in strange]
     notes = []
     if idle:
         notes.append(f"{source.name}: in participants.tsv but without a run: {_words(idle, 1000)}.")

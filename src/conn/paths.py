@@ -6,6 +6,7 @@ All are relative to the output folder, which is the working directory of the wor
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -25,6 +26,13 @@ LOGS = Path("logs")
 COLLECTED = CACHE / "collected.json"
 COHORT_NOTES = CACHE / "cohort.json"
 ERRORS = LOGS / "errors"
+
+
+OWN_OUTPUT = re.compile(
+    r"(?P<source>sub-.+)_(?:seed-[A-Za-z0-9]+_stat-fisherz_statmap\.nii\.gz|stat-fisherz_statmap\.json"
+    r"|seg-rois_stat-(?:mean_timeseries|pearsoncorrelation_relmat)\.(?:tsv|json)|seg-rois_stat-coverage\.tsv)"
+)
+"""Names of the files that stage measure writes; `source` is the name of the run."""
 
 
 def project_folder(run: str) -> Path:

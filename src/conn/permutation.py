@@ -217,7 +217,10 @@ def _count(values: NDArray[np.int64]) -> int:
 
 
 def _mirrored(effect: ArrayLike | None, blocks: list[NDArray[np.int64]], n: int) -> bool:
-    """Whether an order exists that turns the tested column x into c - x, and so t into -t."""
+    """Whether an order exists that turns the tested column x into c - x, and so t into -t.
+
+    c may differ between blocks, since what is constant within strata is nuisance.
+    """
     if effect is None:
         return False
     column = np.asarray(effect)
@@ -226,9 +229,9 @@ def _mirrored(effect: ArrayLike | None, blocks: list[NDArray[np.int64]], n: int)
         if levels.size != 2:
             return False
     x = column.reshape(n).astype(np.float64)
-    centre = x[blocks[0]].min() + x[blocks[0]].max()
     scale = np.ptp(x) or 1.0
-    return all(np.allclose(np.sort(x[b]), np.sort(centre - x[b]), rtol=0, atol=1e-12 * scale) for b in blocks)
+    ordered = [np.sort(x[b]) for b in blocks]
+    return all(np.allclose(v, v[0] + v[-1] - v[::-1], rtol=0, atol=1e-12 * scale) for v in ordered)
 
 
 def _arrangements(values: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:

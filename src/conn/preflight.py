@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 
 import pandas as pd
@@ -12,8 +13,6 @@ from conn.receipts import Receipt
 from conn.stages.collect import refuse_nothing, run_table
 from conn.study import Study
 from conn.tables import format_tsv
-
-_GOLDEN = 0.6180339887498949
 
 
 def preflight(study: Study) -> None:
@@ -36,7 +35,7 @@ def preflight(study: Study) -> None:
     TooLittleDataError
         No run can even be tried.
     """
-    hopeful = {key: _hopeful(key, place) for place, key in enumerate(study.runs)}
+    hopeful = {key: _hopeful(key) for key in study.runs}
     refuse_nothing(study.index.runs, hopeful)
     runs = foreseen_runs(study, hopeful)
     made = foreseen_cohort(study, runs)
@@ -44,9 +43,9 @@ def preflight(study: Study) -> None:
         compile_model(name, model, study.config.clinical, made.table, runs, study.config.inference)
 
 
-def _hopeful(key: str, place: int) -> Receipt:
-    """An included run; its motion differs from that of all others, so that it may serve as a covariate."""
-    mean_fd = (place * _GOLDEN) % 1
+def _hopeful(key: str) -> Receipt:
+    """An included run. Its motion is a number like no other, for models that have motion as a covariate."""
+    mean_fd = int(hashlib.sha256(key.encode()).hexdigest()[:8], 16) / 2**32
     return Receipt(key, "measure", True, numbers={"frames_kept": 100, "df": 100, "mean_fd": mean_fd})
 
 

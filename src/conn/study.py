@@ -7,7 +7,7 @@ moved as a whole without being computed again.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +17,7 @@ from pydantic import BaseModel
 
 from conn import paths
 from conn.bids import sidecar
+from conn.cohort import natural
 from conn.config import Config, load
 from conn.config.checks import check
 from conn.config.load import dump
@@ -81,6 +82,21 @@ class Study:
         """Input files of a run, as seen from the output folder."""
         run = self.runs[key]
         return [str(path) for path in (run.bold, run.mask, run.confounds) if path is not None]
+
+    def seen(self, files: Iterable[str]) -> list[tuple[str, int, int]]:
+        """Name, size and time of change (ns) of input files, so that any change makes their rule run again.
+
+        Snakemake by itself only notices files that are newer than its results: a corrected file that was put
+        back with an older date would be passed over.
+        """
+        found = []
+        for name in files:
+            try:
+                state = self.absolute(name).stat()
+            except OSError:
+                continue
+            found.append((Path(name).name, state.st_size, state.st_mtime_ns))
+        return found
 
     def record(self, key: str) -> dict[str, Any]:
         """A run as JSON-ready values; its time point is not the first level's business."""
@@ -152,11 +168,28 @@ class Study:
 
     @property
     def time_points(self) -> dict[str, dict[str, list[str]]]:
-        """Labels of the time points and the values that belong to them, per data set."""
-        return {
-            name: {label: list(values) for label, values in dataset.time_points.labels.items()}
-            for name, dataset in self.config.datasets.items()
+        """Labels of the time points and the values that belong to them, per data set.
+
+        Without configured labels each session is a time point of its own: baseline first, the others in the
+        order of their labels.
+        """
+        points: dict[str, dict[str, list[str]]] = {}
+        for name, dataset in self.config.datasets.items():
+            labels = dataset.time_points.labels
+            points[name] = {label: list(values) for label, values in labels.items()}
+            if not labels and dataset.time_points.by == "ses":
+                points[name] = self._sessions(name)
+        return points
+
+    def _sessions(self, dataset: str) -> dict[str, list[str]]:
+        pairs = {
+            (run.time_point, run.session)
+            for run in self.index.runs
+            if run.dataset == dataset and run.time_point is not None and run.session is not None
         }
+        first = self.config.clinical.baseline
+        ordered = sorted(pairs, key=lambda pair: (pair[0] != first, natural(pair[0])))
+        return {point: [session] for point, session in ordered}
 
     @property
     def subjects(self) -> dict[str, dict[str, list[str]]]:
@@ -210,6 +243,7 @@ class Study:
             The output folder cannot be written.
         """
         record = index_to_record(self.index)
+        _refuse_foreign(self.out, self.config.out)
         path = self.out / INDEX
         try:
             self.out.mkdir(parents=True, exist_ok=True)
@@ -235,6 +269,18 @@ def _problems(study: Study) -> Iterator[str]:
                     f"out: {study.config.out!r} is datasets.{name}.{key}; results would mix with the data. "
                     "Choose a folder of its own."
                 )
+
+
+def _refuse_foreign(out: Path, written: str) -> None:
+    """Our files go only where nobody else's results are."""
+    path = out / "dataset_description.json"
+    made_by = read_json(path).get("GeneratedBy") or [] if path.is_file() else []
+    names = [str(entry.get("Name")) for entry in made_by if isinstance(entry, dict)]
+    if (path.is_file() and "conn" not in names) or (any(out.glob("sub-*")) and not (out / INDEX).exists()):
+        raise ConfigError(
+            f"out: {written!r} holds the data of another program ({', '.join(names) or 'no GeneratedBy'}). "
+            "Choose a folder of its own."
+        )
 
 
 def _refuse_one_name_twice(runs: Sequence[Run]) -> None:

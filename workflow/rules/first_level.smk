@@ -9,6 +9,7 @@ rule project:
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
     params:
         run=lambda wildcards: STUDY.record(wildcards.run),
+        seen=lambda wildcards, input: STUDY.seen(input),
         settings=lambda wildcards: STUDY.run_settings(wildcards.run),
         sidecar_tr=lambda wildcards: STUDY.sidecar_tr(wildcards.run),
         denoise=plain(CONFIG.denoise),
@@ -33,6 +34,7 @@ rule measure:
         rois=plain(CONFIG.rois),
         connectivity=plain(CONFIG.connectivity),
         mask_folder=lambda wildcards: STUDY.mask_folder,
+        seen=lambda wildcards: STUDY.seen(STUDY.masks.values()),
         source=lambda wildcards: STUDY.source(wildcards.run),
         code=calls("conn.stages.measure", "measure"),
     script:

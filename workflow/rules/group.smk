@@ -10,6 +10,7 @@ rule cohort:
     params:
         clinical=plain(CONFIG.clinical),
         bids_dirs=STUDY.bids_dirs,
+        seen=lambda wildcards: STUDY.seen(STUDY.clinical_tables),
         time_points=STUDY.time_points,
         subjects=STUDY.subjects,
         code=calls("conn.stages.cohort", "cohort"),
@@ -55,6 +56,7 @@ rule test_seed:
         fwhm_mm=STUDY.map_fwhm,
         rois=plain(CONFIG.rois),
         mask_folder=lambda wildcards: STUDY.mask_folder,
+        seen=lambda wildcards, input: STUDY.seen(input.mask),
         code=calls("conn.stages.test", "test_seed"),
     script:
         "../scripts/test_seed.py"
@@ -73,6 +75,7 @@ rule test_edges:
         edges=lambda wildcards: plain(CONFIG.models[wildcards.model])["edges"],
         permutations=CONFIG.inference.permutations,
         seed=CONFIG.seed,
+        alpha=CONFIG.inference.alpha,
         code=calls("conn.stages.test", "test_edges"),
     script:
         "../scripts/test_edges.py"

@@ -1,4 +1,7 @@
 rule settings:
+    input:
+        collected=paths.COLLECTED,
+        models=expand(paths.correct_receipt("{model}"), model=CONFIG.models),
     output:
         paths.CONFIG,
     log:

@@ -10,4 +10,5 @@ with job(Path(snakemake.log[0]), snakemake.threads):
         snakemake.params.edges,
         permutations=snakemake.params.permutations,
         seed=snakemake.params.seed,
+        alpha=snakemake.params.alpha,
     )

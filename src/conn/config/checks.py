@@ -90,7 +90,7 @@ def _models(config: Config) -> Iterator[str]:
 
 
 def _variables(config: Config, name: str, model: ModelBase) -> Iterator[str]:
-    names = {*config.clinical.variables, "response", "remission"}
+    names = {*config.clinical.variables, "response", "remission", "dataset"}
     asked = {
         "group": getattr(model, "group", None),
         **{f"subset.{key}": key for key in model.subset},

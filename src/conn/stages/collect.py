@@ -82,7 +82,21 @@ def collect(out: Path, index: Index, links: Mapping[str, str]) -> None:
     write_tsv(out / paths.RUNS, run_table(index.runs, measured))
     write_text(out / ".bidsignore", BIDSIGNORE)
     write_json(out / "dataset_description.json", _description(links))
+    _sweep(out, measured)
     write_json(out / paths.COLLECTED, {key: dict(r.files) for key, r in sorted(measured.items())})
+
+
+def _sweep(out: Path, measured: Mapping[str, Receipt]) -> None:
+    """Remove our files of runs that are no longer in the study, so that nobody mistakes them for results."""
+    kept = {name for receipt in measured.values() for name in receipt.files}
+    for path in [*out.glob("sub-*/func/*"), *out.glob("sub-*/ses-*/func/*")]:
+        if path.relative_to(out).as_posix() in kept or not paths.OWN_OUTPUT.fullmatch(path.name):
+            continue
+        path.unlink()
+        for folder in path.relative_to(out).parents[:-1]:
+            if any((out / folder).iterdir()):
+                break
+            (out / folder).rmdir()
 
 
 def refuse_nothing(runs: Sequence[Run], measured: Mapping[str, Receipt]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from conn.tables import write_tsv
 
 
 def gather(out: Path, index: Index, models: Sequence[str]) -> None:
-    """Write `exclusions.tsv` from index, receipts, cohort and designs.
+    """Write `exclusions.tsv` from index, receipts, cohort and designs; remove models no longer asked for.
 
     Parameters
     ----------
@@ -28,6 +29,9 @@ def gather(out: Path, index: Index, models: Sequence[str]) -> None:
     """
     rows = [*first_level(out, index), *_cohort(out), *(row for m in models for row in _design(out, m))]
     write_tsv(out / paths.EXCLUSIONS, to_table(rows))
+    for folder in (out / paths.GROUP).glob("*"):
+        if folder.name not in models and (out / paths.design_json(folder.name)).exists():
+            shutil.rmtree(folder)
 
 
 def _cohort(out: Path) -> Iterator[Exclusion]:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from conn import bids, correlation, images, paths, receipts
+from conn import correlation, images, paths, receipts
 from conn.config.model import Connectivity, Rois
 from conn.errors import InputError
 from conn.exclusions import Exclusion
@@ -20,9 +20,6 @@ from conn.index import Run
 from conn.receipts import Receipt
 from conn.rois import placement, registry
 from conn.tables import MISSING, write_tsv
-
-OWN = frozenset({"seed", "seg", "stat"})
-"""Entities that our outputs have beside those of their source."""
 
 
 @dataclass(frozen=True)
@@ -62,9 +59,9 @@ def measure(
         Not included, with the same reason, when stage project left the run out.
     """
     before = receipts.read(out / paths.project_receipt(run.key))
-    _forget(out, run)
     if not before.included:
-        receipt = Receipt(run.key, "measure", False, before.reason, before.numbers)
+        _forget(out, run)
+        receipt = Receipt(run.key, "measure", False, before.reason, before.numbers, before.exclusions)
     else:
         receipt = _measure(out, run, before, rois, connectivity, mask_folder, source)
     receipt.write(out / paths.measure_receipt(run.key))
@@ -75,13 +72,9 @@ def _forget(out: Path, run: Run) -> None:
     """Remove what earlier settings left, so that no old map stands beside new ones."""
     folder = out / paths.func_folder(run.entities)
     for path in folder.iterdir() if folder.is_dir() else ():
-        name = bids.parse(path.name)
-        if name is not None and {k: v for k, v in name.entities.items() if k not in OWN} == _source(run):
+        own = paths.OWN_OUTPUT.fullmatch(path.name)
+        if own is not None and own["source"] == run.name:
             path.unlink()
-
-
-def _source(run: Run) -> dict[str, str]:
-    return {key: value for key, value in run.entities.items() if key != "desc"}
 
 
 def _measure(
@@ -100,22 +93,24 @@ def _measure(
     Y = data.arrays["Y"]
     series = correlation.roi_coefficients(Y, [c.members for c in covers])
     labels = [r.label for r in regions]
+    _forget(out, run)
     files = _write_tables(out, run, before, data, labels, covers, series)
     seeds = registry.expand(connectivity.seeds, tuple(rois.custom), "connectivity.seeds")
     files += _write_maps(out, run, data, labels, series, seeds)
     files += _write_sidecars(out, run, before, source, connectivity.fwhm_mm)
+    rows = (*before.exclusions, *rows)
     return Receipt(run.key, "measure", True, None, before.numbers, rows, files=receipts.digests(out, files))
 
 
 def _load(out: Path, run: Run, before: Receipt) -> _Data:
-    folder = out / paths.project_folder(run.key)
-    arrays = {
-        Path(name).stem: np.load(out / name, allow_pickle=False)
-        for name in before.files
-        if name.endswith(".npy")
-    }
-    if "Y" not in arrays:
-        raise InputError(f"{folder.name}: the projection is not there; run again to make it")
+    try:
+        arrays = {Path(name).stem: np.load(out / name, allow_pickle=False) for name in before.files}
+    except (FileNotFoundError, ValueError, EOFError):
+        (out / paths.project_receipt(run.key)).unlink(missing_ok=True)
+        raise InputError(
+            f"{paths.project_folder(run.key).as_posix()}: the projection of {run.name} is gone or damaged; "
+            "run again to make it anew"
+        ) from None
     shape = before.numbers["shape"]
     grid = images.Grid((shape[0], shape[1], shape[2]), np.asarray(before.numbers["affine"], dtype=np.float64))
     return _Data(grid, arrays)

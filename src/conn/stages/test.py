@@ -66,6 +66,7 @@ def test_edges(
     *,
     permutations: int,
     seed: int,
+    alpha: float = 0.05,
 ) -> None:
     """Test the edges of a model and write the result.
 
@@ -81,6 +82,8 @@ def test_edges(
         Number of permutations.
     seed
         Of the permutation set.
+    alpha
+        Intervals of effect sizes have coverage 1 - alpha.
     """
     design = load_design(out / paths.model_folder(model), model)
     files = _files(out, design, "_stat-pearsoncorrelation_relmat.tsv")
@@ -92,7 +95,7 @@ def test_edges(
     tested = {}
     for contrast in design.contrasts:
         data = _rows(contrast, values.__getitem__, len(wanted))
-        tested[contrast.name] = _test(contrast, data, np.array(wanted), permutations, seed)
+        tested[contrast.name] = _test(contrast, data, np.array(wanted), permutations, seed, alpha)
     save(out / paths.test_result(model, "edges"), tested, {})
 
 
@@ -231,12 +234,23 @@ def rearrangements(contrast: DesignContrast, permutations: int, seed: int) -> Pe
 
 
 def _test(
-    contrast: DesignContrast, data: Floats, features: NDArray[Any], permutations: int, seed: int
+    contrast: DesignContrast,
+    data: Floats,
+    features: NDArray[Any],
+    permutations: int,
+    seed: int,
+    alpha: float | None = None,
 ) -> Tested:
+    """Test one contrast; effect sizes have intervals of coverage 1 - alpha, or none."""
     sets = rearrangements(contrast, permutations, seed)
     result = inference.test(data, contrast.matrix, contrast.contrast, sets, contrast.variance_groups)
     size = effects.effect_size(
-        contrast.effect_type, data, contrast.matrix, contrast.contrast, intervals=features.ndim == 2
+        contrast.effect_type,
+        data,
+        contrast.matrix,
+        contrast.contrast,
+        alpha=alpha or 0.05,
+        intervals=alpha is not None,
     )
     n = np.isfinite(data).sum(axis=0)
     return Tested(result, size, features, n, sets.complete, _skewness(contrast, data[:, result.valid]))
