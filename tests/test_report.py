@@ -7,7 +7,8 @@ import json
 import re
 import shutil
 import subprocess
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,14 @@ import pytest
 from scipy import stats
 
 from conn import paths
+from conn.clusters import COLUMNS
+from conn.config.load import dump
 from conn.config.model import Config
-from conn.design import Design, DesignContrast, Family, save_design
+from conn.design import DesignContrast, Family, compile_model, save_design
 from conn.errors import InputError
-from conn.files import write_json
+from conn.files import write_json, write_text
 from conn.report import build_report
+from conn.report.contract import RUN_COLUMNS
 from conn.report.regions import edge
 from conn.tables import read_tsv, write_tsv
 
@@ -52,6 +56,11 @@ class World:
     permutations: int = 199
     report: dict[str, Any] = field(default_factory=dict)
     arms: tuple[str, str] = ("ketamine", "placebo")
+    joint: bool = False
+    scale: str = "t"
+    strata: tuple[str, ...] = ()
+    lacking: str | None = None
+    """A seed that the first person does not have."""
 
 
 MODELS: dict[str, dict[str, Any]] = {
@@ -61,7 +70,14 @@ MODELS: dict[str, dict[str, Any]] = {
         "after": "post",
         "contrasts": {"change": {"confirmatory": True}},
     },
-    "arms": {"design": "group_by_time", "before": "pre", "after": "post", "group": "arm", "levels": []},
+    "arms": {
+        "design": "group_by_time",
+        "before": "pre",
+        "after": "post",
+        "group": "arm",
+        "levels": [],
+        "contrasts": {"interaction": {}, "time": {}},
+    },
     "slope": {"design": "regression", "before": "pre", "after": "post", "predictor": "MADRS.percent_change"},
     "baseline": {"design": "two_sample", "at": "pre", "group": "arm", "levels": []},
 }
@@ -70,6 +86,7 @@ MODELS: dict[str, dict[str, Any]] = {
 def configuration(world: World) -> Config:
     models = {name: dict(MODELS[name]) for name in world.models}
     for model in models.values():
+        model["strata"] = list(world.strata)
         if "levels" in model:
             model["levels"] = list(world.arms)
     return Config.model_validate_json(
@@ -89,7 +106,7 @@ def configuration(world: World) -> Config:
                     },
                 },
                 "models": models,
-                "inference": {"permutations": world.permutations},
+                "inference": {"permutations": world.permutations, "joint_families": world.joint},
                 "report": world.report,
             }
         )
@@ -133,7 +150,8 @@ class Maker:
                 self.model(name)
 
     def tables(self) -> None:
-        w, runs, cohort, lost = self.world, [], [], []
+        w, runs, cohort = self.world, [], []
+        lost: list[dict[str, Any]] = []
         for i, subject in enumerate(self.subjects):
             for t, point in enumerate(("pre", "post")):
                 kept = w.included
@@ -155,7 +173,7 @@ class Maker:
                         "dataset": "trial", "subject": subject, "time_point": point,
                         "runs": self.key(i, t) if kept else None, "n_runs": int(kept), "df": df,
                         "mean_fd": 0.12,
-                        "arm": self.arm[i], "age": 30 + i, "sex": "fm"[i % 2], "MADRS": self.madrs[t, i],
+                        "arm": self.arm[i], "age": 30 + i, "sex": "fm"[i // 2 % 2], "MADRS": self.madrs[t, i],
                         "MADRS_change": change, "MADRS_percent_change": 100 * change / self.madrs[0, i],
                         "response": ("non" if self.madrs[1, i] > self.madrs[0, i] / 2 else "") + "responder",
                     }
@@ -178,6 +196,12 @@ class Maker:
                         "roi": "RVM",
                     }
                     lost.append(where | found)
+        if w.lacking is not None:
+            lost.append(
+                {"dataset": "trial", "subject": self.subjects[0], "session": "pre", "run": self.key(0, 0),
+                 "roi": w.lacking, "stage": "measure", "reason": "low_coverage", "value": "0 of 23 voxels",
+                 "limit": "rois.min_coverage 0.5"}
+            )  # fmt: skip
         lost.append(
             {
                 "dataset": "trial", "subject": "<script>alert(1)</script>", "stage": "index",
@@ -186,7 +210,10 @@ class Maker:
             }
         )  # fmt: skip
         columns = ["dataset", "subject", "session", "run", "roi", "stage", "reason", "value", "limit"]
-        write_tsv(self.out / paths.RUNS, pd.DataFrame(runs))
+        config = dump(configuration(w), self.out, self.out.resolve())
+        write_text(self.out / paths.CONFIG, config)
+        write_json(self.out / "dataset_description.json", {"DatasetLinks": {"trial": "derivatives"}})
+        write_tsv(self.out / paths.RUNS, pd.DataFrame(runs).reindex(columns=RUN_COLUMNS).astype(object))
         write_tsv(self.out / paths.COHORT, pd.DataFrame(cohort))
         write_tsv(self.out / paths.EXCLUSIONS, pd.DataFrame(lost).reindex(columns=columns).astype(object))
 
@@ -225,74 +252,64 @@ class Maker:
         nib.Nifti1Image(data.astype(np.float32), affine).to_filename(target)
 
     def model(self, name: str) -> None:
-        w, change = self.world, self.z[1] - self.z[0]
-        ones, arm = np.ones(w.n), np.array([1.0 if a == w.arms[0] else 0.0 for a in self.arm])
-        percent = 100 * (self.madrs[1] - self.madrs[0]) / self.madrs[0]
-        plan: dict[str, Any] = {
-            "change": [("change", "mean change of connectivity, post minus "
-                                  "pre", change, ones[:, None], [1.0], ["mean"])],
-            "arms": [
-                ("interaction", f"change in {w.arms[0]} minus change in {w.arms[1]}", change,
-                 np.stack([arm, 1 - arm], 1), [1.0, -1.0], list(w.arms)),
-                ("time", "mean change of connectivity in both "
-                         "groups", change, ones[:, None], [1.0], ["mean"]),
-            ],
-            "slope": [("slope", "slope of change on MADRS percent change", change,
-                       np.stack([percent - percent.mean(), ones], 1), [1.0, 0.0],
-                       ["MADRS.percent_change", "mean"])],
-            "baseline": [("difference", f"{w.arms[0]} minus {w.arms[1]} at pre", self.z[0],
-                          np.stack([arm, 1 - arm], 1), [1.0, -1.0], list(w.arms))],
-        }  # fmt: skip
-        contrasts, tables, clusters, families = [], [], [], []
-        for label, words, data, matrix, weights, columns in plan[name]:
-            contrasts.append(self.contrast(label, words, matrix, columns, weights, name))
-            tables.append(self.edges(label, data, matrix, np.array(weights)))
-            families += [
-                Family(f"{label}.edges", label, ("edges",)),
-                Family(f"{label}.maps", label, ("maps",)),
-            ]
-            if w.maps:
-                clusters += self.maps(name, label)
-        folder = self.out / paths.model_folder(name)
-        smallest = tuple(max(2 / 2**w.n, 1 / (w.permutations + 1)) for _ in contrasts)
-        kind, note = MODELS[name]["design"], "a note on the design"
-        design = Design(name, kind, tuple(contrasts), tuple(families), smallest, (note,))
-        save_design(folder, design)
+        """Design, edges, maps and families as stages design and correct write them."""
+        w, config = self.world, configuration(self.world)
+        cohort, runs = read_tsv(self.out / paths.COHORT), read_tsv(self.out / paths.RUNS)
+        compiled = compile_model(name, config.models[name], config.clinical, cohort, runs, config.inference)
+        gone = ("trial", "<script>alert(1)</script>", "no scan at post")
+        contrasts = tuple(replace(c, dropped=(*c.dropped, gone)) for c in compiled.contrasts)
+        made = replace(compiled, contrasts=contrasts, notes=("a note on the design",))
+        save_design(self.out / paths.model_folder(name), made)
+        tables, clusters, families = [], [], []
+        for c in contrasts:
+            tables.append(self.edges(c))
+            found, voxels = self.maps(name, c.name) if w.maps else ([], 0)
+            clusters += found
+            sizes = {"edges": len(tables[-1]), "maps": voxels}
+            families += [self.family(c, f, sizes) for f in made.families if f.contrast == c.name]
         write_tsv(self.out / paths.edges(name), pd.concat(tables, ignore_index=True))
-        if clusters:
-            write_tsv(self.out / paths.clusters(name), pd.DataFrame(clusters))
+        write_json(self.out / paths.families(name), families)
+        if w.maps:
+            columns = pd.Index([*COLUMNS, "p_holm"])
+            write_tsv(self.out / paths.clusters(name), pd.DataFrame(clusters, columns=columns))
 
-    def contrast(
-        self, label: str, words: str, matrix: np.ndarray, columns: list[str], weights: list[float], model: str
-    ) -> DesignContrast:
-        n = self.world.n
-        dropped = [("trial", "<script>alert(1)</script>", "no scan at post")]
-        return DesignContrast(
-            name=label, words=words, confirmatory=label == "change",
-            subjects=tuple(("trial", s) for s in self.subjects),
-            run_weights=tuple({self.key(i, 1): 1.0, self.key(i, 0): -1.0} for i in range(n)),
-            matrix=matrix, columns=tuple(columns), contrast=np.array(weights),
-            exchange="flips" if matrix.shape[1] == 1 else "labels", strata=np.zeros(n, np.int64),
-            variance_groups=np.zeros(n, np.int64), effect_type="paired", dropped=tuple(dropped),
-        )  # fmt: skip
+    def complete(self, contrast: DesignContrast) -> bool:
+        """All sign flips were made; rearrangements of labels are never all made here."""
+        return contrast.exchange == "flips" and 2**contrast.n <= self.world.permutations
 
-    def edges(self, label: str, data: np.ndarray, X: np.ndarray, c: np.ndarray) -> pd.DataFrame:
+    def family(self, contrast: DesignContrast, family: Family, sizes: dict[str, int]) -> dict[str, Any]:
+        complete = self.complete(contrast)
+        return {
+            "name": family.name, "contrast": contrast.name, "tests": sum(sizes[k] for k in family.kinds),
+            "permutations": 2**contrast.n if complete else self.world.permutations + 1,
+            "complete": complete, "exact": not contrast.has_nuisance, "smallest_p": 0.005,
+            "critical": 4.8, "scale": self.world.scale, "alpha": 0.05, "skewness": 0.3,
+        }  # fmt: skip
+
+    def value(self, run: str) -> np.ndarray:
+        """Fisher z of all pairs in a run."""
+        at = [(t, i) for t in range(2) for i in range(self.world.n) if self.key(i, t) == run]
+        return np.asarray(self.z[at[0]])
+
+    def edges(self, contrast: DesignContrast) -> pd.DataFrame:
         keep = [j for j, pair in enumerate(self.pairs) if "RVM" not in pair]
-        Y, n = data[:, keep], len(data)
+        rows = [sum(w * self.value(run) for run, w in weights.items()) for weights in contrast.run_weights]
+        Y, X, c, n = np.stack(rows)[:, keep], contrast.matrix, contrast.contrast, contrast.n
         estimate, se, t = self.fit(Y, X, c)
         df = n - X.shape[1]
         maxima = [np.abs(t).max()]
         for _ in range(self.world.permutations):
             order = self.random.permutation(n)
-            Z = Y * self.random.choice([-1, 1], (n, 1)) if X.shape[1] == 1 else Y[order]
+            Z = Y * self.random.choice([-1, 1], (n, 1)) if contrast.exchange == "flips" else Y[order]
             maxima.append(np.abs(self.fit(Z, X, c)[2]).max())
         p_fwe = np.array([(np.array(maxima) >= abs(v) - 1e-9).mean() for v in t])
         critical, single = np.quantile(maxima, 0.95), stats.t.ppf(0.975, df)
         p = 2 * stats.t.sf(np.abs(t), df)
+        family = f"{contrast.name}.{'all' if self.world.joint else 'edges'}"
         return pd.DataFrame(
             {
                 "roi_a": [self.pairs[j][0] for j in keep], "roi_b": [self.pairs[j][1] for j in keep],
-                "contrast": label, "family": f"{label}.edges", "n": n, "estimate": estimate, "se": se,
+                "contrast": contrast.name, "family": family, "n": n, "estimate": estimate, "se": se,
                 "df": float(df), "stat": t, "p": p, "p_fwe": p_fwe, "p_fdr": stats.false_discovery_control(p),
                 "ci_low": estimate - single * se, "ci_high": estimate + single * se,
                 "ci_sim_low": estimate - critical * se, "ci_sim_high": estimate + critical * se,
@@ -308,11 +325,11 @@ class Maker:
         se = np.sqrt(variance * (c @ np.linalg.inv(X.T @ X) @ c))
         return c @ beta, se, c @ beta / se
 
-    def maps(self, model: str, label: str) -> list[dict[str, Any]]:
-        rows = []
+    def maps(self, model: str, label: str) -> tuple[list[dict[str, Any]], int]:
+        rows, voxels = [], 0
         for number, seed in enumerate(self.world.seeds):
             t = self.field() * 1.3
-            if self.world.empty_maps:
+            if self.world.empty_maps or seed == self.world.lacking:
                 t[:] = np.nan
             elif number == 0 and label in {"change", "interaction"}:
                 grid = np.stack(np.meshgrid(*map(np.arange, self.world.shape), indexing="ij"))
@@ -320,16 +337,18 @@ class Maker:
                 t += 6.5 * np.exp(-((grid - centre) ** 2).sum(axis=0) * self.world.voxel**2 / (2 * 10**2))
                 rows.append(
                     {
-                        "seed": seed, "contrast": label, "family": f"{label}.maps", "cluster": 1,
+                        "seed": seed, "contrast": label,
+                        "family": f"{label}.{'all' if self.world.joint else 'maps'}", "cluster": 1,
                         "peak_x": 36, "peak_y": 18, "peak_z": 2, "voxels": 31, "volume_mm3": 15872,
                         "peak_stat": 6.9,
-                        "p_fwe": 0.005, "label": "insulaR", "p_holm": 0.01,
+                        "p_fwe": 0.005, "label": "3 mm from insulaR", "p_holm": 0.01,
                     }
                 )  # fmt: skip
             p = np.where(np.isfinite(t), np.where(np.abs(t) > 4.8, 0.01, 0.6), np.nan)
             self.image(paths.group_map(model, seed, label, "t"), t)
             self.image(paths.group_map(model, seed, label, "pfwe"), p)
-        return rows
+            voxels += int(np.isfinite(p).sum())
+        return rows, voxels
 
 
 def make(out: Path, world: World) -> Config:
@@ -503,7 +522,7 @@ def test_numbers_of_the_edge_table_are_those_of_the_file(trial: Path) -> None:
                 if cell.startswith("<")
                 else as_number(cell) == pytest.approx(value, abs=5.01e-4)
             )
-    shown = [float(table.loc[cells[0], "p_fwe"]) for cells in rows]
+    shown = [float(str(table.loc[cells[0], "p_fwe"])) for cells in rows]
     assert shown == sorted(shown) and shown[-1] <= table["p_fwe"].nsmallest(12).max()
 
 
@@ -582,9 +601,9 @@ def test_the_design_names_exchange_columns_and_who_is_missing(trial: Path) -> No
     html, _ = read(trial)
     design = html[html.index('id="design"') : html.index('id="results"')]
     assert "Sign flips, one sign per subject" in design
-    assert "MADRS.percent change, mean" in design
+    assert "Intercept, MADRS.percent change" in design or "intercept, MADRS.percent change" in design
     assert "no scan at post" in design
-    assert "interaction.edges; interaction.maps" in design
+    assert "interaction.edges (45 tests)" in design
 
 
 def test_methods_are_filled_from_what_ran(trial: Path) -> None:
@@ -686,7 +705,7 @@ def test_a_study_of_edges_only_has_no_maps(tmp_path: Path) -> None:
     assert "model-baseline_contrast-difference_people" in names
     assert not [n for n in names if "maps" in n]
     html, _ = read(tmp_path)
-    assert "smallest attainable p is 0.031" in html
+    assert "smallest attainable p is 0.10: this test cannot reach 0.05" in html
     assert "Voxel" not in html[html.index('id="results"') : html.index('id="settings"')]
 
 
@@ -704,7 +723,8 @@ def test_maps_without_a_valid_voxel_are_drawn_as_such(tmp_path: Path) -> None:
     svg = (tmp_path / paths.FIGURES / "model-change_contrast-change_maps_1.svg").read_text(encoding="utf-8")
     assert svg.count("no valid voxel") == 2
     html, _ = read(tmp_path)
-    assert "No voxel in the maps of 2 seeds reaches" in html
+    assert "There is no map of sgACCL (no valid voxel) and PAG (no valid voxel)" in html
+    assert "No voxel" not in html
 
 
 def test_nothing_is_written_when_the_run_table_is_missing(tmp_path: Path) -> None:
@@ -713,15 +733,89 @@ def test_nothing_is_written_when_the_run_table_is_missing(tmp_path: Path) -> Non
     assert not list(tmp_path.iterdir())
 
 
-def test_figures_of_an_earlier_report_go(first_level: Path, tmp_path: Path) -> None:
-    out = tmp_path / "again"
-    shutil.copytree(first_level, out)
+def test_figures_of_an_earlier_report_go(first_level: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    out = tmp_path_factory.mktemp("again")
+    shutil.copytree(first_level, out, dirs_exist_ok=True)
     stale = out / paths.FIGURES / "model-old_people.svg"
     stale.write_text("<svg/>")
     build_report(out, configuration(World(n=3, models=())))
     assert not stale.exists()
     for path in (paths.REPORT, paths.METHODS, paths.FIGURES / "mean_seedmaps_1.png"):
         assert (out / path).read_bytes() == (first_level / path).read_bytes(), "two builds differ"
+
+
+# ------------------------------------------------------------------------------- what was tested, and how
+
+
+def words_of(out: Path) -> str:
+    """The text of the page without tags, one blank between words."""
+    html, _ = read(out)
+    text = unescape(re.sub(r"<[^>]+>", " ", without_images(html)))
+    return re.sub(r"[ \n]+", " ", text)
+
+
+def test_captions_of_a_joint_family_give_its_size_and_scale(tmp_path: Path) -> None:
+    world = World(n=6, models=("arms",), joint=True, scale="z", lacking="PAG", strata=("sex",))
+    build_report(tmp_path, make(tmp_path, world))
+    text = words_of(tmp_path)
+    tests = json.loads((tmp_path / paths.families("arms")).read_text())[0]["tests"]
+    over = f"largest |z| over {tests:,} tests: edges, and voxels of the maps of 1 seed"
+    assert text.count(over) >= 4, "edges and maps of two contrasts"
+    assert "Maps of z" in text and "Maps of t" not in text
+    assert f"interaction.all ({tests:,} tests)" in text
+
+
+def test_captions_of_separate_families_count_edges_and_voxels(trial: Path) -> None:
+    text = words_of(trial)
+    sizes = {f["name"]: f["tests"] for f in json.loads((trial / paths.families("change")).read_text())}
+    assert f"largest |t| over {sizes['change.edges']} edges (" in text
+    assert f"largest |t| over {sizes['change.maps']:,} voxels of the maps of 2 seeds (" in text
+
+
+def test_seeds_without_a_map_are_named_with_who_lacks_them(tmp_path: Path) -> None:
+    build_report(tmp_path, make(tmp_path, World(n=6, models=("slope",), lacking="PAG")))
+    text = words_of(tmp_path)
+    assert "No voxel in the maps of 1 seed reaches" in text
+    assert "There is no map of PAG (missing in sub-01)" in text
+    svg = (tmp_path / paths.FIGURES / "model-slope_contrast-slope_maps_1.svg").read_text(encoding="utf-8")
+    assert "no valid voxel" not in svg
+
+
+def test_methods_quote_the_exchange_of_each_contrast(tmp_path: Path) -> None:
+    build_report(tmp_path, make(tmp_path, World(n=6, models=("change", "arms"), maps=False, strata=("sex",))))
+    text = (tmp_path / paths.METHODS).read_text(encoding="utf-8")
+    change, arms = (line for line in text.split("\n") if line.startswith(("  - change", "  - interaction")))
+    assert "sign flips by way of residuals" in change and "exchange" not in change.replace("exchangeable", "")
+    assert "exchange of group labels" in arms
+    assert "exchanged within sex" not in text
+
+
+def test_random_permutations_are_counted_without_the_observed_order(trial: Path) -> None:
+    text = words_of(trial)
+    assert "199 random sign flips and the observed order" in text
+    assert "200 random" not in text
+    assert "More permutations lower both." in text
+
+
+def test_enumerated_permutations_are_called_all_and_cannot_be_more(tmp_path: Path) -> None:
+    build_report(tmp_path, make(tmp_path, World(n=6, models=("change",), maps=False)))
+    text = words_of(tmp_path)
+    assert "all 64 sign flips" in text and "random sign flips" not in text
+    assert "is at least 0.031. When a single edge has so small a p, its p_fdr is at least 1.0; it is" in text
+    assert "More permutations" not in text
+
+
+def test_scans_that_are_left_out_do_not_count_for_coverage(tmp_path: Path) -> None:
+    world = World(n=3, models=(), maps=False)
+    config = make(tmp_path, world)
+    runs = read_tsv(tmp_path / paths.RUNS)
+    runs.loc[0, ["included", "reason"]] = ["false", "too_few_df"]
+    write_tsv(tmp_path / paths.RUNS, runs)
+    build_report(tmp_path, config)
+    assert "Coverage of 11 regions in 5 runs" in words_of(tmp_path)
+    _, page = read(tmp_path)
+    rows, _ = page.table("Reason", "Stage")
+    assert ["Region covered too little by the image", "measure", "region", "5", "3", "5", "RVM"] in rows
 
 
 # --------------------------------------------------------------------------------------------------- browser

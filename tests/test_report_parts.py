@@ -9,10 +9,14 @@ import numpy as np
 import pytest
 
 from conn import paths
+from conn.config.model import Regression
+from conn.design import compile_model, save_design
+from conn.errors import InputError
+from conn.files import write_json
 from conn.report import brain, contract, plots, regions, words
-from conn.report.contract import family_list, read_outputs
+from conn.report.contract import read_outputs
 from conn.report.people import make_names
-from conn.report.values import Connectivity, edge_panel
+from conn.report.values import Connectivity, edge_panel, predictor_words
 from conn.tables import read_tsv, write_tsv
 from test_report import Maker, World, configuration
 
@@ -122,7 +126,8 @@ def test_plotted_values_are_the_fisher_z_of_the_run_matrices(study: contract.Out
     entities = {"sub": "03", "ses": "post", "task": "rest", "space": "MNI152NLin2009cAsym"}
     table = read_tsv(study.out / paths.relmat(entities)).set_index("roi")
     assert panel.groups[0].z.shape == (6, 2)
-    assert panel.groups[0].z[2, 1] == pytest.approx(np.arctanh(float(table.loc["PAG", "sgACCL"])), abs=1e-9)
+    r = float(str(table.loc["PAG", "sgACCL"]))
+    assert panel.groups[0].z[2, 1] == pytest.approx(np.arctanh(r), abs=1e-9)
 
 
 @pytest.mark.oracle
@@ -147,32 +152,87 @@ def test_a_slope_is_plotted_against_the_number_of_the_cohort_table(study: contra
     panel = edge_panel(data, contrast, "sgACCL", "PAG", "", "")
     table = read_tsv(study.out / paths.COHORT).query("time_point == 'post'")
     assert panel.predictor is not None
-    assert panel.predictor == pytest.approx(table["MADRS_percent_change"].astype(float).to_numpy())
+    change = table["MADRS_percent_change"].astype(float).to_numpy()
+    assert panel.predictor == pytest.approx(change - change.mean())
+
+
+def slope_of(out: Path, at: str | None, predictor: str) -> tuple[contract.Outputs, plots.EdgePanel, str]:
+    """A regression on a number that differs between the time points."""
+    world = World(n=6, models=("slope",), maps=False)
+    maker = Maker(out, world)
+    maker.tables()
+    cohort = read_tsv(out / paths.COHORT)
+    cohort["mean_fd"] = [f"{0.1 + 0.01 * i * i + 0.005 * (i % 3)}" for i in range(len(cohort))]
+    write_tsv(out / paths.COHORT, cohort)
+    config = configuration(world)
+    points = {"at": at, "before": None, "after": None} if at else {}
+    model = config.models["slope"].model_copy(update={"predictor": predictor, **points})
+    config = config.model_copy(update={"models": {"slope": model}})
+    for i in range(world.n):
+        maker.run(i, 0)
+        maker.run(i, 1)
+    runs = read_tsv(out / paths.RUNS)
+    design = compile_model("slope", model, config.clinical, cohort, runs, config.inference)
+    save_design(out / paths.model_folder("slope"), design)
+    found = [{**maker.family(c, f, {"edges": 45, "maps": 9}), "contrast": c.name}
+             for c in design.contrasts for f in design.families]  # fmt: skip
+    write_json(out / paths.families("slope"), found)
+    outputs = read_outputs(out, config)
+    contrast = outputs.contrasts()[0]
+    panel = edge_panel(Connectivity(outputs), contrast, "sgACCL", "PAG", "", "")
+    assert isinstance(model, Regression)
+    return outputs, panel, predictor_words(outputs, contrast, model)
+
+
+def test_a_slope_at_one_time_point_is_plotted_against_the_number_of_that_time_point(tmp_path: Path) -> None:
+    _, panel, words = slope_of(tmp_path, "post", "mean_fd")
+    fd = read_tsv(tmp_path / paths.COHORT).query("time_point == 'post'")["mean_fd"].astype(float).to_numpy()
+    assert panel.predictor == pytest.approx(fd - fd.mean())
+    assert words == "mean fd (centred)"
+
+
+def test_a_slope_of_changes_is_plotted_against_the_change_of_a_varying_number(tmp_path: Path) -> None:
+    _, panel, words = slope_of(tmp_path, None, "mean_fd")
+    table = read_tsv(tmp_path / paths.COHORT).astype({"mean_fd": float})
+    pre, post = (table.loc[table["time_point"] == t, "mean_fd"].to_numpy() for t in ("pre", "post"))
+    assert panel.predictor == pytest.approx(post - pre - (post - pre).mean())
+    assert words == "change of mean fd (centred)"
 
 
 @pytest.mark.oracle
-def test_runs_of_one_time_point_are_weighted_by_df_minus_two(tmp_path: Path) -> None:
-    world = World(n=2, models=(), maps=False)
+def test_plotted_values_weigh_runs_as_the_design_does(tmp_path: Path) -> None:
+    world = World(n=6, models=("change",), maps=False)
     maker = Maker(tmp_path, world)
     maker.write()
-    cohort, runs = read_tsv(tmp_path / paths.COHORT), read_tsv(tmp_path / paths.RUNS)
-    both = [maker.key(0, 0), maker.key(0, 1)]
-    cohort.loc[0, "runs"] = ";".join(both)
-    runs.loc[runs["run"] == both[0], "df"] = "12"
-    runs.loc[runs["run"] == both[1], "df"] = "32"
-    write_tsv(tmp_path / paths.COHORT, cohort)
+    path = tmp_path / paths.design_tsv("change")
+    design, runs = read_tsv(path), read_tsv(tmp_path / paths.RUNS)
+    first, second, other = maker.key(0, 0), maker.key(1, 0), maker.key(0, 1)
+    runs.loc[runs["run"] == first, "time_point"] = "post"
+    design.loc[0, "runs"] = f"{first}:0.25;{other}:0.75;{second}:-1.0"
+    write_tsv(path, design)
     write_tsv(tmp_path / paths.RUNS, runs)
     data = Connectivity(read_outputs(tmp_path, configuration(world)))
-    one, two = (data.runs[k][data.labels.index("PAG"), data.labels.index("sgACCL")] for k in both)
-    assert data.z(("trial", "01"), "pre", "sgACCL", "PAG") == pytest.approx((10 * one + 30 * two) / 40)
+    panel = edge_panel(data, data.outputs.contrasts()[0], "sgACCL", "PAG", "", "")
+    z = {k: data.runs[k][data.labels.index("PAG"), data.labels.index("sgACCL")] for k in data.runs}
+    assert panel.groups[0].z[0] == pytest.approx([z[second], 0.25 * z[first] + 0.75 * z[other]])
 
 
-def test_families_are_read_however_they_were_written() -> None:
-    expected = [{"name": "change.edges", "size": 10}]
-    assert family_list({"change.edges": 10}) == expected
-    assert family_list([{"name": "change.edges", "size": 10}]) == expected
-    assert family_list(["change.edges"]) == [{"name": "change.edges"}]
-    assert family_list(None) == []
+def test_families_without_their_size_are_refused(tmp_path: Path) -> None:
+    world = World(n=6, models=("change",), maps=False)
+    Maker(tmp_path, world).write()
+    write_json(tmp_path / paths.families("change"), {"change.edges": 10})
+    with pytest.raises(InputError, match=r"model-change_families\.json: no list of families"):
+        read_outputs(tmp_path, configuration(world))
+
+
+@pytest.mark.parametrize("name", ["runs", "cohort", "exclusions"])
+def test_a_table_without_a_column_of_the_contract_is_refused(tmp_path: Path, name: str) -> None:
+    world = World(n=3, models=(), maps=False)
+    Maker(tmp_path, world).write()
+    path = tmp_path / f"{name}.tsv"
+    write_tsv(path, read_tsv(path).drop(columns="dataset"))
+    with pytest.raises(InputError, match=rf"{name}\.tsv: the column 'dataset' is not there"):
+        read_outputs(tmp_path, configuration(world))
 
 
 def test_paths_are_cut_from_any_text_and_ratios_are_not() -> None:
@@ -191,6 +251,6 @@ def test_a_matrix_of_forty_regions_keeps_readable_labels() -> None:
     width, _ = figure.get_size_inches()
     axes = figure.axes[0]
     assert width <= 9.21
-    assert all(t.get_fontsize() >= 8 for t in axes.get_xticklabels())
+    assert all(float(t.get_fontsize()) >= 8 for t in axes.get_xticklabels())
     cell = axes.get_position().width * width / 40
     assert cell * 72 >= 8, "a line of text fits into a cell"

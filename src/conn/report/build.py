@@ -21,7 +21,7 @@ from conn.errors import ConnError
 from conn.files import write_text
 from conn.report import cohort_section, methods, page, quality_section, results_section
 from conn.report.brain import TEMPLATE
-from conn.report.contract import Outputs, read_outputs, resolved_config
+from conn.report.contract import Outputs, read_outputs
 from conn.report.people import Names, make_names
 from conn.report.results_section import Context
 from conn.report.style import Picture
@@ -89,14 +89,12 @@ def build_report(out: Path, config: Config) -> ReportFiles:
 
 def _roots(out: Path, outputs: Outputs) -> list[str]:
     """Absolute folders of this study, which no text may show."""
-    settings = resolved_config(out, outputs.config)
-    named = [
-        entry.get(k)
-        for entry in (settings.get("datasets") or {}).values()
-        for k in ("derivatives", "bids_dir")
-    ]
-    absolute = [str(f) for f in named if f and Path(f).is_absolute()]
-    return [str(out.resolve()), str(out.resolve().parent), str(Path.home()), *absolute]
+    datasets = outputs.settings["datasets"].values()
+    named = [entry[key] for entry in datasets for key in ("derivatives", "bids_dir") if entry[key]]
+    folders = [(out / folder).resolve() for folder in named]
+    # A root such as /data is no secret, and would be cut out of the middle of other paths.
+    long = [str(folder) for folder in folders if len(folder.parts) > 2]
+    return [str(out.resolve()), str(out.resolve().parent), str(Path.home()), *long]
 
 
 def _environment(tidy: bool = True) -> Environment:
@@ -157,7 +155,7 @@ def _page(context: Context, methods_text: str) -> dict[str, Any]:
         "designs": [results_section.design_block(context, c) for c in contrasts],
         "results": results,
         "no_results": _no_results(outputs),
-        "settings": to_yaml(names.tree(resolved_config(outputs.out, config))),
+        "settings": to_yaml(names.tree(dict(outputs.settings))),
         "regions": _regions(config),
         "methods": Markup(MarkdownIt("commonmark", {"html": False}).render(methods_text)),
         "limits": methods.limits(outputs),
@@ -266,7 +264,7 @@ def count_words(n: int, noun: str) -> str:
 def _exclusion_words(outputs: Outputs) -> str:
     lost = int((~outputs.runs["included"]).sum())
     gone = methods.people(outputs.runs) - methods.people(outputs.included)
-    regions = outputs.exclusions[outputs.exclusions["roi"] != MISSING]["roi"].nunique()
+    regions = outputs.losses[outputs.losses["roi"] != MISSING]["roi"].nunique()
     total = count(len(outputs.runs), "scan")
     first = f"{capital(spelled(lost))} of {total} {_be(lost)} not in the analysis"
     if not lost:

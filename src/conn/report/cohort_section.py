@@ -45,8 +45,8 @@ def reason_words(code: str) -> str:
 
 
 def exclusion_counts(outputs: Outputs) -> page.Table | None:
-    """Exclusions by stage and reason: rows, people, scans, regions."""
-    table = outputs.exclusions
+    """Exclusions by stage and reason: rows, people, scans, regions of scans in the analysis."""
+    table = outputs.losses
     if table.empty:
         return None
     rows = []

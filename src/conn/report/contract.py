@@ -9,12 +9,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 import pandas as pd
 
 from conn import bids, paths
+from conn.clusters import COLUMNS
 from conn.config.model import CONTRASTS, Config
-from conn.errors import ConnError, InputError
+from conn.design import Design, DesignContrast, load_design
+from conn.errors import InputError
 from conn.files import read_json
 from conn.report.people import Person, bare
 from conn.tables import MISSING, read_tsv
@@ -68,21 +71,7 @@ EDGE_COLUMNS = [
     "p_holm",
 ]
 CLUSTER_TEXT = ("seed", "contrast", "family", "label")
-CLUSTER_COLUMNS = [
-    "seed",
-    "contrast",
-    "family",
-    "cluster",
-    "peak_x",
-    "peak_y",
-    "peak_z",
-    "voxels",
-    "volume_mm3",
-    "peak_stat",
-    "p_fwe",
-    "label",
-    "p_holm",
-]
+CLUSTER_COLUMNS = [*COLUMNS, "p_holm"]
 
 _MAP = re.compile(
     r"model-(?P<model>[A-Za-z0-9]+)_seed-(?P<seed>[A-Za-z0-9]+)_contrast-(?P<contrast>[A-Za-z0-9]+)"
@@ -95,63 +84,122 @@ SIMULATOR = "conn simulate"
 
 
 @dataclass(frozen=True)
+class TestedFamily:
+    """A family of tests as stage correct sums it up.
+
+    Attributes
+    ----------
+    name, contrast
+        Its name, and the contrast that it belongs to.
+    kinds
+        ``maps``, ``edges`` or both.
+    tests
+        Number of tests.
+    permutations
+        Rearrangements, the observed order counted once.
+    complete
+        Whether these are all that exist.
+    scale
+        ``t`` or ``z``.
+    skewness
+        Median |skewness| of residuals; None when it could not be computed.
+    """
+
+    name: str
+    contrast: str
+    kinds: tuple[str, ...]
+    tests: int
+    permutations: int
+    complete: bool
+    scale: str
+    skewness: float | None
+
+
+@dataclass(frozen=True)
 class ContrastResult:
     """One contrast of a model: its design and everything found.
 
     Attributes
     ----------
-    matrix : ndarray of shape (n_rows, n_columns)
-        Design matrix; empty when the design file does not hold it.
-    weights : ndarray of shape (n_columns,)
-        The contrast.
-    people
-        One person per row.
-    strata : ndarray of shape (n_rows,)
+    model, design
+        Name of the model and kind of its design.
+    rows
+        The compiled contrast: people, runs, matrix.
+    smallest_p
+        Smallest attainable p.
+    families
+        Families of this contrast.
     edges, clusters
         Rows of this contrast, numbers as floats.
     maps
         Paths of group maps by seed, then by statistic.
+    several
+        Whether the model has other contrasts.
+    n_families
+        Families of tests in the whole model, over which Holm corrects.
     """
 
     model: str
     design: str
-    name: str
-    words: str
-    confirmatory: bool
-    exchange: str
-    effect_type: str
-    columns: tuple[str, ...]
-    matrix: np.ndarray
-    weights: np.ndarray
-    people: tuple[Person, ...]
-    strata: np.ndarray
-    variance_groups: np.ndarray
-    dropped: tuple[tuple[str, str, str], ...]
-    smallest_p: float | None
-    families: tuple[dict[str, Any], ...]
-    details: Mapping[str, Any]
+    rows: DesignContrast
+    smallest_p: float
+    families: tuple[TestedFamily, ...]
     edges: pd.DataFrame
     clusters: pd.DataFrame
     maps: dict[str, dict[str, Path]]
+    several: bool
+    n_families: int
+
+    @property
+    def name(self) -> str:
+        """Name of the contrast."""
+        return self.rows.name
+
+    @property
+    def words(self) -> str:
+        """What is estimated."""
+        return self.rows.words
+
+    @property
+    def confirmatory(self) -> bool:
+        """Planned before the data were seen."""
+        return self.rows.confirmatory
+
+    @property
+    def people(self) -> tuple[Person, ...]:
+        """One person per row."""
+        return self.rows.subjects
 
     @property
     def n(self) -> int:
         """Rows of the design, which are people."""
-        stated = self.details.get("n", self.details.get("n_rows", self.details.get("rows")))
-        if self.people:
-            return len(self.people)
-        return stated if isinstance(stated, int) else 0
+        return self.rows.n
 
     @property
     def title(self) -> str:
         """The model's name, with the contrast's when the model has several."""
-        name = self.name.replace("_", " ")
-        return f"{self.model}: {name}" if self.details.get("several") else self.model
+        return f"{self.model}: {self.name.replace('_', ' ')}" if self.several else self.model
 
-    @property
-    def n_families(self) -> int:
-        """Families of tests in the whole model, over which Holm corrects."""
-        return int(self.details.get("n_families", 0))
+    @cached_property
+    def mapped(self) -> tuple[str, ...]:
+        """Seeds whose map has a p in some voxel; one person without the seed empties its map."""
+        return tuple(seed for seed, files in self.maps.items() if _any_finite(files["pfwe"]))
+
+    def family(self, kind: str) -> TestedFamily:
+        """The family that ``edges`` or ``maps`` of this contrast belong to.
+
+        Raises
+        ------
+        InputError
+            There are results of this kind, but no family of them.
+        """
+        for family in self.families:
+            if kind in family.kinds:
+                return family
+        raise InputError(
+            f"{paths.families(self.model)}: no family holds the {kind} of contrast {self.name!r}; run the "
+            "workflow again"
+        )
 
 
 @dataclass(frozen=True)
@@ -166,10 +214,14 @@ class ModelResult:
 
 @dataclass(frozen=True)
 class Outputs:
-    """The output folder as tables and paths."""
+    """The output folder as tables and paths.
+
+    `settings` is `config` as the output folder states it: its paths are relative to that folder.
+    """
 
     out: Path
     config: Config
+    settings: Mapping[str, Any]
     runs: pd.DataFrame
     exclusions: pd.DataFrame
     cohort: pd.DataFrame
@@ -180,13 +232,31 @@ class Outputs:
     @cached_property
     def simulated(self) -> bool:
         """A truth file was named, or the derivatives say that `conn simulate` made them."""
-        made_by = preprocessing(self.out, self.config)
-        return self.config.report.truth is not None or any(m.startswith(SIMULATOR) for m in made_by)
+        return self.config.report.truth is not None or any(
+            made.startswith(SIMULATOR) for made in self.made_by
+        )
+
+    @cached_property
+    def made_by(self) -> tuple[str, ...]:
+        """Name and version of what made the derivatives, as their own descriptions say it; may be empty."""
+        own = self.out / "dataset_description.json"
+        try:
+            links = read_json(own)["DatasetLinks"]
+        except (OSError, ValueError, KeyError) as error:
+            raise InputError(f"{own}: no DatasetLinks ({error!r}); run the workflow again") from None
+        found = [_generator(self.out / folder / "dataset_description.json") for folder in links.values()]
+        return tuple(dict.fromkeys(made for made in found if made))
 
     @cached_property
     def included(self) -> pd.DataFrame:
         """Runs that are in the analysis."""
         return self.runs[self.runs["included"]]
+
+    @cached_property
+    def losses(self) -> pd.DataFrame:
+        """Exclusions without the regions of scans that are not in the analysis anyway."""
+        table, kept = self.exclusions, {*self.included["run"], MISSING}
+        return table[(table["roi"] == MISSING) | table["run"].isin(kept)]
 
     @cached_property
     def time_points(self) -> tuple[str, ...]:
@@ -215,9 +285,9 @@ class Outputs:
 
     @cached_property
     def coverage(self) -> pd.DataFrame:
-        """Coverage of every ROI (rows) in every run (columns), as a share; NaN where it is not known."""
+        """Coverage of every ROI (rows) in every included run (columns), as a share; NaN where unknown."""
         columns = {key: _coverage(path) for key, path in self._derived("stat-coverage.tsv")}
-        order = [key for key in self.runs["run"] if key in columns]
+        order = [key for key in self.included["run"] if key in columns]
         return pd.DataFrame({key: columns[key] for key in order}) if order else pd.DataFrame()
 
     @cached_property
@@ -235,10 +305,9 @@ class Outputs:
         """Everybody named anywhere."""
         named: set[Person] = set()
         for table in (self.runs, self.cohort, self.exclusions):
-            if {"dataset", "subject"} <= set(table.columns):
-                named |= set(zip(table["dataset"], table["subject"], strict=True))
+            named |= set(zip(table["dataset"], table["subject"], strict=True))
         for contrast in self.contrasts():
-            named |= set(contrast.people) | {(d, s) for d, s, _ in contrast.dropped}
+            named |= set(contrast.people) | {(d, s) for d, s, _ in contrast.rows.dropped}
         return {(d, bare(s)) for d, s in named}
 
     def contrasts(self) -> list[ContrastResult]:
@@ -270,32 +339,52 @@ def read_outputs(out: Path, config: Config) -> Outputs:
     Raises
     ------
     InputError
-        `runs.tsv` is not there, or a table is damaged.
+        A file is not there, or damaged.
     """
     problems: list[str] = []
+    runs, settings = _runs(out / paths.RUNS), _settings(out / paths.CONFIG)
     return Outputs(
         out=out,
         config=config,
-        runs=_runs(out / paths.RUNS),
+        settings=settings,
+        runs=runs,
         exclusions=_table(out / paths.EXCLUSIONS, EXCLUSION_COLUMNS),
         cohort=_table(out / paths.COHORT, ["dataset", "subject", "time_point", "runs"]),
-        models=tuple(read_model(out / paths.model_folder(name), name, config) for name in config.models),
-        truth=_truth(out, config, problems),
+        models=tuple(read_model(out, name, config) for name in config.models),
+        truth=_truth(out, settings["report"]["truth"], problems),
         problems=tuple(problems),
     )
 
 
+def _settings(path: Path) -> dict[str, Any]:
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        data = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+    except (OSError, YAMLError, ValueError) as error:
+        raise InputError(f"{path}: not readable ({type(error).__name__}); run the workflow again") from None
+    if not isinstance(data, dict) or "truth" not in (data.get("report") or {}):
+        raise InputError(f"{path}: not a resolved configuration; run the workflow again")
+    return data
+
+
 def _runs(path: Path) -> pd.DataFrame:
-    table = with_columns(read_tsv(path), RUN_COLUMNS)
-    table["subject"] = table["subject"].map(bare)
-    table["included"] = table["included"].str.lower() == "true"
+    table = _table(path, RUN_COLUMNS)
+    table["included"] = table["included"] == "true"
     return numeric(table, RUN_NUMBERS)
 
 
 def _table(path: Path, columns: Iterable[str]) -> pd.DataFrame:
-    table = read_tsv(path) if path.is_file() else pd.DataFrame(columns=pd.Index(list(columns)), dtype=str)
-    table = with_columns(table, columns)
+    table = _columns(read_tsv(path), columns, path)
     table["subject"] = table["subject"].map(bare)
+    return table
+
+
+def _columns(table: pd.DataFrame, columns: Iterable[str], path: Path) -> pd.DataFrame:
+    lacking = [name for name in columns if name not in table.columns]
+    if lacking:
+        raise InputError(f"{path}: the column {lacking[0]!r} is not there; run the workflow again")
     return table
 
 
@@ -323,17 +412,17 @@ def _matrix(path: Path) -> pd.DataFrame:
 
 
 def _coverage(path: Path) -> pd.Series:
-    table = numeric(with_columns(read_tsv(path), ["roi", "coverage"]), ["coverage"])
+    table = numeric(_columns(read_tsv(path), ["roi", "coverage"], path), ["coverage"])
     return pd.Series(table["coverage"].to_numpy(), index=pd.Index(table["roi"]))
 
 
-def read_model(folder: Path, name: str, config: Config) -> ModelResult:
-    """Read the group results of a model; a missing file is an empty table.
+def read_model(out: Path, name: str, config: Config) -> ModelResult:
+    """Read the group results of a model; one without a design has no results.
 
     Parameters
     ----------
-    folder
-        ``<out>/group/<model>``.
+    out
+        The output folder.
     name
         The model.
     config
@@ -342,41 +431,56 @@ def read_model(folder: Path, name: str, config: Config) -> ModelResult:
     Returns
     -------
     ModelResult
+
+    Raises
+    ------
+    InputError
+        A file is damaged, or the list of families is not there.
     """
-    stem = f"model-{name}"
-    meta_path = folder / f"{stem}_design.json"
-    meta = read_json(meta_path) if meta_path.is_file() else {}
-    design_path = folder / f"{stem}_design.tsv"
-    rows = read_tsv(design_path) if design_path.is_file() else pd.DataFrame()
-    edges = _results(folder / f"{stem}_edges.tsv", EDGE_COLUMNS, EDGE_TEXT)
-    clusters = _results(folder / f"{stem}_clusters.tsv", CLUSTER_COLUMNS, CLUSTER_TEXT)
-    maps = _maps(folder)
-    kind = str(meta.get("design", config.models[name].design))
-    described = [dict(c) for c in meta.get("contrasts", [])]
-    families_path = folder / f"{stem}_families.json"
-    for family in read_json(families_path) if families_path.is_file() else []:
-        for c in described:
-            if c.get("name") == family["contrast"]:
-                kept = [f for f in family_list(c.get("families")) if f.get("name") != family["name"]]
-                c["families"] = [*kept, family]
-    named = {c.get("name") for c in described}
-    found = [c for c in dict.fromkeys([*edges["contrast"], *clusters["contrast"], *maps]) if c not in named]
-    described += [{"name": c} for c in found]
-    n_families = len({f for t in (edges, clusters) for f in t["family"] if f != MISSING})
-    listed = {f.get("name") for c in described for f in family_list(c.get("families"))} - {None}
-    for c in described:
-        c.setdefault("n_families", max(n_families, len(listed)))
-        c["several"] = len(described) > 1
-    contrasts = [_contrast(name, kind, config, c, rows, edges, clusters, maps) for c in described]
-    first = CONTRASTS.get(kind, ("",))[0]
+    if not (out / paths.design_json(name)).is_file():
+        return ModelResult(name, config.models[name].design, ())
+    design = load_design(out / paths.model_folder(name), name)
+    families = _families(out / paths.families(name), design)
+    edges = _results(out / paths.edges(name), EDGE_COLUMNS, EDGE_TEXT)
+    clusters = _results(out / paths.clusters(name), CLUSTER_COLUMNS, CLUSTER_TEXT)
+    maps = _maps(out / paths.model_folder(name))
+    contrasts = [
+        ContrastResult(
+            model=name,
+            design=design.design,
+            rows=rows,
+            smallest_p=smallest,
+            families=tuple(f for f in families if f.contrast == rows.name),
+            edges=edges[edges["contrast"] == rows.name].reset_index(drop=True),
+            clusters=clusters[clusters["contrast"] == rows.name].reset_index(drop=True),
+            maps=maps.get(rows.name, {}),
+            several=len(design.contrasts) > 1,
+            n_families=len(families),
+        )
+        for rows, smallest in zip(design.contrasts, design.smallest_p, strict=True)
+    ]
+    first = CONTRASTS[design.design][0]
     contrasts.sort(key=lambda c: (c.name != first, not c.confirmatory))
-    return ModelResult(name, kind, tuple(contrasts), tuple(map(str, meta.get("notes", ()))))
+    return ModelResult(name, design.design, tuple(contrasts), design.notes)
+
+
+def _families(path: Path, design: Design) -> list[TestedFamily]:
+    """Families that were tested, in the order of the file."""
+    kinds = {family.name: family.kinds for family in design.families}
+    keys = ("name", "contrast", "tests", "permutations", "complete", "scale", "skewness")
+    try:
+        return [
+            TestedFamily(kinds=kinds[f["name"]], **{key: f[key] for key in keys}) for f in read_json(path)
+        ]
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise InputError(f"{path}: no list of families ({error!r}); run the workflow again") from None
 
 
 def _results(path: Path, columns: list[str], text: tuple[str, ...]) -> pd.DataFrame:
+    """A table of results; empty when the model does not test this kind."""
     table = read_tsv(path) if path.is_file() else pd.DataFrame(columns=pd.Index(columns), dtype=str)
     numbers = [c for c in columns if c not in text and c != "cluster"]
-    return numeric(with_columns(table, columns), numbers)
+    return numeric(_columns(table, columns, path), numbers)
 
 
 def _maps(folder: Path) -> dict[str, dict[str, dict[str, Path]]]:
@@ -389,145 +493,24 @@ def _maps(folder: Path) -> dict[str, dict[str, dict[str, Path]]]:
     return found
 
 
-def _contrast(
-    model: str,
-    kind: str,
-    config: Config,
-    meta: dict[str, Any],
-    rows: pd.DataFrame,
-    edges: pd.DataFrame,
-    clusters: pd.DataFrame,
-    maps: dict[str, dict[str, dict[str, Path]]],
-) -> ContrastResult:
-    name = str(meta.get("name"))
-    mine = rows[rows["contrast"] == name] if "contrast" in rows.columns else rows
-    columns = tuple(map(str, meta.get("columns", ())))
-    planned = config.models[model].contrasts.get(name)
-    return ContrastResult(
-        model=model,
-        design=kind,
-        name=name,
-        words=str(meta.get("words", name)),
-        confirmatory=bool(meta.get("confirmatory", planned.confirmatory if planned else False)),
-        exchange=str(meta.get("exchange", "")),
-        effect_type=str(meta.get("effect_type", "")),
-        columns=columns,
-        matrix=_design_matrix(mine, columns),
-        weights=np.asarray(meta.get("contrast", ()), float).ravel(),
-        people=_people(meta, mine),
-        strata=_codes(meta, mine, "strata", "stratum"),
-        variance_groups=_codes(meta, mine, "variance_groups", "variance_group"),
-        dropped=tuple(_dropped(d) for d in meta.get("dropped", ())),
-        smallest_p=_optional_float(meta.get("smallest_p", meta.get("smallest_attainable_p"))),
-        families=tuple(family_list(meta.get("families"))),
-        details=meta,
-        edges=edges[edges["contrast"] == name].reset_index(drop=True),
-        clusters=clusters[clusters["contrast"] == name].reset_index(drop=True),
-        maps=maps.get(name, {}),
-    )
+def _any_finite(path: Path) -> bool:
+    return bool(np.isfinite(np.asanyarray(nib.load(path).dataobj)).any())
 
 
-def family_list(families: Any) -> list[dict[str, Any]]:
-    """Families as mappings with a ``name``, whether they were stored by name, as a list or as texts."""
-    if isinstance(families, Mapping):
-        return [{"name": n, **(f if isinstance(f, Mapping) else {"size": f})} for n, f in families.items()]
-    return [dict(f) if isinstance(f, Mapping) else {"name": str(f)} for f in families or ()]
-
-
-def _design_matrix(rows: pd.DataFrame, columns: tuple[str, ...]) -> np.ndarray:
-    if not columns or not set(columns) <= set(rows.columns):
-        return np.empty((0, 0))
-    return numeric(rows, columns)[list(columns)].to_numpy(float)
-
-
-def _people(meta: dict[str, Any], rows: pd.DataFrame) -> tuple[Person, ...]:
-    stated = meta.get("subjects")
-    if stated and all(isinstance(s, list | tuple) and len(s) == 2 for s in stated):
-        return tuple((str(d), bare(str(s))) for d, s in stated)
-    if {"dataset", "subject"} <= set(rows.columns):
-        return tuple((d, bare(s)) for d, s in zip(rows["dataset"], rows["subject"], strict=True))
-    return ()
-
-
-def _codes(meta: dict[str, Any], rows: pd.DataFrame, *names: str) -> np.ndarray:
-    for name in names:
-        if isinstance(meta.get(name), list):
-            return np.asarray(meta[name])
-        if name in rows.columns:
-            return rows[name].to_numpy()
-    return np.zeros(len(rows), int)
-
-
-def _dropped(entry: Any) -> tuple[str, str, str]:
-    if isinstance(entry, Mapping):
-        return tuple(str(entry.get(k, MISSING)) for k in ("dataset", "subject", "reason"))  # type: ignore[return-value]
-    dataset, subject, reason = (str(part) for part in entry)
-    return dataset, bare(subject), reason
-
-
-def _optional_float(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) else None
-
-
-def _truth(out: Path, config: Config, problems: list[str]) -> Mapping[str, Any] | None:
-    """The truth of a simulation; its path is relative to the folder that the configuration stands in."""
-    name = config.report.truth
+def _truth(out: Path, name: str | None, problems: list[str]) -> Mapping[str, Any] | None:
+    """The truth of a simulation."""
     if name is None:
         return None
-    resolved = str((resolved_config(out, config).get("report") or {}).get("truth") or name)
-    for path in [*_candidates(out, resolved), *_candidates(out, name)]:
-        if path.is_file():
-            try:
-                found = read_json(path)
-            except (OSError, ValueError) as error:
-                problems.append(f"The truth file {path.name} could not be read ({type(error).__name__}).")
-                return None
-            return found if isinstance(found, dict) else None
-    problems.append(
-        f"The truth file {Path(name).name} was not found, so truth and estimate are not compared."
-    )
-    return None
-
-
-def _candidates(out: Path, name: str) -> list[Path]:
-    """Where a path of the configuration may lead: it is relative to a file that stands in or above `out`."""
-    path = Path(name)
-    if path.is_absolute():
-        return [path]
-    return [base / path for base in (out, out.resolve().parent, Path())]
-
-
-def resolved_config(out: Path, config: Config) -> dict[str, Any]:
-    """The configuration as plain data: `<out>/config.yaml` when it is there, else `config` itself."""
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
-    path = out / paths.CONFIG
-    if path.is_file():
-        try:
-            data = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
-        except (OSError, YAMLError, ValueError) as error:
-            raise InputError(
-                f"{path}: not readable as YAML ({type(error).__name__}); run the workflow again"
-            ) from None
-        if isinstance(data, dict):
-            return data
-    return config.model_dump(mode="json")
-
-
-def preprocessing(out: Path, config: Config) -> list[str]:
-    """Name and version of what made the derivatives, as their own descriptions say it; may be empty."""
-    datasets = resolved_config(out, config).get("datasets") or {}
-    folders = [
-        e.get("derivatives") or f"{e.get('bids_dir', n)}/derivatives/fmriprep" for n, e in datasets.items()
-    ]
-    own = out / "dataset_description.json"
-    links = read_json(own).get("DatasetLinks", {}) if own.is_file() else {}
-    paths_found = [
-        p for f in [*folders, *links.values()] for p in _candidates(out, f"{f}/dataset_description.json")
-    ]
-    made = [text for path in paths_found if path.is_file() and (text := _generator(path))]
-    return list(dict.fromkeys(made))
+    path = out / name
+    try:
+        found = read_json(path)
+    except FileNotFoundError:
+        problems.append(f"The truth file {path.name} was not found, so truth and estimate are not compared.")
+        return None
+    except (OSError, ValueError) as error:
+        problems.append(f"The truth file {path.name} could not be read ({type(error).__name__}).")
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def _generator(path: Path) -> str | None:
@@ -535,5 +518,5 @@ def _generator(path: Path) -> str | None:
         made_by = read_json(path).get("GeneratedBy")
         first = made_by[0] if isinstance(made_by, list) else made_by
         return " ".join(str(first[k]) for k in ("Name", "Version") if first.get(k)) or None
-    except (OSError, ValueError, AttributeError, TypeError, KeyError, IndexError, ConnError):
+    except (OSError, ValueError, AttributeError, TypeError, KeyError, IndexError):
         return None

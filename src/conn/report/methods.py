@@ -13,8 +13,9 @@ import numpy as np
 import conn
 from conn.config.model import GroupByTime, Model, Paired, Regression, TwoSample
 from conn.confounds import STRATEGIES
+from conn.design import exchange_words
 from conn.report.brain import TEMPLATE
-from conn.report.contract import ContrastResult, Outputs, preprocessing
+from conn.report.contract import ContrastResult, Outputs
 from conn.report.results_section import DESIGNS, anchor_of
 from conn.report.words import capital, count, humanised, listed, significant, spelled
 
@@ -89,10 +90,6 @@ WINKLER = Reference(
     "Winkler AM et al. Permutation inference for the general linear model. NeuroImage 92, 381-397 (2014).",
     "10.1016/j.neuroimage.2014.01.060",
 )
-TFCE = Reference(
-    "Smith SM, Nichols TE. Threshold-free cluster enhancement. NeuroImage 44, 83-98 (2009).",
-    "10.1016/j.neuroimage.2008.03.061",
-)
 HOLM = Reference(
     "Holm S. A simple sequentially rejective multiple test procedure. Scandinavian Journal of Statistics "
     "6, 65-70 "
@@ -119,22 +116,15 @@ OPACITY = Reference(
 def references(outputs: Outputs) -> list[Reference]:
     """Works that this study's text refers to, by first author."""
     used = [WANG, NILEARN, SNAKEMAKE]
-    if any("fmriprep" in made.lower() for made in preprocessing(outputs.out, outputs.config)):
+    if any("fmriprep" in made.lower() for made in outputs.made_by):
         used.append(FMRIPREP)
     if outputs.contrasts():
         used.append(WINKLER)
     if any(c.n_families > 1 for c in outputs.contrasts()):
         used.append(HOLM)
-    if has_tfce(outputs):
-        used.append(TFCE)
     if has_maps(outputs):
         used += [ICBM, OPACITY]
     return sorted(used, key=lambda r: r.text)
-
-
-def has_tfce(outputs: Outputs) -> bool:
-    """Whether any map was enhanced."""
-    return any("tfce" in files for c in outputs.contrasts() for files in c.maps.values())
 
 
 def has_maps(outputs: Outputs) -> bool:
@@ -154,7 +144,7 @@ def context(outputs: Outputs) -> dict[str, Any]:
         "tasks": listed(_values(outputs, "task")),
         "spaces": listed(_values(outputs, "space")),
         "n_datasets": outputs.runs["dataset"].nunique(),
-        "made_by": listed(preprocessing(outputs.out, config)),
+        "made_by": listed(outputs.made_by),
         "denoise": config.denoise,
         "strategy": strategy_words(config.denoise.strategy),
         "k": number_range(outputs.included["df"].to_numpy(float), 2),
@@ -167,11 +157,10 @@ def context(outputs: Outputs) -> dict[str, Any]:
         if len(outputs.cohort)
         else False,
         "models": [model_words(outputs, name) for name in config.models],
-        "tfce": has_tfce(outputs),
         "maps": has_maps(outputs) and bool(outputs.models),
         "several_families": any(c.n_families > 1 for c in outputs.contrasts()),
-        "welch": any(len(set(c.variance_groups.tolist())) > 1 for c in outputs.contrasts()),
-        "nuisance": any("Freedman-Lane" in str(c.details.get("exchange_words")) for c in outputs.contrasts()),
+        "welch": any(np.ptp(c.rows.variance_groups) > 0 for c in outputs.contrasts()),
+        "nuisance": any(c.rows.has_nuisance for c in outputs.contrasts()),
         "template": TEMPLATE,
         "software": software(),
         "references": references(outputs),
@@ -247,7 +236,7 @@ def _what(model: Model) -> str:
     if model.covariates:
         parts.append(f"with {listed(model.covariates)} as nuisance")
     if model.strata:
-        parts.append(f"exchanged within {listed(model.strata)}")
+        parts.append(f"strata of {listed(model.strata)}")
     return ", ".join(parts)
 
 
@@ -265,10 +254,9 @@ def _comparison(model: Model) -> str:
 def _contrast_words(contrast: ContrastResult) -> str:
     status = "confirmatory" if contrast.confirmatory else "exploratory"
     parts = [f"{humanised(contrast.name)} ({status}): {contrast.words}", f"n = {contrast.n}"]
-    if contrast.columns:
-        parts.append(f"columns {', '.join(contrast.columns)}")
-    if contrast.smallest_p is not None:
-        parts.append(f"smallest attainable p {significant(contrast.smallest_p, 2)}")
+    parts.append(f"columns {', '.join(contrast.rows.columns)}")
+    parts.append(exchange_words(contrast.rows))
+    parts.append(f"smallest attainable p {significant(contrast.smallest_p, 2)}")
     return "; ".join(parts)
 
 

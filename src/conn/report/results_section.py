@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,13 +13,14 @@ import numpy as np
 import pandas as pd
 
 from conn.config.model import GroupByTime, Regression, TwoSample
+from conn.design import exchange_words, variance_words
 from conn.report import brain, page, plots, style
-from conn.report.contract import ContrastResult, Outputs
+from conn.report.contract import ContrastResult, Outputs, TestedFamily
 from conn.report.people import Names
 from conn.report.quality_section import CHUNK
 from conn.report.regions import edge, groups_of, ordered
 from conn.report.style import Picture
-from conn.report.values import Connectivity, edge_panel, time_points
+from conn.report.values import Connectivity, edge_panel, predictor_words, time_points
 from conn.report.words import (
     capital,
     count,
@@ -39,12 +40,6 @@ TOP = 12
 MOST_PANELS = 8
 MOST_PEAKS = 4
 
-EXCHANGE: Mapping[str, str] = MappingProxyType(
-    {
-        "flips": "signs of people's rows flipped at random (errors taken as symmetric around zero)",
-        "labels": "rows exchanged at random between people (errors taken as exchangeable)",
-    }
-)
 DESIGNS: Mapping[str, str] = MappingProxyType(
     {
         "paired": "paired: each person against themselves",
@@ -114,7 +109,7 @@ def unit(context: Context, contrast: ContrastResult) -> str:
     return capital(plots.unit_of(contrast.design, predictor))
 
 
-def estimate_words(context: Context, row: Mapping[str, Any], smallest: float | None) -> str:
+def estimate_words(context: Context, row: Mapping[str, Any], smallest: float) -> str:
     """One edge as a sentence would give it: estimate, interval, p_fwe."""
     values = [float(row[k]) for k in ("estimate", "ci_low", "ci_high")]
     decimals = max(decimals_for(values, 3), 2)
@@ -133,7 +128,7 @@ def sentences(context: Context, contrast: ContrastResult) -> tuple[str, ...]:
 
 def _attainable(context: Context, contrast: ContrastResult) -> str:
     smallest = contrast.smallest_p
-    if smallest is None or smallest < context.alpha / 10:
+    if smallest < context.alpha / 10:
         return ""
     text = f"With n = {contrast.n} the smallest attainable p is {significant(smallest, 2)}"
     if smallest > context.alpha:
@@ -189,9 +184,11 @@ def _map_words(context: Context, contrast: ContrastResult) -> str:
     if not contrast.maps:
         return ""
     clusters = contrast.clusters[contrast.clusters["p_fwe"] <= context.alpha]
-    n_maps = len(contrast.maps)
+    n_maps, missing = len(contrast.mapped), _unmapped(context, contrast)
+    if not n_maps:
+        return missing.strip()
     if clusters.empty:
-        return f"No voxel in the maps of {count(n_maps, 'seed')} reaches p_fwe ≤ {context.alpha:g}."
+        return f"No voxel in the maps of {count(n_maps, 'seed')} reaches p_fwe ≤ {context.alpha:g}.{missing}"
     seeds = list(dict.fromkeys(clusters["seed"]))
     best = _keys(clusters.loc[clusters["p_fwe"].idxmin()].to_dict())
     where = f"({listed([fixed(float(best[f'peak_{a}']), 0) for a in 'xyz']).replace(' and ', ', ')}) mm"
@@ -200,15 +197,38 @@ def _map_words(context: Context, contrast: ContrastResult) -> str:
         f"{len(seeds)} of "
         f"{count(n_maps, 'seed')} ({listed(ordered(seeds), 4)}); the smallest p at {where} with seed "
         f"{best['seed']}, "
-        f"{p_words(float(best['p_fwe']), 'p_fwe', contrast.smallest_p)}."
+        f"{p_words(float(best['p_fwe']), 'p_fwe', contrast.smallest_p)}.{missing}"
     )
+
+
+def _unmapped(context: Context, contrast: ContrastResult) -> str:
+    """Seeds whose map is empty, and who lacks them."""
+    empty = [seed for seed in ordered(contrast.maps) if seed not in contrast.mapped]
+    if not empty:
+        return ""
+    lacking = {seed: _lacking(context, contrast, seed) for seed in empty}
+    seeds = [f"{seed} ({_lack_words(names, ' ', 4)})" for seed, names in lacking.items()]
+    why = ": a map needs its seed in everybody of the contrast" if any(lacking.values()) else ""
+    return f" There is no map of {listed(seeds)}{why}."
+
+
+def _lacking(context: Context, contrast: ContrastResult, seed: str) -> list[str]:
+    """Who of a contrast has no value of a seed in a run that the contrast uses."""
+    used = {run for weights in contrast.rows.run_weights for run in weights}
+    rows = context.outputs.exclusions
+    rows = rows[(rows["roi"] == seed) & rows["run"].isin(used)]
+    people = dict.fromkeys(zip(rows["dataset"], rows["subject"], strict=True))
+    return [context.names.person(d, s) for d, s in people]
+
+
+def _lack_words(names: Sequence[str], after: str, most: int) -> str:
+    """Why a map is empty; `after` stands between the reason and the names."""
+    return f"missing in{after}{listed(names, most)}" if names else "no valid voxel"
 
 
 def finding(context: Context, contrast: ContrastResult) -> page.Finding:
     """A contrast for the summary."""
     words = f"{capital(contrast.words)}; n = {contrast.n}."
-    if not contrast.n:
-        words = f"{capital(contrast.words)}."
     found_words = sentences(context, contrast) or ("Nothing could be tested.",)
     return page.Finding(
         anchor_of(contrast, "result"), contrast.title, words, contrast.confirmatory, found_words
@@ -234,21 +254,15 @@ def design_block(context: Context, contrast: ContrastResult) -> page.DesignBlock
 def _facts(context: Context, contrast: ContrastResult) -> Iterable[tuple[str, str]]:
     yield "Design", DESIGNS.get(contrast.design, humanised(contrast.design))
     yield "Rows", f"{count(contrast.n, 'person', 'people')}, one row each"
-    if contrast.columns:
-        yield "Columns", ", ".join(map(humanised, contrast.columns))
-    if contrast.exchange:
-        stated = contrast.details.get("exchange_words")
-        yield "Exchange", capital(str(stated or EXCHANGE.get(contrast.exchange, contrast.exchange)))
-    variance = contrast.details.get("variance_words")
-    if variance:
-        yield "Variance", capital(str(variance))
-    elif len(set(contrast.variance_groups.tolist())) > 1:
-        yield "Variance", "An error variance per group, because the sizes differ"
-    yield "Permutations", capital(_permutations(context, contrast))
+    yield "Columns", ", ".join(map(humanised, contrast.rows.columns))
+    yield "Exchange", capital(exchange_words(contrast.rows))
+    yield "Variance", capital(variance_words(contrast.rows))
     if contrast.families:
-        yield "Families", "; ".join(map(_family, contrast.families))
-    skewness = [f["skewness"] for f in contrast.families if f.get("skewness") is not None]
-    if skewness and contrast.exchange == "flips":
+        sets = dict.fromkeys(_permutations(contrast, family) for family in contrast.families)
+        yield "Permutations", capital("; ".join(sets))
+        yield "Families", "; ".join(f"{f.name} ({count(f.tests, 'test')})" for f in contrast.families)
+    skewness = [f.skewness for f in contrast.families if f.skewness is not None]
+    if skewness and contrast.rows.exchange == "flips":
         yield (
             "Skewness",
             (
@@ -256,56 +270,35 @@ def _facts(context: Context, contrast: ContrastResult) -> Iterable[tuple[str, st
                 "and strongly skewed differences (above 1) make them liberal"
             ),
         )
-    if contrast.smallest_p is not None:
-        yield "Smallest attainable p", significant(contrast.smallest_p, 2)
+    yield "Smallest attainable p", significant(contrast.smallest_p, 2)
     for model in context.outputs.models:
         if model.name == contrast.model and model.contrasts[0].name == contrast.name:
             yield from (("Note", capital(context.names.text(note))) for note in model.notes)
 
 
-def _permutations(context: Context, contrast: ContrastResult) -> str:
+def _permutations(contrast: ContrastResult, family: TestedFamily) -> str:
     """The set of rearrangements in words."""
-    noun = "sign flips" if contrast.exchange == "flips" else "exchanges"
-    asked = context.outputs.config.inference.permutations
-    for family in contrast.families:
-        made = next(
-            (family[k] for k in ("permutations", "n_permutations") if isinstance(family.get(k), int)), None
-        )
-        if made is not None:
-            return (
-                f"all {made:,} {noun}"
-                if family.get("complete", family.get("exact"))
-                else f"{made:,} random {noun}"
-            )
-    if contrast.exchange == "flips" and contrast.n and 2**contrast.n <= asked:
-        return f"all {2**contrast.n:,} {noun}"
-    smallest = contrast.smallest_p
-    if contrast.exchange == "flips" or (smallest is not None and smallest <= 1.000001 / (asked + 1)):
-        return f"{asked:,} random {noun} and the observed order"
-    return f"all {noun}, or {asked:,} random ones when there are more"
+    noun = "sign flips" if contrast.rows.exchange == "flips" else "exchanges"
+    if family.complete:
+        return f"all {family.permutations:,} {noun}"
+    return f"{family.permutations - 1:,} random {noun} and the observed order"
 
 
-def _family(family: Mapping[str, Any]) -> str:
-    size = next((family[k] for k in ("size", "tests", "n_tests") if isinstance(family.get(k), int)), None)
-    return f"{family.get('name', '')}" + (f" ({count(size, 'test')})" if size is not None else "")
-
-
-def _design_picture(context: Context, contrast: ContrastResult) -> Picture | None:
-    if not contrast.matrix.size:
-        return None
-    columns = [context.names.text(humanised(c)) for c in contrast.columns]
+def _design_picture(context: Context, contrast: ContrastResult) -> Picture:
+    columns = [context.names.text(humanised(c)) for c in contrast.rows.columns]
     alt = f"Design matrix of {contrast.n} rows and the columns {listed(columns)}."
     caption = "Design matrix: a row per person, each column scaled on its own; the contrast stands below it."
     with style.look():
-        figure = plots.design_matrix(contrast.matrix, columns, contrast.weights)
+        figure = plots.design_matrix(contrast.rows.matrix, columns, contrast.rows.contrast)
         name = f"model-{contrast.model}_contrast-{contrast.name}_design"
         return style.save(context.folder, name, figure, alt, caption)
 
 
 def _dropped(context: Context, contrast: ContrastResult) -> page.Table | None:
-    if not contrast.dropped:
+    dropped = contrast.rows.dropped
+    if not dropped:
         return None
-    rows = [(context.names.person(d, s), context.names.text(reason)) for d, s, reason in contrast.dropped]
+    rows = [(context.names.person(d, s), context.names.text(reason)) for d, s, reason in dropped]
     caption = f"{count(len(rows), 'person', 'people')} not in this contrast, and why."
     return page.table(caption, ("Person", "Reason"), rows)
 
@@ -337,10 +330,19 @@ def _stem(contrast: ContrastResult) -> str:
 
 
 def _test_words(context: Context, contrast: ContrastResult) -> str:
-    n_tests = len(tested(contrast))
+    return f"n = {contrast.n}; p_fwe by the {_correction(contrast, 'edges')}; α = {context.alpha:g}"
+
+
+def _correction(contrast: ContrastResult, kind: str) -> str:
+    """What p_fwe of edges or maps is taken from."""
+    family = contrast.family(kind)
+    over = f"over {count(family.tests, 'edge')}"
+    if "maps" in family.kinds:
+        maps = f"of the maps of {count(len(contrast.mapped), 'seed')}"
+        joint = f"over {count(family.tests, 'test')}: edges, and voxels {maps}"
+        over = joint if "edges" in family.kinds else f"over {count(family.tests, 'voxel')} {maps}"
     return (
-        f"n = {contrast.n}; p_fwe by the permutation distribution of the largest statistic over "
-        f"{count(n_tests, 'edge')} ({_permutations(context, contrast)}; α = {context.alpha:g})"
+        f"permutation distribution of the largest |{family.scale}| {over} ({_permutations(contrast, family)})"
     )
 
 
@@ -437,7 +439,7 @@ def edge_tables(context: Context, contrast: ContrastResult) -> tuple[page.Table 
         f"two-sided. "
         "p_fwe: corrected over all edges of the family; p_holm: also over the families of the model. "
         f"g: standardised effect{f' ({types})' if types else ''}. All {count(len(rows), 'edge')}: {path}."
-        f"{_coarse(contrast, len(rows), context.alpha)}"
+        f"{_coarse(contrast, context.alpha)}"
     )
     caption = f"Edges by p_fwe. {capital(unit(context, contrast))}."
     numbers = EDGE_HEAD[1:]
@@ -448,14 +450,17 @@ def edge_tables(context: Context, contrast: ContrastResult) -> tuple[page.Table 
     return first, page.table(f"Edges {n_open + 1} to {n_open + len(rest)}.", EDGE_HEAD, rest, numbers)
 
 
-def _coarse(contrast: ContrastResult, n_tests: int, alpha: float) -> str:
+def _coarse(contrast: ContrastResult, alpha: float) -> str:
     """What the number of permutations does to p_fdr, when it matters."""
-    smallest = contrast.smallest_p
-    if smallest is None or smallest * n_tests <= alpha:
+    family, smallest = contrast.family("edges"), contrast.smallest_p
+    if smallest * family.tests <= alpha:
         return ""
+    alone = significant(min(smallest * family.tests, 1.0), 2)
+    at_floor = family.complete or smallest * family.permutations > 1.000001
+    more = "" if at_floor else " More permutations lower both."
     return (
-        f" p counts permutations and is at least {significant(smallest, 2)}; p_fdr of a single edge is then "
-        f"at least {significant(min(smallest * n_tests, 1.0), 2)}. More permutations lower both."
+        f" p counts permutations and is at least {significant(smallest, 2)}. When a single edge has so "
+        f"small a p, its p_fdr is at least {alone}; it is lower only when several tests share that p.{more}"
     )
 
 
@@ -521,7 +526,7 @@ def clusters_table(context: Context, contrast: ContrastResult) -> page.Table | N
 
 def _people_picture(context: Context, contrast: ContrastResult) -> Picture | None:
     rows = shown_edges(context, contrast, 4, MOST_PANELS)
-    if rows.empty or not contrast.people or not context.data.labels:
+    if rows.empty or not context.data.labels:
         return None
     panels = []
     for r in rows.to_dict("records"):
@@ -535,7 +540,7 @@ def _people_picture(context: Context, contrast: ContrastResult) -> Picture | Non
     model = context.outputs.config.models[contrast.model]
     points = time_points(model)
     y = "change in Fisher z" if isinstance(model, Regression) and len(points) == 2 else "Fisher z"
-    x = humanised(model.predictor) if isinstance(model, Regression) else ""
+    x = predictor_words(context.outputs, contrast, model) if isinstance(model, Regression) else ""
     with style.look():
         figure = plots.edges(panels, points, y, x)
         return style.save(context.folder, f"{_stem(contrast)}_people", figure, alt, caption)
@@ -575,7 +580,7 @@ def _map_pictures(context: Context, contrast: ContrastResult) -> list[Picture]:
         if np.isfinite(r.volume.data).any()
     ]
     limit = float(np.clip(max(top, default=4.0), 3.0, 10.0))
-    label = "z" if contrast.details.get("scale") == "z" else "t"
+    label = contrast.family("maps").scale
     pictures = [
         _mosaic(
             context,
@@ -591,39 +596,15 @@ def _map_pictures(context: Context, contrast: ContrastResult) -> list[Picture]:
     return pictures + ([detail] if detail else [])
 
 
-def _without(context: Context, contrast: ContrastResult, seed: str) -> str:
-    """Who of a contrast has no value of a seed; one such person empties its map."""
-    rows = context.outputs.exclusions
-    rows = rows[rows["roi"] == seed]
-    names = [
-        context.names.person(d, s)
-        for d, s in dict.fromkeys(zip(rows["dataset"], rows["subject"], strict=True))
-        if (d, s) in contrast.people
-    ]
-    if not names:
-        return "no valid voxel"
-    more = f"\nand {len(names) - 2} more" if len(names) > 2 else ""
-    return "not covered in\n" + ", ".join(names[:2]) + more
-
-
 def _map_row(context: Context, contrast: ContrastResult, seed: str) -> brain.Row:
     files = contrast.maps[seed]
-    path = files.get("t", files.get("effect", next(iter(files.values()))))
-    volume = brain.read(path)
-    if not np.isfinite(volume.data).any():
-        return brain.Row(seed, volume, note=_without(context, contrast, seed))
-    if "pfwe" not in files:
-        return brain.Row(seed, volume)
+    volume = brain.read(files["t"])
+    if seed not in contrast.mapped:
+        note = _lack_words(_lacking(context, contrast, seed), "\n", 2)
+        return brain.Row(seed, volume, note=note.replace(" and ", "\nand "))
     p = brain.read(files["pfwe"])
-    smallest = float(np.nanmin(p.data)) if np.isfinite(p.data).any() else float("nan")
     mask = brain.Volume((p.data <= context.alpha).astype(np.float32), p.affine)
-    return brain.Row(seed, volume, mask, f"smallest p_fwe\n{p_cell(smallest)}")
-
-
-def _correction(contrast: ContrastResult) -> str:
-    tfce = any("tfce" in files for files in contrast.maps.values())
-    largest = "largest TFCE score" if tfce else "largest |t|"
-    return f"{largest} over all voxels of {count(len(contrast.maps), 'seed')}"
+    return brain.Row(seed, volume, mask, f"smallest p_fwe\n{p_cell(float(np.nanmin(p.data)))}")
 
 
 def _mosaic(
@@ -632,7 +613,7 @@ def _mosaic(
     caption = (
         f"Maps of {label}, n = {contrast.n}, on the template {brain.TEMPLATE} (a drawing ground only). "
         f"Black outline: "
-        f"p_fwe ≤ {context.alpha:g} by the {_correction(contrast)} ({_permutations(context, contrast)}). "
+        f"p_fwe ≤ {context.alpha:g} by the {_correction(contrast, 'maps')}. "
         f"Opacity grows with |{label}| up to 3."
     )
     alt = f"Axial slices of the {label} maps of {listed([r.name for r in rows])}."

@@ -1,26 +1,27 @@
-"""Connectivity of each person, as the plots show it: Fisher z from the run matrices."""
+"""Connectivity of people, as the plots show it: Fisher z from the run matrices."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import pandas as pd
 
+from conn.cohort import resolve
 from conn.config.model import GroupByTime, Model, Paired, Regression, TwoSample
 from conn.report.contract import ContrastResult, Outputs
-from conn.report.people import Person
 from conn.report.plots import EdgePanel, Group
 from conn.report.regions import ordered
-from conn.tables import MISSING
+from conn.report.words import humanised
 
 _CLIP = 1 - 1e-7
 
 
 @dataclass(frozen=True)
 class Connectivity:
-    """Fisher z of each person at each time point.
+    """Fisher z of each run, and of each row of a design.
 
     Attributes
     ----------
@@ -58,30 +59,23 @@ class Connectivity:
         return pd.DataFrame(mean, index=pd.Index(self.labels), columns=pd.Index(self.labels))
 
     @cached_property
-    def people(self) -> dict[tuple[str, str, str], np.ndarray]:
-        """Fisher z by data set, subject and time point; runs weighted by their df - 2."""
-        df = dict(zip(self.outputs.runs["run"], self.outputs.runs["df"], strict=True))
-        found = {}
-        for row in self.outputs.cohort.to_dict("records"):
-            keys = [k for k in str(row["runs"]).split(";") if k in self.runs]
-            if keys:
-                weights = np.array([max(df[k] - 2, 1e-9) for k in keys])
-                stack = np.stack([self.runs[k] for k in keys])
-                found[row["dataset"], row["subject"], row["time_point"]] = np.tensordot(
-                    weights / weights.sum(), stack, axes=1
-                )
-        return found
+    def time_points(self) -> dict[str, str]:
+        """Time point by run key."""
+        return dict(zip(self.outputs.runs["run"], self.outputs.runs["time_point"], strict=True))
 
-    def z(self, person: Person, time_point: str, a: str, b: str) -> float:
-        """One edge of one person at one time point; NaN when it is not there."""
-        matrix = self.people.get((*person, time_point))
-        if matrix is None or a not in self.labels or b not in self.labels:
+    def z(self, weights: Mapping[str, float], a: str, b: str) -> float:
+        """One edge in the weighted sum of some runs; NaN when one of them does not have it."""
+        if a not in self.labels or b not in self.labels or not weights:
             return float("nan")
-        return float(matrix[self.labels.index(a), self.labels.index(b)])
+        cell = self.labels.index(a), self.labels.index(b)
+        parts = [w * float(self.runs[k][cell]) if k in self.runs else np.nan for k, w in weights.items()]
+        return float(np.sum(parts))
 
-    def column(self, people: list[Person], time_point: str, a: str, b: str) -> np.ndarray:
-        """One edge of some people at one time point, shape (n_people,)."""
-        return np.array([self.z(p, time_point, a, b) for p in people], float)
+    def at(self, weights: Mapping[str, float], time_point: str) -> dict[str, float]:
+        """The runs of one time point, with weights that sum to 1."""
+        mine = {k: abs(w) for k, w in weights.items() if self.time_points.get(k) == time_point}
+        total = sum(mine.values())
+        return {k: w / total for k, w in mine.items()}
 
 
 def time_points(model: Model) -> tuple[str, ...]:
@@ -96,12 +90,12 @@ def time_points(model: Model) -> tuple[str, ...]:
 def edge_panel(
     data: Connectivity, contrast: ContrastResult, a: str, b: str, title: str, note: str
 ) -> EdgePanel:
-    """Values of the people in a contrast for one edge.
+    """Values of the people in a contrast for one edge: rows, runs and tested column are the design's own.
 
     Parameters
     ----------
     data
-        Connectivity of everybody.
+        Connectivity of the runs.
     contrast
         The contrast; its rows are the people shown.
     a, b
@@ -113,52 +107,29 @@ def edge_panel(
     -------
     EdgePanel
     """
-    model = data.outputs.config.models[contrast.model]
-    people = list(contrast.people)
-    points = time_points(model)
+    model, rows = data.outputs.config.models[contrast.model], contrast.rows
     if isinstance(model, Regression):
-        columns = [data.column(people, t, a, b) for t in points]
-        outcome = columns[0] if len(columns) == 1 else columns[1] - columns[0]
-        x = predictor(data.outputs, contrast, model)
-        return EdgePanel(title, note, (Group("", outcome[:, None]),), x)
-    groups = []
-    for name, members in _split(data.outputs, model, people):
-        values = np.stack([data.column(members, t, a, b) for t in points], axis=1)
-        groups.append(Group(name, values[np.isfinite(values).all(axis=1)]))
+        outcome = np.array([data.z(weights, a, b) for weights in rows.run_weights])
+        return EdgePanel(title, note, (Group("", outcome[:, None]),), rows.tested)
+    points = time_points(model)
+    values = np.array([[data.z(data.at(w, t), a, b) for t in points] for w in rows.run_weights])
+    kept = np.isfinite(values).all(axis=1)
+    level = np.array(rows.row_levels or ("",) * rows.n)
+    groups = [Group(name, values[kept & (level == name)]) for name in rows.levels or ("",)]
     return EdgePanel(title, note, tuple(g for g in groups if len(g.z)))
 
 
-def _split(outputs: Outputs, model: Model, people: list[Person]) -> list[tuple[str, list[Person]]]:
-    """People by the group that the model compares; one unnamed group without one."""
-    if not isinstance(model, TwoSample | GroupByTime) or model.group not in outputs.cohort.columns:
-        return [("", people)]
-    level = person_values(outputs, model.group)
-    return [(name, [p for p in people if level.get(p) == name]) for name in model.levels]
-
-
-def person_values(outputs: Outputs, column: str, time_point: str | None = None) -> dict[Person, str]:
-    """A column of the cohort table by person: at one time point, or the first row that holds it."""
-    table = outputs.cohort
-    if column not in table.columns:
-        return {}
-    if time_point is not None:
-        table = table[table["time_point"] == time_point]
-    table = table[table[column] != MISSING].drop_duplicates(["dataset", "subject"])
-    people = zip(table["dataset"], table["subject"], strict=True)
-    return dict(zip(people, table[column], strict=True))
-
-
-def predictor(outputs: Outputs, contrast: ContrastResult, model: Regression) -> np.ndarray:
-    """The number that a regression uses, per row of the design; the design's own column when not found."""
-    name, _, when = model.predictor.partition(".")
-    endpoint = outputs.config.clinical.endpoint or model.after
-    column, point = (
-        (f"{name}_{when}", endpoint) if when in {"change", "percent_change"} else (name, when or None)
+def predictor_words(outputs: Outputs, contrast: ContrastResult, model: Regression) -> str:
+    """What the tested column of a slope holds: value or change, centred or not."""
+    found = resolve(
+        model.predictor,
+        outputs.config.clinical,
+        outputs.cohort,
+        at=model.at,
+        before=model.before,
+        after=model.after,
     )
-    values = person_values(outputs, column, point)
-    if all(p in values for p in contrast.people):
-        return pd.to_numeric(pd.Series([values[p] for p in contrast.people]), errors="coerce").to_numpy(float)
-    used = np.flatnonzero(contrast.weights)
-    if used.size and contrast.matrix.size:
-        return np.asarray(contrast.matrix[:, used[0]], float)
-    return np.full(len(contrast.people), np.nan)
+    changes = "change of " if found.time_varying and model.at is None else ""
+    x = contrast.rows.tested
+    centred = " (centred)" if abs(x.mean()) <= 1e-9 * np.abs(x).max() else ""
+    return f"{changes}{humanised(model.predictor)}{centred}"
