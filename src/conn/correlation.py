@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 CLIP = 1.0 - 1e-7
 """|r| is clipped here before arctanh, so that z stays finite (8.4 at most)."""
 
-BLOCK = 65536
-"""Voxels per matrix product; a constant, so that results do not depend on memory."""
+BLOCK = 2048
+"""Voxels per matrix product in float64; a constant, so that results do not depend on memory."""
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
@@ -85,10 +85,10 @@ def seed_maps(Y: Float32, seeds: Float64) -> Float32:
         NaN for voxels or seeds without variance.
     """
     norm = np.linalg.norm(seeds, axis=0)
-    unit = (seeds / np.where(norm > 0, norm, np.nan)).T.astype(np.float32)
+    unit = (seeds / np.where(norm > 0, norm, np.nan)).T
     maps = np.empty((unit.shape[0], Y.shape[1]), dtype=np.float32)
     for start in range(0, Y.shape[1], BLOCK):
-        block = Y[:, start : start + BLOCK]
+        block = Y[:, start : start + BLOCK].astype(np.float64)
         size = np.sqrt(np.einsum("ij,ij->j", block, block))
         r = unit @ block / np.where(size > 0, size, np.nan)
         maps[:, start : start + BLOCK] = fisher_z(r)
