@@ -282,7 +282,7 @@ def test_messages_are_about_the_key_not_about_a_member_of_a_union(tmp_path):
         ("models: {m: {design: paired, before: pre, after: pre}}\n", "m: before and after are both 'pre'"),
         (
             "models: {m: {design: two_sample, at: pre, group: arm, levels: [a, b]}}\n",
-            "m.group: no variable 'arm' in clinical.variables; known: remission, response",
+            "m.group: no variable 'arm' in clinical.variables; known: dataset, remission, response",
         ),
         (
             "models: {m: {design: two_sample, at: pre, group: response, levels: [a, b]}}\n",
