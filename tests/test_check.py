@@ -168,3 +168,8 @@ def test_what_can_be_computed_passes_before_the_motion_of_anybody_is_known(world
     config = world.configure(models={model: {**models[model], "covariates": ["mean_fd"]}})
     preflight(open_study(config))
     assert not world.out.exists()
+
+
+def test_why_knows_a_region_that_nothing_excluded(finished: World, capsys: pytest.CaptureFixture[str]):
+    assert main(["why", str(finished.study / "study.yaml"), "vmPFC"]) == 0
+    assert "covered well enough" in capsys.readouterr().out

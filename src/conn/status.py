@@ -10,6 +10,7 @@ from conn.exclusions import Exclusion, to_table
 from conn.files import read_json
 from conn.jobs import KILLED
 from conn.locks import hold
+from conn.rois import registry
 from conn.stages.collect import first_level
 from conn.study import Study
 from conn.tables import read_tsv
@@ -77,14 +78,17 @@ def why(study: Study, what: str) -> str:
     """
     name = what.removeprefix("sub-")
     rows = [row for row in _rows(study) if name in {row["subject"], row["run"], row["roi"]}]
-    known = {name for run in study.index.runs for name in (run.subject, run.key)}
+    known = {label for run in study.index.runs for label in (run.subject, run.key)}
+    regions = {roi.label for roi in registry.regions(study.config.rois.use, study.config.rois.custom)}
     lines = [_sentence(row) for row in rows]
     runs = _table(study, paths.RUNS)
     included = [r for r in runs if r["included"] == "true" and name in {r["subject"], r["run"]}]
     lines += [f"included: {r['path']} (k = {r['df']}, mean FD {r['mean_fd']} mm)" for r in included]
     if lines:
         return "\n".join(lines)
-    if name in known:
+    if name in regions and runs:
+        return f"{what}: covered well enough (rois.min_coverage) in every run of the analysis"
+    if name in known | regions:
         return f"{what}: nothing has excluded it so far; it has not been computed yet"
     return f"{what}: no such subject, run or region in this study, and no exclusion names it"
 

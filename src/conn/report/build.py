@@ -269,6 +269,8 @@ def _exclusion_words(outputs: Outputs) -> str:
     first = f"{capital(spelled(lost))} of {total} {_be(lost)} not in the analysis"
     if not lost:
         first = f"All {total} found are in the analysis"
+        if len(outputs.runs) == 1:
+            first = "The one scan found is in the analysis"
     elif lost == len(outputs.runs):
         first = f"None of {total} is in the analysis"
     parts = [first]

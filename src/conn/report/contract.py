@@ -79,6 +79,9 @@ _MAP = re.compile(
 )
 Entities = frozenset[tuple[str, str]]
 
+SUB_VOXEL = "sub-voxel"
+"""Flag of coverage tables for regions that are smaller than a voxel."""
+
 SIMULATOR = "conn simulate"
 """Name under which the simulator signs its derivatives."""
 
@@ -289,6 +292,17 @@ class Outputs:
         columns = {key: _coverage(path) for key, path in self._derived("stat-coverage.tsv")}
         order = [key for key in self.included["run"] if key in columns]
         return pd.DataFrame({key: columns[key] for key in order}) if order else pd.DataFrame()
+
+    @cached_property
+    def sub_voxel(self) -> list[str]:
+        """Regions that are smaller than a voxel in any included run."""
+        keep = set(self.included["run"])
+        found: dict[str, None] = {}
+        for key, path in self._derived("stat-coverage.tsv"):
+            if key in keep:
+                table = _columns(read_tsv(path), ["roi", "flag"], path)
+                found.update(dict.fromkeys(table.loc[table["flag"].str.contains(SUB_VOXEL), "roi"]))
+        return list(found)
 
     @cached_property
     def seed_maps(self) -> dict[str, list[Path]]:

@@ -94,6 +94,11 @@ def coverage(folder: Path, outputs: Outputs, names: Names) -> Picture | None:
         f"regions below "
         f"rois.min_coverage = {floor:g}; they are n/a in that run."
     )
+    if outputs.sub_voxel:
+        caption += (
+            f" Smaller than a voxel: {listed(outputs.sub_voxel)}; what stands for them is mostly their "
+            "surroundings, so nothing about them is a finding by itself."
+        )
     alt = f"Heat map of coverage, regions by runs. Below the floor in every run: {listed(low, 8) or 'none'}."
     with style.look():
         figure = plots.coverage(table, [short[k] for k in table.columns], floor)
