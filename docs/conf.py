@@ -12,7 +12,7 @@ version = release = conn.__version__
 extensions = ["myst_parser", "sphinx.ext.autodoc", "numpydoc"]
 myst_enable_extensions = ["colon_fence", "dollarmath"]
 myst_heading_anchors = 3
-exclude_patterns = ["_build", "gallery"]
+exclude_patterns = ["_build"]
 
 html_theme = "furo"
 html_title = f"conn {release}"
