@@ -824,6 +824,11 @@ def test_ds003007_compiles_to_paired_arms_and_slope_designs(shared_data: Path) -
         "arm is depr_cbt, neither depr_nfb nor depr_no_treatment"
     }
     assert np.bincount(arms.variance_groups).tolist() == [6, 15]
+    noted = compile_model(
+        "m", by_time(levels=("depr_nfb", "depr_no_treatment")), DS003007, cohort, runs, Inference()
+    ).notes
+    assert any("groups of 15 and 6" in note and "7 to 11 %" in note for note in noted)
+    assert not compile_model("m", paired(), DS003007, cohort, runs, Inference()).notes
     slope = make(regression(before="pre", after="post", predictor="BDI.change"))
     assert (slope.n, {reason for *_, reason in slope.dropped}) == (25, {"BDI.change is missing"})
     responders = make(two_sample(group="response", levels=("responder", "nonresponder")))
