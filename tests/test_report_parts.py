@@ -17,6 +17,7 @@ from conn.report import brain, contract, plots, regions, words
 from conn.report.contract import read_outputs
 from conn.report.people import make_names
 from conn.report.values import Connectivity, edge_panel, predictor_words
+from conn.simulate import layout
 from conn.tables import read_tsv, write_tsv
 from test_report import Maker, World, configuration
 
@@ -254,3 +255,7 @@ def test_a_matrix_of_forty_regions_keeps_readable_labels() -> None:
     assert all(float(t.get_fontsize()) >= 8 for t in axes.get_xticklabels())
     cell = axes.get_position().width * width / 40
     assert cell * 72 >= 8, "a line of text fits into a cell"
+
+
+def test_the_report_knows_the_name_under_which_the_simulator_signs():
+    assert contract.SIMULATOR == layout.GENERATOR

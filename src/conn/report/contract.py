@@ -20,6 +20,7 @@ from conn.design import Design, DesignContrast, load_design
 from conn.errors import InputError
 from conn.files import read_json
 from conn.report.people import Person, bare
+from conn.rois.placement import SUB_VOXEL
 from conn.tables import MISSING, read_tsv
 
 RUN_COLUMNS = [
@@ -78,9 +79,6 @@ _MAP = re.compile(
     r"_stat-(?P<stat>[a-z0-9]+)_statmap\.nii\.gz"
 )
 Entities = frozenset[tuple[str, str]]
-
-SUB_VOXEL = "sub-voxel"
-"""Flag of coverage tables for regions that are smaller than a voxel."""
 
 SIMULATOR = "conn simulate"
 """Name under which the simulator signs its derivatives."""
