@@ -9,6 +9,7 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
+from isal import igzip
 from numpy.typing import NDArray
 
 from conn.confounds import FD, STRATEGIES
@@ -24,8 +25,14 @@ CONFOUNDS = "sub-01_task-rest_desc-confounds_timeseries.tsv"
 SEEDS = "seeds.json"
 
 
-def run(folder: str, shape: list[int], mask_voxels: int, volumes: int) -> dict[str, Any]:
-    """Write image (int16, gzip level 1 as fMRIPrep does), mask, confounds and two sets of seeds."""
+def run(
+    folder: str, shape: list[int], mask_voxels: int, volumes: int, dtype: str = "int16", quick: bool = False
+) -> dict[str, Any]:
+    """Write image (gzip level 1 as fMRIPrep does), mask, confounds and two sets of seeds.
+
+    `quick` compresses with isal, for lines that do not compare with the time of decompression.
+    """
+    Path(folder).mkdir(exist_ok=True)
     rng = np.random.default_rng(0)
     affine = np.diag([VOXEL_MM, VOXEL_MM, VOXEL_MM, 1.0])
     affine[:3, 3] = -VOXEL_MM * (np.array(shape) - 1) / 2
@@ -35,7 +42,9 @@ def run(folder: str, shape: list[int], mask_voxels: int, volumes: int) -> dict[s
     mask = nib.Nifti1Image(inside.reshape(shape).astype(np.uint8), affine)
     nib.save(mask, Path(folder) / MASK)
     nuisance = _confounds(Path(folder) / CONFOUNDS, volumes, rng)
-    _image(Path(folder) / BOLD, (shape, affine), position, inside, nuisance, rng)
+    opened = (igzip.open if quick else gzip.open)(Path(folder) / BOLD, "wb", compresslevel=1)
+    with opened as stream:
+        _image(stream, np.dtype(dtype), (shape, affine), position, inside, nuisance, rng)
     _seeds(Path(folder) / SEEDS, shape, rng)
     return {"megabytes": (Path(folder) / BOLD).stat().st_size / 1e6}
 
@@ -54,7 +63,8 @@ def _confounds(path: Path, volumes: int, rng: np.random.Generator) -> NDArray[np
 
 
 def _image(
-    path: Path,
+    stream: Any,
+    dtype: np.dtype[Any],
     grid: tuple[list[int], NDArray[np.float64]],
     position: NDArray[np.float64],
     inside: NDArray[np.bool_],
@@ -63,9 +73,9 @@ def _image(
 ) -> None:
     """Slow networks, confounds and noise in the brain, faint noise around it; volume by volume."""
     volumes = len(nuisance)
-    image = nib.Nifti1Image(np.zeros((1, 1, 1, 1), np.int16), grid[1])
+    image = nib.Nifti1Image(np.zeros((1, 1, 1, 1), dtype), grid[1])
     image.header.set_data_shape((*grid[0], volumes))
-    image.header.set_data_dtype(np.int16)
+    image.header.set_data_dtype(dtype)
     image.header.set_zooms((VOXEL_MM,) * 3 + (TR,))
     image.header.set_xyzt_units("mm", "sec")
     image.header.set_slope_inter(1, 0)
@@ -79,12 +89,12 @@ def _image(
     space = np.hstack([networks, position.astype(np.float32)]) * inside[:, None]
     mean = np.where(inside, 900 + 150 * networks[:, 0], 4).astype(np.float32)
     spread = np.where(inside, 18, 0.8).astype(np.float32)
-    with gzip.open(path, "wb", compresslevel=1) as stream:
-        stream.write(image.header.binaryblock + bytes(4))
-        for course in time:
-            volume = mean + space @ course + spread * rng.standard_normal(len(mean), dtype=np.float32)
-            volume = np.rint(np.maximum(volume, 0)).astype(np.int16)
-            stream.write(volume.reshape(grid[0]).tobytes(order="F"))
+    stream.write(image.header.binaryblock + bytes(4))
+    for course in time:
+        volume = mean + space @ course + spread * rng.standard_normal(len(mean), dtype=np.float32)
+        volume = np.maximum(volume, 0)
+        volume = (np.rint(volume) if dtype.kind == "i" else volume).astype(dtype)
+        stream.write(volume.reshape(grid[0]).tobytes(order="F"))
 
 
 def _seeds(path: Path, shape: list[int], rng: np.random.Generator) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -13,74 +14,69 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 from worker import peak_mb
 
-from conn import confounds, correlation, images, projection, smoothing
+from conn import confounds, correlation, images, projection
 from conn.config.model import Denoise
+from conn.index import Run
 from conn.rois import placement
 from conn.rois.registry import Shape
-from conn.stages.project import _box
+from conn.stages import project
 
-BAND = Denoise()
-BLAS_THREADS = 1
-"""What a job of the workflow has; another thread decompresses."""
+CLEANING = Denoise(strategy=data.STRATEGY)
 
 
 def ours(folder: str, fwhm_mm: float, keep: bool = False, nilearn_operator: bool = False) -> dict[str, Any]:
     """Maps and ROI matrix of twelve seeds from the files of a run, as stages project and measure make them.
 
     With `nilearn_operator` the cleaning is nilearn's own matrix, and the largest difference in r from the
-    maps that `nilearn` left in the folder is returned too.
+    maps that `nilearn` left in the folder is returned too. `parts` are seconds by part.
     """
     seeds = _seeds(folder, "first")
     operator = _nilearn_operator(folder) if nilearn_operator else None
-    start = perf_counter()
-    with threadpool_limits(limits=BLAS_THREADS):
-        header = images.read_header(Path(folder) / data.BOLD)
-        grid, mask = images.read_volume(Path(folder) / data.MASK)
-        voxels = np.flatnonzero(mask.ravel(order="F") > 0)
-        basis = _basis(folder) if operator is None else operator
-        projected, smooth = _coefficients(header, grid, voxels, basis, fwhm_mm)
-        members = _members(seeds, grid, voxels, projected.valid)
-        series = correlation.roi_coefficients(projected.Y, members)
+    clock = Clock()
+    with threadpool_limits(limits=1):
+        made = project.plan(_run(folder), CLEANING, project.RunSettings())
+        if operator is not None:
+            made = replace(made, basis=operator)
+        clock.part("headers, confounds, basis")
+        grid, arrays = project.coefficients(_run(folder), made, fwhm_mm, timed=clock.part)
+        members = _members(seeds, grid, arrays["voxels"], arrays["valid"])
+        series = correlation.roi_coefficients(arrays["Y"], members)
         correlation.correlation_matrix(series)
-        maps = correlation.seed_maps(smooth, series)
-    values: dict[str, Any] = {"seconds": perf_counter() - start, "df": int(basis.shape[1])}
+        clock.part("regions, their series and matrix")
+        maps = correlation.seed_maps(arrays.get("Ysmooth", arrays["Y"]), series)
+        clock.part("seed maps")
+    values: dict[str, Any] = {"seconds": clock.total, "df": int(made.basis.shape[1]), "parts": clock.parts}
     if keep:
-        np.savez(Path(folder) / "kept.npz", voxels=voxels, valid=projected.valid)
-        np.save(Path(folder) / "Y.npy", projected.Y)
+        np.savez(Path(folder) / "kept.npz", voxels=arrays["voxels"], valid=arrays["valid"])
+        np.save(Path(folder) / "Y.npy", arrays["Y"])
     if operator is not None:
         theirs = np.load(Path(folder) / f"nilearn_{fwhm_mm:g}.npy")
         values["difference"] = float(np.abs(np.tanh(maps.astype(np.float64)) - theirs).max())
     return values
 
 
-def _basis(folder: str) -> NDArray[np.float64]:
-    table = confounds.read_confounds(Path(folder) / data.CONFOUNDS)
-    selection = confounds.select(table, data.STRATEGY)
-    return projection.retained_basis(
-        selection.regressors, selection.censored, data.TR, BAND.high_pass, BAND.low_pass
-    )
+class Clock:
+    """Seconds by part, one after the other."""
+
+    def __init__(self) -> None:
+        self.parts: dict[str, float] = {}
+        self.last = perf_counter()
+
+    def part(self, name: str) -> None:
+        now = perf_counter()
+        self.parts[name] = now - self.last
+        self.last = now
+
+    @property
+    def total(self) -> float:
+        return sum(self.parts.values())
 
 
-def _coefficients(
-    header: images.Header,
-    grid: images.Grid,
-    voxels: NDArray[np.int64],
-    basis: NDArray[np.float64],
-    fwhm_mm: float,
-) -> tuple[projection.Projected, NDArray[np.float32]]:
-    """Coefficients in the mask, and those that maps are made from (smoothed, true edges)."""
-    if fwhm_mm == 0:
-        projected = projection.project(images.stream(header, voxels), basis)
-        return projected, projected.Y
-    box = _box(voxels, grid, fwhm_mm)
-    held = projection.project(images.stream(header, box.voxels), basis)
-    within = np.searchsorted(box.voxels, voxels)
-    volumes = held.Y.reshape(-1, *box.shape[::-1]).transpose(0, 3, 2, 1)
-    smooth = smoothing.smooth(volumes, fwhm_mm, grid.voxel_mm).transpose(0, 3, 2, 1)
-    projected = projection.Projected(
-        held.Y[:, within], held.mean[within], held.sd[within], held.valid[within]
-    )
-    return projected, np.ascontiguousarray(smooth.reshape(len(smooth), -1)[:, within])
+def _run(folder: str) -> Run:
+    root = Path(folder)
+    entities = {"sub": "01", "task": "rest", "space": "MNI152NLin2009cAsym"}
+    bold, mask, table = (root / name for name in (data.BOLD, data.MASK, data.CONFOUNDS))
+    return Run("one", "d", "01", None, entities, None, bold, mask, table, None)
 
 
 def _seeds(folder: str, which: str) -> list[list[float]]:
@@ -104,7 +100,7 @@ def new_seeds(folder: str) -> dict[str, Any]:
     with np.load(Path(folder) / "kept.npz") as kept:
         voxels, valid = kept["voxels"], kept["valid"]
     start = perf_counter()
-    with threadpool_limits(limits=BLAS_THREADS):
+    with threadpool_limits(limits=1):
         Y = np.load(Path(folder) / "Y.npy")
         series = correlation.roi_coefficients(Y, _members(seeds, grid, voxels, valid))
         correlation.seed_maps(Y, series)
@@ -131,8 +127,8 @@ def _nilearn_options() -> dict[str, Any]:
         "standardize": "zscore_sample",
         "standardize_confounds": True,
         "detrend": True,
-        "high_pass": BAND.high_pass,
-        "low_pass": BAND.low_pass,
+        "high_pass": CLEANING.high_pass,
+        "low_pass": CLEANING.low_pass,
         "t_r": data.TR,
     }
 
@@ -171,6 +167,27 @@ def nilearn(folder: str, fwhm_mm: float) -> dict[str, Any]:
     values["rounding"] = float(np.abs(unrounded - r).max())
     np.save(Path(folder) / f"nilearn_{fwhm_mm:g}.npy", unrounded[:, _first_axis_fastest(folder)])
     return values
+
+
+def nilearn_in_float64(folder: str, fwhm_mm: float) -> dict[str, Any]:
+    """Maps of nilearn that computes in float64 throughout, only to be compared with.
+
+    From an int16 image it smooths in float32, which alone changes r by about 5e-6; so it is given numbers
+    that are float64 already.
+    """
+    import nibabel as nib
+    from nilearn.maskers import NiftiMasker
+
+    start = perf_counter()
+    stored = nib.load(Path(folder) / data.BOLD)
+    image = nib.Nifti1Image(stored.get_fdata(dtype=np.float64), stored.affine)
+    image.header.set_zooms(stored.header.get_zooms())
+    options = {"dtype": "float64", **_nilearn_options()}
+    brain = NiftiMasker(mask_img=str(Path(folder) / data.MASK), smoothing_fwhm=fwhm_mm or None, **options)
+    voxels = brain.fit_transform(image, confounds=_nilearn_confounds(folder))
+    r = _correlate(_nilearn_series(folder, "first", dtype="float64"), voxels)
+    np.save(Path(folder) / f"nilearn_{fwhm_mm:g}.npy", r[:, _first_axis_fastest(folder)])
+    return {"seconds": perf_counter() - start}
 
 
 def _nilearn_series(folder: str, which: str, **more: Any) -> NDArray[Any]:

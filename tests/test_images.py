@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import threading
 from pathlib import Path
 
 import nibabel as nib
@@ -38,7 +39,8 @@ def test_volumes_are_those_of_nibabel(tmp_path, dtype, name):
     expected = nib.load(tmp_path / name).get_fdata()
     header = images.read_header(tmp_path / name)
     voxels = np.array([0, 5, 100, 503])
-    read = np.array(list(images.stream(header, voxels)))
+    stored = np.concatenate([panel.copy() for panel in images.panels(header, voxels, 2)])
+    read = stored.astype(float) * header.slope + header.intercept
     assert header.grid.matches(images.Grid((7, 8, 9), AFFINE))
     assert np.allclose(read, expected.reshape(-1, 5, order="F")[voxels].T, atol=1e-5)
 
@@ -49,8 +51,35 @@ def bold(tmp_path):
     return write(tmp_path / "sub-01_bold.nii.gz", data)
 
 
+@pytest.mark.parametrize("size", [1, 7, 32, 40, 64])
+@pytest.mark.parametrize("read_ahead", [1, 2, 5])
+def test_panels_hold_the_same_numbers_however_far_the_reader_is_ahead(bold, size, read_ahead):
+    header = images.read_header(bold)
+    voxels = np.arange(3, 500, 4)
+    read = [panel.copy() for panel in images.panels(header, voxels, size, read_ahead)]
+    assert {len(panel) for panel in read[:-1]} <= {size}
+    expected = nib.load(bold).get_fdata().reshape(-1, 40, order="F")[voxels].T
+    assert np.array_equal(np.concatenate(read), expected)
+
+
+def test_a_reader_that_is_no_longer_needed_ends(bold):
+    before = threading.active_count()
+    panels = images.panels(images.read_header(bold), np.arange(10), 4)
+    next(panels)
+    panels.close()
+    assert threading.active_count() == before
+
+
+def test_damage_is_raised_where_the_panels_are_used_and_the_reader_ends(bold):
+    before = threading.active_count()
+    bold.write_bytes(bold.read_bytes()[:-4])
+    with pytest.raises(InputError, match="truncated"):
+        read_all(bold)
+    assert threading.active_count() == before
+
+
 def read_all(path: Path) -> None:
-    list(images.stream(images.read_header(path), np.arange(10)))
+    list(images.panels(images.read_header(path), np.arange(10), 32))
 
 
 def test_a_truncated_file_is_named(bold):

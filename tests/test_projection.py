@@ -59,7 +59,7 @@ def correlations(Y: NDArray[np.float32]) -> NDArray[np.float64]:
 def test_correlations_equal_explicit_regression_with_censoring(scan, low_pass):
     data, confounds, censored = scan
     basis = projection.retained_basis(confounds, censored, TR, 0.008, low_pass)
-    Y = projection.project(iter(data.astype(np.float32)), basis).Y
+    Y = projection.project(projection.panels(data.astype(np.float32)), basis).Y
     expected = np.corrcoef(regress(data, confounds, censored, low_pass), rowvar=False)
     assert np.abs(correlations(Y) - expected).max() < 1e-5
 
@@ -98,23 +98,24 @@ def test_the_kernel_equals_nilearn_when_given_its_operator(scan):
     options = {"confounds": confounds, "t_r": TR, "low_pass": 0.1, "high_pass": 0.008, "standardize": None}
     operator = clean(np.eye(120), detrend=True, **options)
     _, basis = projection.operator_basis(operator)
-    Y = projection.project(iter(data.astype(np.float32)), basis).Y
+    Y = projection.project(projection.panels(data.astype(np.float32)), basis).Y
     cleaned = clean(data, detrend=True, **options)
     assert np.abs(correlations(Y) - np.corrcoef(cleaned, rowvar=False)).max() < 1e-6
 
 
-def test_almost_everything_removed_keeps_its_accuracy():
+@pytest.mark.oracle
+def test_with_a_thousandth_of_the_variance_left_correlations_are_those_of_float64():
     rng = np.random.default_rng(3)
     drift = np.cumsum(rng.normal(size=(200, 3)), axis=0)
-    signal = rng.normal(size=(200, 12)) + rng.normal(size=(200, 1))
-    data = 5000 + signal + 60 * (drift / drift.std()) @ rng.normal(size=(3, 12))
-    free = np.zeros(200, dtype=bool)
-    basis = projection.retained_basis(drift, free, TR, 0.008, None)
-    left = np.linalg.norm(basis.T @ data) ** 2 / np.linalg.norm(data - data.mean(axis=0)) ** 2
-    assert left < 2e-3
+    signal = 8 * (rng.normal(size=(200, 12)) + rng.normal(size=(200, 1)))
+    data = np.rint(9000 + signal + 1000 * (drift / drift.std(axis=0)) @ rng.normal(size=(3, 12)))
+    assert np.abs(data).max() < 32768
+    basis = projection.retained_basis(drift, np.zeros(200, dtype=bool), TR, 0.008, 0.1)
     exact = basis.T @ data
-    Y = projection.project(iter(data.astype(np.float32)), basis).Y
-    assert np.abs(correlations(Y) - correlation.correlation_matrix(exact)).max() < 1e-4
+    left = (exact**2).sum(axis=0) / ((data - data.mean(axis=0)) ** 2).sum(axis=0)
+    assert np.median(left) < 1e-3
+    Y = projection.project(projection.panels(data.astype(np.int16)), basis).Y
+    assert np.abs(correlations(Y) - correlation.correlation_matrix(exact)).max() < 1e-5
 
 
 def test_voxels_that_are_constant_or_not_finite_are_invalid_and_never_zero(scan):
@@ -123,26 +124,77 @@ def test_voxels_that_are_constant_or_not_finite_are_invalid_and_never_zero(scan)
     data[40, 3] = np.nan
     data[:, 4] = 100 * confounds[:, 0]
     basis = projection.retained_basis(confounds, censored, TR, 0.008, 0.1)
-    made = projection.project(iter(data.astype(np.float32)), basis)
+    made = projection.project(projection.panels(data.astype(np.float32)), basis)
     assert (~made.valid).nonzero()[0].tolist() == [2, 3, 4]
     assert np.isnan(made.Y[:, 2:5]).all()
     assert np.isnan(correlations(made.Y)[2]).all()
 
 
-def test_mean_and_standard_deviation_are_those_of_the_volumes(scan):
+def test_mean_and_standard_deviation_are_those_of_the_frames_that_count(scan):
     data, confounds, censored = scan
     basis = projection.retained_basis(confounds, censored, TR, 0.008, 0.1)
-    made = projection.project(iter(data.astype(np.float32)), basis)
-    assert np.allclose(made.mean, data.mean(axis=0), rtol=1e-5)
-    assert np.allclose(made.sd, data.std(axis=0), rtol=1e-4)
+    made = projection.project(projection.panels(data.astype(np.int16)), basis, slope=0.5, intercept=3.0)
+    kept = 0.5 * data[~censored] + 3.0
+    assert np.allclose(made.mean, kept.mean(axis=0), rtol=1e-5)
+    assert np.allclose(made.sd, kept.std(axis=0), rtol=1e-4)
+    assert np.allclose(made.Y, basis.T @ (0.5 * data), atol=1e-2)
+
+
+def test_what_stands_in_a_censored_frame_does_not_matter(scan):
+    data, confounds, censored = scan
+    basis = projection.retained_basis(confounds, censored, TR, 0.008, 0.1)
+    spoilt = data.astype(np.float32)
+    spoilt[censored] = np.nan
+    spoilt[0] = 0
+    one, other = (projection.project(projection.panels(d), basis) for d in (data.astype(np.float32), spoilt))
+    assert np.array_equal(one.Y, other.Y) and np.array_equal(one.sd, other.sd)
+    assert other.valid.all() and other.zero == other.not_finite == ()
+
+
+def test_frames_without_a_finite_or_a_non_zero_voxel_are_told_apart(scan):
+    data, confounds, censored = scan
+    basis = projection.retained_basis(confounds, censored, TR, 0.008, 0.1)
+    data = data.astype(np.float32)
+    data[[40, 90]] = 0
+    data[64] = np.nan
+    data[50, 3] = np.nan
+    made = projection.project(projection.panels(data), basis)
+    assert (made.zero, made.not_finite) == ((40, 90), (64,))
+    assert not made.valid.any()
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", ">i2", "int32", "float32", ">f4", "float64"])
+def test_every_type_of_number_gives_the_same_coefficients(scan, dtype):
+    data, confounds, censored = scan
+    data = np.clip(np.rint((data - data.min()) / 30), 0, 255)
+    basis = projection.retained_basis(confounds, censored, TR, 0.008, 0.1)
+    plain = projection.project(projection.panels(data.astype(np.int16)), basis)
+    other = projection.project(projection.panels(data.astype(dtype)), basis)
+    assert np.array_equal(plain.Y, other.Y)
+    assert np.array_equal(plain.mean, other.mean)
+
+
+def test_large_numbers_keep_their_small_changes(scan):
+    _, confounds, censored = scan
+    data = 1e6 + np.random.default_rng(4).normal(size=(120, 15))
+    basis = projection.retained_basis(confounds, censored, TR, 0.008, 0.1)
+    Y = projection.project(projection.panels(data), basis).Y
+    assert np.abs(correlations(Y) - correlation.correlation_matrix(basis.T @ data)).max() < 1e-5
 
 
 def test_a_wrong_number_of_volumes_is_refused(scan):
     data, confounds, censored = scan
     basis = projection.retained_basis(confounds, censored, TR, 0.008, 0.1)
-    for wrong in (data[:-1], np.vstack([data, data[:1]])):
+    for wrong in (data[:-1], np.vstack([data, data[:1]]), data[:96], data[:0]):
         with pytest.raises(ValueError, match="120 volumes"):
-            projection.project(iter(wrong.astype(np.float32)), basis)
+            projection.project(projection.panels(wrong.astype(np.float32)), basis)
+
+
+def test_panels_of_another_length_are_refused(scan):
+    data, confounds, censored = scan
+    basis = projection.retained_basis(confounds, censored, TR, 0.008, 0.1)
+    with pytest.raises(ValueError, match="20 came after 0, not 32"):
+        projection.project((data[i : i + 20] for i in range(0, 120, 20)), basis)
 
 
 @settings(max_examples=25, deadline=None)
@@ -151,8 +203,10 @@ def test_scale_and_shift_change_no_correlation(scale, shift, seed):
     rng = np.random.default_rng(seed)
     data = rng.normal(size=(60, 7)) * 50 + 1000
     basis = projection.retained_basis(rng.normal(size=(60, 4)), np.zeros(60, dtype=bool), TR, 0.008, 0.1)
-    plain = correlations(projection.project(iter(data.astype(np.float32)), basis).Y)
-    other = correlations(projection.project(iter((data * scale + shift).astype(np.float32)), basis).Y)
+    plain = correlations(projection.project(projection.panels(data.astype(np.float32)), basis).Y)
+    other = correlations(
+        projection.project(projection.panels((data * scale + shift).astype(np.float32)), basis).Y
+    )
     tolerance = 1e-4 * max(1.0, abs(shift) / (50 * scale) / 100)
     assert np.abs(plain - other).max() < tolerance
     assert np.abs(plain).max() <= 1
@@ -164,6 +218,6 @@ def test_censored_frames_do_not_leak_into_their_neighbours(scan):
     basis = projection.retained_basis(confounds, censored, TR, 0.008, 0.1)
     other = data.copy()
     other[censored] += np.random.default_rng(9).normal(size=(censored.sum(), 15)) * 1e4
-    both = [projection.project(iter(d.astype(np.float32)), basis).Y for d in (data, other)]
+    both = [projection.project(projection.panels(d.astype(np.float32)), basis).Y for d in (data, other)]
     for a, b in pairwise(both):
         assert np.abs(correlations(a) - correlations(b)).max() < 1e-4

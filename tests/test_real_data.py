@@ -152,7 +152,7 @@ def test_the_kernel_equals_nilearn_when_given_its_operator(run, series):
     }
     operator = clean(np.eye(len(series)), detrend=True, **options)
     _, basis = projection.operator_basis(operator)
-    Y = projection.project(iter(series.astype(np.float32)), basis).Y.astype(float)
+    Y = projection.project(projection.panels(series.astype(np.float32)), basis).Y.astype(float)
     expected = np.corrcoef(clean(series, detrend=True, **options), rowvar=False)
     assert np.abs(correlation.correlation_matrix(Y) - expected).max() < 1e-6
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import gzip
 import io
+import queue
+import threading
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import Any, cast
 
 import nibabel as nib
 import numpy as np
-from isal import igzip_threaded, isal_zlib
+from isal import igzip, isal_zlib
 from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
@@ -22,6 +24,12 @@ from conn.errors import InputError
 from conn.files import atomic
 
 CORNER_TOLERANCE_MM = 1e-3
+READ_AHEAD = 2
+"""Panels in memory: one is worked on while the other is filled."""
+
+MAP_COMPRESSION = 2
+"""Level of isal: as small as zlib's 4 for maps, in a tenth of its time."""
+
 GZIP_MAGIC = b"\x1f\x8b"
 SECONDS = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6}
 DAMAGE: tuple[type[Exception], ...] = (gzip.BadGzipFile, zlib.error, cast("type[Exception]", isal_zlib.error))
@@ -92,8 +100,9 @@ def read_header(path: Path) -> Header:
     """
     try:
         with _open(path) as stream:
-            head = io.BytesIO(_exactly(stream, 348, path))
-            image = nib.Nifti1Image.header_class.from_fileobj(head, check=False)
+            head = bytearray(348)
+            _fill(stream, memoryview(head), path)
+            image = nib.Nifti1Image.header_class.from_fileobj(io.BytesIO(head), check=False)
     except FileNotFoundError:
         raise InputError(f"{path.name}: the file is not there") from None
     except (HeaderDataError, ImageFileError, ValueError) as error:
@@ -146,7 +155,7 @@ def _repetition_time(image: Any) -> float | None:
 
 
 @contextmanager
-def _open(path: Path) -> Iterator[IO[bytes]]:
+def _open(path: Path) -> Iterator[io.BufferedIOBase]:
     """A decompressing stream; damage becomes an InputError that names the file."""
     if path.suffix != ".gz":
         with path.open("rb") as plain:
@@ -156,27 +165,45 @@ def _open(path: Path) -> Iterator[IO[bytes]]:
         if raw.read(2) != GZIP_MAGIC:
             raise InputError(f"{path.name}: ends in .gz but is not gzip data; was it fetched completely?")
     try:
-        with igzip_threaded.open(path, "rb", threads=1) as stream:
-            yield stream
+        with igzip.open(path, "rb") as stream:
+            yield cast("io.BufferedIOBase", stream)
     except EOFError:
         raise InputError(f"{path.name}: the gzip stream is truncated; fetch the file again") from None
     except DAMAGE as error:
         raise InputError(f"{path.name}: the gzip stream is damaged ({error}); fetch the file again") from None
 
 
-def _exactly(stream: IO[bytes], size: int, path: Path) -> bytes:
-    parts = []
-    while size > 0:
-        part = stream.read(size)
-        if not part:
-            raise InputError(f"{path.name}: the file ends {size} bytes too early; fetch it again")
-        parts.append(part)
-        size -= len(part)
-    return parts[0] if len(parts) == 1 else b"".join(parts)
+def _fill(stream: io.BufferedIOBase, target: memoryview, path: Path) -> None:
+    """Read as many bytes as `target` has room for."""
+    while len(target):
+        got = stream.readinto(target)
+        if not got:
+            raise InputError(f"{path.name}: the file ends {len(target)} bytes too early; fetch it again")
+        target = target[got:]
 
 
-def stream(header: Header, voxels: NDArray[np.int64]) -> Iterator[NDArray[np.float32]]:
-    """Volumes of an image one after the other, read to the end so that the checksum is verified.
+def _values(header: Header, stream: io.BufferedIOBase) -> Iterator[NDArray[Any]]:
+    """Volumes as they are stored, of shape (nx * ny * nz,); each overwrites the one before.
+
+    The stream is read to its end, so that the checksum is verified.
+    """
+    _fill(stream, memoryview(bytearray(header.offset)), header.path)
+    volume = np.empty(int(np.prod(header.grid.shape)), dtype=header.dtype)
+    for _ in range(header.volumes):
+        _fill(stream, volume.view(np.uint8).data, header.path)
+        yield volume
+    if stream.read(1):
+        raise InputError(f"{header.path.name}: holds more data than its header says")
+
+
+def panels(
+    header: Header, voxels: NDArray[np.int64], size: int, read_ahead: int = READ_AHEAD
+) -> Iterator[NDArray[Any]]:
+    """Volumes of an image in panels, decompressed by a thread of its own while the caller works.
+
+    The file is read once and to its end, so that the checksum of the whole stream is verified: only then does
+    the last panel mean anything. What is held are `read_ahead` panels of the voxels asked for and one whole
+    volume, in the data type of the file.
 
     Parameters
     ----------
@@ -184,43 +211,94 @@ def stream(header: Header, voxels: NDArray[np.int64]) -> Iterator[NDArray[np.flo
         From `read_header`.
     voxels
         ndarray of shape (n,), flat indices in storage order (the first axis runs fastest).
+    size
+        Volumes per panel.
+    read_ahead
+        Panels that are in memory at once, at least 1. It changes how long one waits, never what one gets.
 
     Yields
     ------
-    ndarray of shape (n,), float32
-        Values in units of the image (slope and intercept applied in float64 where they are not trivial).
+    ndarray of shape (size, n), the last one shorter
+        Numbers as they are stored: `header.slope` and `header.intercept` are not applied. Overwritten once
+        the next panel is asked for.
 
     Raises
     ------
     InputError
         Truncated, damaged, or longer than the header says.
     """
-    size = int(np.prod(header.grid.shape))
-    scaled = (header.slope, header.intercept) != (1.0, 0.0)
-    with _open(header.path) as source:
-        _exactly(source, header.offset, header.path)
-        for _ in range(header.volumes):
-            raw = np.frombuffer(_exactly(source, size * header.dtype.itemsize, header.path), header.dtype)
-            values = raw[voxels]
-            if scaled:
-                values = values * header.slope + header.intercept
-            yield values.astype(np.float32)
-        rest = len(source.read(1 << 20))
-        if rest:
-            raise InputError(f"{header.path.name}: holds more data than its header says")
+    reader = _Reader(header, voxels, size, read_ahead)
+    reader.start()
+    try:
+        yield from reader.panels()
+    finally:
+        reader.stop()
+
+
+class _Reader(threading.Thread):
+    """Fills panels; `None` among the filled ones is the end, an exception is what went wrong."""
+
+    def __init__(self, header: Header, voxels: NDArray[np.int64], size: int, read_ahead: int) -> None:
+        super().__init__(daemon=True)
+        self.header, self.voxels, self.size = header, voxels, min(size, header.volumes)
+        self.free: queue.SimpleQueue[NDArray[Any]] = queue.SimpleQueue()
+        self.filled: queue.SimpleQueue[NDArray[Any] | BaseException | None] = queue.SimpleQueue()
+        self.stopped = threading.Event()
+        for _ in range(max(read_ahead, 1)):
+            self.free.put(np.empty((self.size, voxels.size), dtype=header.dtype))
+
+    def run(self) -> None:
+        try:
+            self._read()
+        except BaseException as error:
+            self.filled.put(error)
+        else:
+            self.filled.put(None)
+
+    def _read(self) -> None:
+        with _open(self.header.path) as stream:
+            panel, row = self.free.get(), 0
+            for volume in _values(self.header, stream):
+                if row == self.size:
+                    self.filled.put(panel)
+                    panel, row = self.free.get(), 0
+                if self.stopped.is_set():
+                    return
+                np.take(volume, self.voxels, out=panel[row], mode="clip")
+                row += 1
+            self.filled.put(panel[:row])
+
+    def panels(self) -> Iterator[NDArray[Any]]:
+        while True:
+            found = self.filled.get()
+            if found is None:
+                return
+            if isinstance(found, BaseException):
+                raise found
+            yield found
+            self.free.put(found)
+
+    def stop(self) -> None:
+        """End the thread when the caller wants no more."""
+        self.stopped.set()
+        self.free.put(np.empty((self.size, 0), dtype=self.header.dtype))
+        self.join()
 
 
 def read_volume(path: Path) -> tuple[Grid, NDArray[np.float32]]:
-    """A 3-D image as an array of shape (nx, ny, nz), read to the end of its gzip stream."""
+    """A 3-D image as an array of shape (nx, ny, nz), read to the end of its gzip stream.
+
+    Slope and intercept are applied in float64 where they are not trivial.
+    """
     header = read_header(path)
     if header.volumes != 1:
         raise InputError(f"{path.name}: has {header.volumes} volumes; one is needed")
-    flat = next(iter(_all(header)))
-    return header.grid, flat.reshape(header.grid.shape, order="F")
-
-
-def _all(header: Header) -> list[NDArray[np.float32]]:
-    return list(stream(header, np.arange(int(np.prod(header.grid.shape)))))
+    with _open(path) as stream:
+        (stored,) = list(_values(header, stream))
+    values = stored
+    if (header.slope, header.intercept) != (1.0, 0.0):
+        values = stored * header.slope + header.intercept
+    return header.grid, values.astype(np.float32).reshape(header.grid.shape, order="F")
 
 
 def write_map(path: Path, grid: Grid, values: NDArray[np.floating]) -> None:
@@ -240,4 +318,4 @@ def write_map(path: Path, grid: Grid, values: NDArray[np.floating]) -> None:
     image.set_sform(grid.affine, code=4)
     image.set_qform(grid.affine, code=4, strip_shears=True)
     with atomic(path) as target:
-        target.write(gzip.compress(image.to_bytes(), compresslevel=4, mtime=0))
+        target.write(igzip.compress(image.to_bytes(), MAP_COMPRESSION, mtime=0))

@@ -24,15 +24,16 @@ KILLED = (
 
 
 @contextmanager
-def job(log: Path, threads: int = 1) -> Iterator[None]:
+def job(log: Path) -> Iterator[None]:
     """Run a job: output goes to its log; a failure is noted for `conn run` and ends the process.
+
+    BLAS has one thread, whatever the profile gives a job: jobs run side by side, and with another number of
+    threads a product is summed in another order, so that the bytes of results would depend on the machine.
 
     Parameters
     ----------
     log
         Log file; ``logs/errors`` holds a note under the same name while the job runs, and when it failed.
-    threads
-        BLAS threads.
     """
     name = log.relative_to(paths.LOGS).with_suffix("").as_posix()
     note = paths.ERRORS / f"{name.replace('/', '_')}.json"
@@ -44,7 +45,7 @@ def job(log: Path, threads: int = 1) -> Iterator[None]:
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("w", encoding="utf-8") as stream, redirect_stdout(stream), redirect_stderr(stream):
         try:
-            with threadpool_limits(limits=threads):
+            with threadpool_limits(limits=1):
                 yield
         except ConnError as error:
             failure, status = str(error), error.exit_code

@@ -9,8 +9,9 @@ filtered confounds and censored frames from leaking back into the data (Lindquis
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,9 @@ RANK_TOLERANCE = 1e-7
 
 PANEL = 32
 """Volumes per matrix product; a constant, so that results do not depend on how a file is read."""
+
+BLOCK = 4096
+"""Voxels per matrix product; a constant too. Operands and product of a block fit a processor's cache."""
 
 NOISE_FLOOR = 1e-5
 """A voxel keeps less than this share of its norm only when nothing but rounding is left (float32)."""
@@ -148,30 +152,61 @@ class Projected:
     Attributes
     ----------
     Y : ndarray of shape (k, n_voxels), float32
+        In units of the image; NaN where `valid` is False.
     mean, sd : ndarray of shape (n_voxels,), float32
-        Temporal mean and standard deviation over all frames, in units of the image.
+        Temporal mean and standard deviation over the frames that count, in units of the image.
     valid : ndarray of shape (n_voxels,), bool
         Finite, varying, and with something left after cleaning.
+    zero, not_finite : tuple of int
+        Frames that count and in which every voxel is 0, or none is finite.
     """
 
     Y: NDArray[np.float32]
     mean: NDArray[np.float32]
     sd: NDArray[np.float32]
     valid: NDArray[np.bool_]
+    zero: tuple[int, ...] = ()
+    not_finite: tuple[int, ...] = ()
+
+    def take(self, voxels: NDArray[np.int64]) -> Projected:
+        """The same run in fewer voxels, by their columns."""
+        Y = np.empty((len(self.Y), voxels.size), dtype=np.float32)
+        for source, target in zip(self.Y, Y, strict=True):
+            np.take(source, voxels, out=target, mode="clip")
+        return replace(self, Y=Y, mean=self.mean[voxels], sd=self.sd[voxels], valid=self.valid[voxels])
 
 
-def project(volumes: Iterable[NDArray[np.float32]], basis: Array) -> Projected:
-    """Accumulate ``Y = U'V`` over a stream of volumes.
-
-    Neither the raw nor the cleaned data is ever held: memory is (k + a panel) × n_voxels. The first volume is
-    subtracted before the product (the basis is orthogonal to the constant), so that float32 is enough.
+def panels(volumes: NDArray[Any]) -> Iterator[NDArray[Any]]:
+    """Volumes that are in memory, as the panels that `project` takes.
 
     Parameters
     ----------
     volumes
-        n_volumes arrays of shape (n_voxels,), in order of time.
+        ndarray of shape (n_volumes, n_voxels).
+    """
+    for start in range(0, len(volumes), PANEL):
+        yield volumes[start : start + PANEL]
+
+
+def project(
+    panels: Iterable[NDArray[Any]], basis: Array, slope: float = 1.0, intercept: float = 0.0
+) -> Projected:
+    """Accumulate ``Y = U'V`` over a stream of volumes.
+
+    Neither the raw nor the cleaned data is ever held: memory is (k + 1) × n_voxels and a panel. The first
+    volume is subtracted before anything is rounded to float32 (the basis is orthogonal to the constant), and
+    what is retained is projected on, never the removed part subtracted: float32 is enough. Frames in which
+    the basis is 0 were censored; they are not looked at.
+
+    Parameters
+    ----------
+    panels
+        ndarrays of shape (`PANEL`, n_voxels) of one numeric type, the last one shorter when n_volumes is
+        no multiple of it, in order of time. A panel is no longer used when the next one is asked for.
     basis
         ndarray of shape (n_volumes, k), orthogonal to the constant.
+    slope, intercept
+        From the numbers in `panels` to units of the image.
 
     Returns
     -------
@@ -180,52 +215,93 @@ def project(volumes: Iterable[NDArray[np.float32]], basis: Array) -> Projected:
     Raises
     ------
     ValueError
-        The number of volumes is not that of the basis.
+        The number of volumes is not that of the basis, or a panel has another length.
     """
-    n_volumes, k = basis.shape
-    operator = np.hstack([basis, np.full((n_volumes, 1), 1.0 / n_volumes)]).T.astype(np.float32)
-    total: NDArray[np.float32] | None = None
-    squares = first = None
+    sums = None
+    for start, panel in _numbered(panels, len(basis)):
+        if sums is None:
+            sums = _Sums(basis, panel.shape[1])
+        sums.add(start, panel)
+    if sums is None:
+        raise ValueError(f"the basis has {len(basis)} volumes, the data have none")
+    return sums.finish(slope, intercept)
+
+
+def _numbered(panels: Iterable[NDArray[Any]], n_volumes: int) -> Iterator[tuple[int, NDArray[Any]]]:
+    """Panels with the number of their first volume; every one checked for its length."""
     start = 0
-    for panel in _panels(volumes):
-        if first is None:
-            first = panel[0].copy()
-            total = np.zeros((k + 1, first.size), dtype=np.float32)
-            squares = np.zeros(first.size, dtype=np.float64)
-        stop = start + len(panel)
-        if stop > n_volumes:
-            break
-        assert total is not None and squares is not None
+    for panel in panels:
+        expected = min(PANEL, n_volumes - start)
+        if len(panel) != expected:
+            raise ValueError(
+                f"the basis has {n_volumes} volumes; {len(panel)} came after {start}, not {expected}"
+            )
+        yield start, panel
+        start += len(panel)
+    if start != n_volumes:
+        raise ValueError(f"the basis has {n_volumes} volumes, the data have {start}")
+
+
+class _Sums:
+    """Running sums of a run: products with the basis, shift of the mean, squares."""
+
+    def __init__(self, basis: Array, n_voxels: int) -> None:
+        self.counts = (basis != 0).any(axis=1)
+        self.n = int(self.counts.sum())
+        self.operator = np.vstack([basis.T, self.counts / max(self.n, 1)]).astype(np.float32)
+        self.total = np.zeros((len(self.operator), n_voxels), dtype=np.float32)
+        self.squares = np.zeros(n_voxels)
+        self.zero: list[int] = []
+        self.not_finite: list[int] = []
+        self.first: NDArray[Any] | None = None
+
+    def add(self, start: int, panel: NDArray[Any]) -> None:
+        """Add the frames of a panel that count; it begins with volume `start`."""
+        rows = np.flatnonzero(self.counts[start : start + len(panel)])
+        if rows.size == 0:
+            return
+        if rows.size < len(panel):
+            panel = panel[rows]
+        for row, frame in zip((start + rows).tolist(), panel, strict=True):
+            if _everywhere(frame, lambda values: values == 0):
+                self.zero.append(row)
+            elif _everywhere(frame, lambda values: ~np.isfinite(values)):
+                self.not_finite.append(row)
+        if self.first is None:
+            self.first = panel[0].astype(np.result_type(panel.dtype, np.float32))
+        operator = np.ascontiguousarray(self.operator[:, start + rows])
+        for at in range(0, panel.shape[1], BLOCK):
+            self._add_block(slice(at, at + BLOCK), operator, panel)
+
+    def _add_block(self, block: slice, operator: NDArray[np.float32], panel: NDArray[Any]) -> None:
+        assert self.first is not None
         with np.errstate(invalid="ignore", over="ignore"):
-            change = panel - first
-            total += operator[:, start:stop] @ change
-            squares += np.einsum("ij,ij->j", change, change)
-        start = stop
-    if first is None or total is None or squares is None or start != n_volumes:
-        raise ValueError(f"the basis has {n_volumes} volumes, the data have another number")
-    return _finish(total, squares, first, n_volumes)
+            change = np.subtract(
+                panel[:, block], self.first[block], dtype=self.first.dtype, casting="same_kind"
+            ).astype(np.float32, copy=False)
+            self.total[:, block] += operator @ change
+            self.squares[block] += np.einsum("ij,ij->j", change, change)
+
+    def finish(self, slope: float, intercept: float) -> Projected:
+        """Coefficients, mean, standard deviation and validity, in units of the image."""
+        Y, shift = self.total[:-1], self.total[-1].astype(np.float64)
+        first = np.zeros(shift.size) if self.first is None else self.first.astype(np.float64)
+        with np.errstate(invalid="ignore", over="ignore"):
+            variance = np.maximum(self.squares / max(self.n, 1) - np.square(shift), 0.0)
+            left = np.einsum("ij,ij->j", Y, Y).astype(np.float64)
+            least = np.square(NOISE_FLOOR) * np.maximum(variance * self.n, np.finfo(np.float32).tiny)
+            valid = np.isfinite(left) & np.isfinite(first) & (self.squares > 0) & (left > least)
+            mean = slope * (first + shift) + intercept
+            sd = abs(slope) * np.sqrt(variance)
+        if not valid.all():
+            Y[:, ~valid] = np.nan
+        if slope != 1.0:
+            Y *= np.float32(slope)
+        return Projected(
+            Y, mean.astype(np.float32), sd.astype(np.float32), valid, tuple(self.zero), tuple(self.not_finite)
+        )
 
 
-def _panels(volumes: Iterable[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
-    buffer: list[NDArray[np.float32]] = []
-    for volume in volumes:
-        buffer.append(volume)
-        if len(buffer) == PANEL:
-            yield np.stack(buffer)
-            buffer.clear()
-    if buffer:
-        yield np.stack(buffer)
-
-
-def _finish(
-    total: NDArray[np.float32], squares: Array, first: NDArray[np.float32], n_volumes: int
-) -> Projected:
-    Y, shift = total[:-1], total[-1]
-    with np.errstate(invalid="ignore", over="ignore"):
-        variance = np.maximum(squares / n_volumes - np.square(shift, dtype=np.float64), 0.0)
-        left = np.einsum("ij,ij->j", Y, Y).astype(np.float64)
-        valid = np.isfinite(left) & np.isfinite(first) & (squares > 0)
-        valid &= left > np.square(NOISE_FLOOR) * np.maximum(variance * n_volumes, np.finfo(np.float32).tiny)
-    Y[:, ~valid] = np.nan
-    mean = (first + shift).astype(np.float32)
-    return Projected(Y, mean, np.sqrt(variance).astype(np.float32), valid)
+def _everywhere(frame: NDArray[Any], test: Callable[[NDArray[Any]], NDArray[np.bool_]]) -> bool:
+    """Whether a test holds for every voxel; one that fails among the first few decides at once."""
+    return bool(test(frame[:64]).all() and test(frame).all())

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from conn import confounds, images, paths, projection, receipts, smoothing
 from conn.config.model import Denoise
@@ -126,7 +128,15 @@ def floors(made: Plan, denoise: Denoise) -> tuple[tuple[str, str, str], ...]:
     return tuple(below)
 
 
-def project(out: Path, run: Run, denoise: Denoise, settings: RunSettings, fwhm_mm: float) -> Receipt:
+def project(
+    out: Path,
+    run: Run,
+    denoise: Denoise,
+    settings: RunSettings,
+    fwhm_mm: float,
+    *,
+    within_mask: bool = False,
+) -> Receipt:
     """Project one run and write its coefficients and receipt.
 
     Parameters
@@ -141,6 +151,8 @@ def project(out: Path, run: Run, denoise: Denoise, settings: RunSettings, fwhm_m
         Of the data set.
     fwhm_mm
         Smoothing of the coefficients that maps are made from, in mm; 0 for none.
+    within_mask
+        Smooth within the brain mask alone (see `conn.smoothing.smooth_mask`).
 
     Returns
     -------
@@ -158,8 +170,10 @@ def project(out: Path, run: Run, denoise: Denoise, settings: RunSettings, fwhm_m
             rows = tuple(excluded(run, *row) for row in below)
             receipt = Receipt(run.key, "project", False, below[0][0], numbers, rows)
         else:
-            grid, files = _coefficients(out, run, made, fwhm_mm)
-            numbers |= {"shape": list(grid.shape), "affine": grid.affine.tolist(), "fwhm_mm": fwhm_mm}
+            grid, arrays = coefficients(run, made, fwhm_mm, within_mask=within_mask)
+            files = _save(out, paths.project_folder(run.key), arrays)
+            numbers |= {"shape": list(grid.shape), "affine": grid.affine.tolist()}
+            numbers |= {"fwhm_mm": fwhm_mm, "within_mask": within_mask}
             receipt = Receipt(run.key, "project", True, None, numbers, files=receipts.digests(out, files))
     except InputError as error:
         row = excluded(run, "bad_input", str(error))
@@ -196,47 +210,107 @@ def brain(run: Run, header: images.Header) -> tuple[images.Grid, NDArray[np.int6
     return grid, voxels
 
 
-def _coefficients(out: Path, run: Run, made: Plan, fwhm_mm: float) -> tuple[images.Grid, tuple[Path, ...]]:
+def _untimed(part: str) -> None:
+    """What is told the end of each part of the work when nobody measures."""
+
+
+def coefficients(
+    run: Run,
+    made: Plan,
+    fwhm_mm: float,
+    *,
+    within_mask: bool = False,
+    timed: Callable[[str], None] = _untimed,
+) -> tuple[images.Grid, dict[str, NDArray[Any]]]:
+    """Read a run and project it: the arrays that stage measure works from.
+
+    Parameters
+    ----------
+    run
+        From the index, with image and mask.
+    made
+        From `plan`.
+    fwhm_mm
+        Smoothing of the coefficients that maps are made from, in mm; 0 for none.
+    within_mask
+        Smooth within the brain mask alone.
+    timed
+        Called with the name of each part of the work when it ends.
+
+    Returns
+    -------
+    Grid
+        Of the image.
+    dict
+        `Y` of shape (k, n_voxels), float32, unsmoothed; `Ysmooth` of the same shape when `fwhm_mm` is not 0;
+        `U` of shape (n_volumes, k); `voxels` of shape (n_voxels,), flat indices of the mask; `mean`, `sd`
+        and `valid` of shape (n_voxels,).
+
+    Raises
+    ------
+    InputError
+        Damaged image or mask, a mask on another grid, or nothing that varies.
+    """
     grid, voxels = brain(run, made.header)
-    box = _box(voxels, grid, fwhm_mm)
-    held = voxels if fwhm_mm == 0 else box.voxels
-    projected = projection.project(images.stream(made.header, held), made.basis)
-    within = np.arange(voxels.size) if fwhm_mm == 0 else np.searchsorted(box.voxels, voxels)
-    if not projected.valid[within].any():
-        raise InputError(f"{made.header.path.name}: no voxel in the mask is finite and varies in time")
-    arrays: dict[str, NDArray[Any]] = {
-        "Y": projected.Y[:, within],
+    area = None
+    if fwhm_mm > 0:
+        area = smoothing.support(voxels, grid.shape, fwhm_mm, grid.voxel_mm, within_mask=within_mask)
+    timed("brain mask")
+    with threadpool_limits(limits=1):
+        held = _read(made, voxels if area is None else area.voxels)
+        timed("image to coefficients")
+        if area is None:
+            _refuse_empty(made.header, held.valid)
+            return grid, _arrays(made, voxels, held)
+        _refuse_empty(made.header, held.valid[area.mask])
+        smooth = smoothing.smooth_mask(
+            held.Y, held.valid, area, fwhm_mm, grid.voxel_mm, within_mask=within_mask
+        )
+        timed("smoothing")
+    return grid, _arrays(made, voxels, held.take(area.mask)) | {"Ysmooth": smooth}
+
+
+def _arrays(
+    made: Plan, voxels: NDArray[np.int64], projected: projection.Projected
+) -> dict[str, NDArray[Any]]:
+    return {
+        "Y": projected.Y,
         "U": made.basis,
         "voxels": voxels,
-        "mean": projected.mean[within],
-        "sd": projected.sd[within],
-        "valid": projected.valid[within],
+        "mean": projected.mean,
+        "sd": projected.sd,
+        "valid": projected.valid,
     }
-    if fwhm_mm > 0:
-        volumes = projected.Y.reshape(-1, *box.shape[::-1]).transpose(0, 3, 2, 1)
-        smooth = smoothing.smooth(volumes, fwhm_mm, grid.voxel_mm)
-        arrays["Ysmooth"] = np.ascontiguousarray(
-            smooth.transpose(0, 3, 2, 1).reshape(len(smooth), -1)[:, within]
+
+
+def _read(made: Plan, voxels: NDArray[np.int64]) -> projection.Projected:
+    header = made.header
+    panels = images.panels(header, voxels, projection.PANEL)
+    projected = projection.project(panels, made.basis, header.slope, header.intercept)
+    for frames, what in ((projected.zero, "0"), (projected.not_finite, "not a finite number")):
+        if frames:
+            raise InputError(
+                f"{header.path.name}: {_frames(frames, made)} {what} in every voxel of the brain. "
+                "Make or fetch the image again, or leave the run out."
+            )
+    return projected
+
+
+def _frames(frames: tuple[int, ...], made: Plan) -> str:
+    """The volumes named, of those that count (the censored ones are not looked at)."""
+    counted = int((~made.selection.censored).sum())
+    if len(frames) == counted:
+        return f"all {counted} volumes are"
+    named = ", ".join(map(str, frames[:5])) + (f" and {len(frames) - 5} more" if len(frames) > 5 else "")
+    noun, verb = ("volume", "is") if len(frames) == 1 else ("volumes", "are")
+    return f"{noun} {named} of {made.header.volumes} (counted from 0) {verb}"
+
+
+def _refuse_empty(header: images.Header, valid: NDArray[np.bool_]) -> None:
+    if not valid.any():
+        raise InputError(
+            f"{header.path.name}: no voxel in the brain mask is finite and varies over the volumes that count"
         )
-    return grid, _save(out, paths.project_folder(run.key), arrays)
-
-
-@dataclass(frozen=True)
-class _Box:
-    voxels: NDArray[np.int64]
-    shape: tuple[int, int, int]
-
-
-def _box(voxels: NDArray[np.int64], grid: images.Grid, fwhm_mm: float) -> _Box:
-    """The mask's bounding box plus the reach of the kernel, so that smoothing sees the true edges."""
-    index = np.stack(np.unravel_index(voxels, grid.shape, order="F"))
-    reach = smoothing.reach(fwhm_mm, grid.voxel_mm)
-    low = np.maximum(index.min(axis=1) - reach, 0)
-    high = np.minimum(index.max(axis=1) + reach, np.asarray(grid.shape) - 1)
-    axes = [np.arange(a, b + 1) for a, b in zip(low, high, strict=True)]
-    x, y, z = np.meshgrid(*axes, indexing="ij")
-    flat = x + grid.shape[0] * (y + grid.shape[1] * z)
-    return _Box(np.ascontiguousarray(flat.ravel(order="F")), (len(axes[0]), len(axes[1]), len(axes[2])))
 
 
 def _save(out: Path, folder: Path, arrays: dict[str, NDArray[Any]]) -> tuple[Path, ...]:
