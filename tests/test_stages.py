@@ -12,9 +12,10 @@ import pandas as pd
 import pytest
 from nilearn.image import smooth_img
 from scipy import stats
+from threadpoolctl import threadpool_limits
 
 from conn import confounds, images, paths, projection, receipts
-from conn.config.model import Clinical, Connectivity, CustomRoi, Denoise, Inference, Paired, Rois
+from conn.config.model import Clinical, Connectivity, CustomRoi, Denoise, Inference, Paired, Partial, Rois
 from conn.errors import DesignError, InputError
 from conn.files import read_json, write_json
 from conn.index import Run
@@ -268,7 +269,34 @@ def test_an_empty_mask_leaves_the_run_out(tmp_path):
 
 def test_an_image_that_never_varies_leaves_the_run_out(tmp_path):
     run = scan(tmp_path, data=lambda d: np.full_like(d, 7))
-    assert "no voxel in the mask is finite and varies in time" in refused(tmp_path, run)
+    assert "no voxel in the brain mask is finite and varies" in refused(tmp_path, run)
+
+
+def test_a_run_of_zeros_leaves_the_run_out(tmp_path):
+    said = refused(tmp_path, scan(tmp_path, data=np.zeros_like))
+    assert "desc-preproc_bold.nii.gz: all 100 volumes are 0 in every voxel of the brain" in said
+
+
+def with_frames(frames: list[int], value: float):
+    def change(data):
+        data = data.astype(np.float32)
+        data[..., frames] = value
+        return data
+
+    return change
+
+
+def test_a_volume_without_numbers_leaves_the_run_out(tmp_path):
+    said = refused(tmp_path, scan(tmp_path, data=with_frames([17], np.nan)))
+    assert "volume 17 of 100 (counted from 0) is not a finite number in every voxel of the brain" in said
+    said = refused(tmp_path, scan(tmp_path, data=with_frames([17, 60], 0)))
+    assert "volumes 17, 60 of 100 (counted from 0) are 0 in every voxel" in said
+
+
+def test_a_censored_volume_may_hold_anything(tmp_path):
+    run = scan(tmp_path, data=with_frames([0, 1], np.nan))
+    low = Denoise(min_df=5, min_seconds=60)
+    assert projected(tmp_path, run, low, dummy_scans=2).included
 
 
 def test_confounds_with_fewer_rows_or_columns_leave_the_run_out(tmp_path):
@@ -280,6 +308,25 @@ def test_a_truncated_image_leaves_the_run_out_and_no_arrays(tmp_path):
     run = scan(tmp_path)
     run.bold.write_bytes(run.bold.read_bytes()[:-2000])
     assert "truncated" in refused(tmp_path, run)
+
+
+@pytest.mark.parametrize("at", [0.5, -8])
+def test_a_flipped_bit_or_a_wrong_checksum_leaves_the_run_out_and_no_arrays(tmp_path, at):
+    run = scan(tmp_path)
+    raw = bytearray(run.bold.read_bytes())
+    raw[int(at * len(raw)) if at > 0 else at] ^= 4
+    run.bold.write_bytes(bytes(raw))
+    assert "the gzip stream is damaged" in refused(tmp_path, run)
+
+
+def test_the_same_bytes_whatever_else_the_machine_does(tmp_path, monkeypatch):
+    run = scan(tmp_path)
+    digests = []
+    for read_ahead, threads in ((1, 1), (2, 2), (7, 1)):
+        monkeypatch.setattr(images.panels, "__defaults__", (read_ahead,))
+        with threadpool_limits(threads):
+            digests.append(projected(tmp_path, run, fwhm=6.0).files)
+    assert digests[0] == digests[1] == digests[2]
 
 
 def test_both_floors_are_rows_with_value_and_limit(tmp_path):
@@ -327,7 +374,7 @@ def test_voxels_that_are_constant_or_not_finite_are_invalid_not_zero(tmp_path):
 
 def measured(root: Path, run: Run, rois: Rois = OWN, maps: Connectivity = MAPS, **changes) -> Receipt:
     denoise = changes.pop("denoise", DENOISE)
-    projected(root, run, denoise, maps.fwhm_mm if maps.seeds else 0.0)
+    projected(root, run, denoise, maps.fwhm_mm if maps.seeds or maps.together else 0.0)
     return measure(root / "out", run, rois, maps, root, "bids:d:sub-01/x")
 
 
@@ -368,6 +415,22 @@ def test_smoothing_uses_the_image_beyond_the_mask_as_nilearn_does(tmp_path):
     expected = np.array([np.corrcoef(series, voxel)[0, 1] for voxel in flat[held]])
     assert np.abs(np.tanh(z.ravel(order="F")[held]) - expected).max() < 1e-4
     assert np.isnan(z.ravel(order="F")[~held]).all()
+
+
+def test_maps_smoothed_within_the_mask_know_nothing_of_what_lies_outside(tmp_path):
+    def loud(data):
+        data[~brain()] += (3000 * np.sin(np.arange(VOLUMES) / 5)).astype(np.int16)
+        return data
+
+    made = []
+    for root, change in ((tmp_path / "a", lambda d: d), (tmp_path / "b", loud)):
+        run = scan(root, data=change)
+        project(root / "out", run, DENOISE, settings(root), 6.0, within_mask=True)
+        measure(root / "out", run, OWN, MAPS, root, "bids:d:x")
+        about = read_json(root / "out" / paths.seed_map_sidecar(run.entities))
+        assert (about["SmoothingFWHM"], about["SmoothingWithinMask"]) == (6.0, True)
+        made.append((root / "out" / paths.seed_map(run.entities, "left")).read_bytes())
+    assert made[0] == made[1]
 
 
 def test_series_are_means_of_unsmoothed_cleaned_voxels_and_censored_frames_are_missing(tmp_path):
@@ -527,6 +590,105 @@ def test_without_seeds_there_are_no_maps(tmp_path):
     assert "Ysmooth" not in arrays(tmp_path)
 
 
+TOGETHER = {"sides": ("left", "right", "front")}
+
+
+def cleaned_series(run: Run, root: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Cleaned image of shape (x, y, z, volumes), and the means of the regions left, right and front."""
+    residual, _ = cleaning(run)
+    cleaned = np.einsum("st,xyzt->xyzs", residual, np.asarray(nib.load(run.bold).dataobj, dtype=float))
+    flat = cleaned.reshape(-1, VOLUMES, order="F")
+    grid = images.Grid(SHAPE, AFFINE)
+    own = [place(registry.find(name, OWN.custom), grid, root).inside for name in TOGETHER["sides"]]
+    return cleaned, np.stack([flat[one].mean(axis=0) for one in own], axis=1)
+
+
+def left_over(values: np.ndarray, others: np.ndarray) -> np.ndarray:
+    rest = values - others @ np.linalg.lstsq(others, values, rcond=None)[0]
+    return rest / np.linalg.norm(rest, axis=0)
+
+
+@pytest.mark.oracle
+def test_smoothed_unique_maps_equal_regression_of_nilearns_image_on_all_seeds(tmp_path):
+    run = scan(tmp_path, mask=np.ones(SHAPE))
+    measured(tmp_path, run, maps=Connectivity(seeds=(), together=TOGETHER, fwhm_mm=6.0))
+    cleaned, seeds = cleaned_series(run, tmp_path)
+    smoothed = smooth_img(nib.Nifti1Image(cleaned, AFFINE), 6.0).get_fdata()
+    voxels = smoothed.reshape(-1, VOLUMES, order="F").T
+    for i, seed in enumerate(TOGETHER["sides"]):
+        _, z = images.read_volume(tmp_path / "out" / paths.seed_map(run.entities, f"{seed}Unique"))
+        others = np.delete(seeds, i, axis=1)
+        expected = left_over(seeds[:, i], others) @ left_over(voxels, others)
+        assert np.abs(np.tanh(z.ravel(order="F")) - expected).max() < 1e-4
+
+
+@pytest.mark.oracle
+def test_the_partial_matrix_equals_regression_of_cleaned_series(tmp_path):
+    run = scan(tmp_path, mask=np.ones(SHAPE))
+    measured(tmp_path, run, maps=Connectivity(seeds=(), partial=Partial(rois=("front", "left", "right"))))
+    _, series = cleaned_series(run, tmp_path)
+    table = read_tsv(tmp_path / "out" / paths.relmat(run.entities, stat=paths.PARTIAL)).set_index("roi")
+    assert list(table.columns) == list(table.index) == ["left", "right", "front"], "in the order of regions"
+    r = table.to_numpy(float)
+    for i, j, other in ((0, 1, 2), (0, 2, 1), (1, 2, 0)):
+        rest = left_over(series[:, [i, j]], series[:, [other]])
+        assert r[i, j] == pytest.approx(rest[:, 0] @ rest[:, 1], abs=1e-5)
+
+
+def test_regions_that_explain_each_other_are_rows_and_the_rest_stays(tmp_path):
+    sides = np.zeros((2, *SHAPE), np.uint8)
+    sides[0, 3:5, 5:7, 5:7], sides[1, 6:8, 5:7, 5:7] = 1, 1
+    masks = {"one": sides[0], "two": sides[1], "both": sides[0] + sides[1]}
+    for name, mask in masks.items():
+        nib.save(nib.Nifti1Image(mask, AFFINE), tmp_path / f"{name}.nii.gz")
+    custom = {name: CustomRoi(mask=f"{name}.nii.gz", space=SPACE) for name in masks}
+    rois = OWN.model_copy(update={"custom": {**OWN.custom, **custom}})
+    names = ("one", "two", "both", "front")
+    maps = Connectivity(seeds=("one",), together={"g": names}, partial=Partial(rois=names), fwhm_mm=0)
+    run = scan(tmp_path)
+    receipt = measured(tmp_path, run, rois, maps)
+    assert receipt.included
+    rows = {row.roi: row for row in receipt.exclusions if row.reason == "collinear"}
+    assert set(rows) == {"oneUnique", "twoUnique", "bothUnique", "partial correlation"}
+    assert rows["oneUnique"].limit == "> 1e-08 of its variance"
+    assert rows["partial correlation"].value.startswith("condition ")
+    for name in names:
+        _, z = images.read_volume(tmp_path / "out" / paths.seed_map(run.entities, f"{name}Unique"))
+        assert np.isfinite(z).any() == (name == "front")
+    assert np.isfinite(images.read_volume(tmp_path / "out" / paths.seed_map(run.entities, "one"))[1]).any()
+    matrix = read_tsv(tmp_path / "out" / paths.relmat(run.entities, stat=paths.PARTIAL))
+    assert set(matrix.iloc[:, 1:].to_numpy().ravel()) == {"n/a"}
+    shrunk = maps.model_copy(update={"partial": Partial(rois=names, shrinkage=0.1)})
+    again = measured(tmp_path, run, rois, shrunk)
+    assert "partial correlation" not in {row.roi for row in again.exclusions}
+
+
+def test_dummy_scans_at_the_start_leave_a_run_in_one_piece(tmp_path):
+    run = scan(tmp_path)
+    maps = Connectivity(seeds=(), xdf=True)
+    k = projected(tmp_path, run, Denoise(min_df=3, min_seconds=0), dummy_scans=4).numbers["df"]
+    receipt = measure(tmp_path / "out", run, OWN, maps, tmp_path, "bids:d:x")
+    assert "variance under autocorrelation" not in {row.roi for row in receipt.exclusions}
+    assert read_json(tmp_path / "out" / paths.relmat(run.entities, ".json", paths.XDF))["Volumes"] == 96
+    table = read_tsv(tmp_path / "out" / paths.relmat(run.entities, stat=paths.XDF)).set_index("roi")
+    assert float(table.loc["left", "right"]) >= 1 / (k - 2) - 1e-9
+    assert table.loc["left", "left"] == "n/a" and set(table.loc["beyond"]) == {"n/a"}
+    moved = scan(tmp_path, moved=(30,))
+    denoise = Denoise(strategy="scrubbing.5", min_df=3, min_seconds=0)
+    receipt = measured(tmp_path, moved, maps=maps, denoise=denoise)
+    (row,) = [row for row in receipt.exclusions if row.reason == "censored_frames"]
+    assert (row.roi, row.value) == ("variance under autocorrelation", "1 censored frame")
+    assert not list((tmp_path / "out").rglob("*xdfvariance*")), "that of other settings is gone"
+
+
+def test_files_of_all_measures_are_the_same_bytes_again(tmp_path):
+    maps = Connectivity(seeds=("left",), together=TOGETHER, partial=Partial(rois=TOGETHER["sides"]), xdf=True)
+    run = scan(tmp_path)
+    digests = [measured(tmp_path, run, maps=maps).files for _ in range(2)]
+    assert len(digests[0]) == 7 + 6 + 2 + 2
+    assert digests[0] == digests[1]
+
+
 # ---------------------------------------------------------------------------------------------- group
 
 PEOPLE = [f"{n:02d}" for n in range(1, 10)]
@@ -631,6 +793,26 @@ def test_few_people_are_enumerated_and_p_is_that_of_all_sign_flips(tmp_path):
         assert row["p"] == pytest.approx(np.mean(t >= observed * (1 - 1e-9)), abs=1e-10)
 
 
+def test_partial_edges_come_from_partial_matrices_and_all_are_those_of_the_set(tmp_path):
+    group(tmp_path)
+    collected = read_json(tmp_path / paths.COLLECTED)
+    for files in collected.values():
+        (name,) = [name for name in files if "pearsoncorrelation" in name]
+        table = read_tsv(tmp_path / name).iloc[1:][["roi", *REGIONS[1:]]]
+        values = table.iloc[:, 1:].astype(float) / 2
+        values.insert(0, "roi", table["roi"])
+        other = name.replace(paths.PEARSON, paths.PARTIAL)
+        write_tsv(tmp_path / other, values, digits=15)
+        files[other] = "0" * 64
+    write_json(tmp_path / paths.COLLECTED, collected)
+    every = edge_table(tmp_path).set_index(["roi_a", "roi_b"])
+    test_edges(tmp_path, "m", "all", permutations=99, seed=1, measure="partial")
+    correct(tmp_path, "m", ["edges"], Inference(permutations=99))
+    table = read_tsv(tmp_path / paths.edges("m")).set_index(["roi_a", "roi_b"])
+    assert set(table.index) == {("aR", "b"), ("aR", "c"), ("b", "c")}
+    assert (table["estimate"].astype(float).abs() < every.loc[table.index, "estimate"].abs()).all()
+
+
 def test_the_columns_of_the_edge_table_agree_with_each_other(tmp_path):
     group(tmp_path)
     for alpha in (0.01, 0.05, 0.2):
@@ -676,14 +858,14 @@ def test_the_same_tests_give_the_same_bytes_again(tmp_path):
         out = tmp_path / name
         group(out)
         test_edges(out, "m", "all", permutations=200, seed=3)
-        test_seed(out, "m", SEED, fwhm_mm=6.0, mask_folder=out, permutations=200, seed=3)
+        test_seed(out, "m", "aL", [SEED], fwhm_mm=6.0, mask_folder=out, permutations=200, seed=3)
         correct(out, "m", ["seed-aL", "edges"], Inference(permutations=200))
         made.append({p.relative_to(out): p.read_bytes() for p in sorted(out.rglob("*")) if p.is_file()})
     assert made[0] == made[1]
 
 
 def group_maps(out: Path) -> dict[str, np.ndarray]:
-    test_seed(out, "m", SEED, fwhm_mm=6.0, mask_folder=out, permutations=999, seed=1)
+    test_seed(out, "m", "aL", [SEED], fwhm_mm=6.0, mask_folder=out, permutations=999, seed=1)
     correct(out, "m", ["seed-aL"], Inference(permutations=999))
     stems = ("effect", "t", "p", "pfwe", "g")
     return {s: images.read_volume(out / paths.group_map("m", "aL", "change", s))[1] for s in stems}
@@ -701,6 +883,18 @@ def test_group_maps_are_missing_outside_what_was_tested_and_around_the_seed(tmp_
     assert 0 < tested.sum() < tested.size
     for stat, values in maps.items():
         assert np.array_equal(np.isfinite(values), tested), stat
+
+
+def test_a_unique_map_leaves_out_the_surroundings_of_every_seed_of_its_group(tmp_path):
+    group(tmp_path)
+    other = registry.Roi("b", "MNI152", shapes=(registry.Shape((9.0, 10.0, 12.0), radius=4.0),))
+    tested = []
+    for regions in ([SEED], [other], [SEED, other], [other, SEED]):
+        test_seed(tmp_path, "m", "aL", regions, fwhm_mm=6.0, mask_folder=tmp_path, permutations=99, seed=1)
+        made = load(tmp_path / paths.test_result("m", "seed-aL"))[0]["change"]
+        tested.append(set(made.features[made.result.valid].tolist()))
+    assert tested[0] != tested[1]
+    assert tested[2] == tested[3] == tested[0] & tested[1]
 
 
 @pytest.mark.oracle
@@ -747,7 +941,7 @@ def test_maps_on_different_grids_are_refused(tmp_path):
         tmp_path / paths.seed_map(entities, "aL"), images.Grid((9, 10, 10), GRID.affine), np.ones((9, 10, 10))
     )
     with pytest.raises(DesignError, match=r"has the grid .* need\s*one grid"):
-        test_seed(tmp_path, "m", SEED, fwhm_mm=6.0, mask_folder=tmp_path, permutations=99, seed=1)
+        test_seed(tmp_path, "m", "aL", [SEED], fwhm_mm=6.0, mask_folder=tmp_path, permutations=99, seed=1)
 
 
 @pytest.mark.parametrize("lacking", ["*", "sub-04_ses-pre_*"])
@@ -764,7 +958,7 @@ def test_a_seed_that_somebody_lacks_gives_empty_maps_and_clusters_and_no_crash(t
 
 def test_what_a_test_saves_is_what_is_loaded(tmp_path):
     group(tmp_path)
-    test_seed(tmp_path, "m", SEED, fwhm_mm=6.0, mask_folder=tmp_path, permutations=99, seed=1)
+    test_seed(tmp_path, "m", "aL", [SEED], fwhm_mm=6.0, mask_folder=tmp_path, permutations=99, seed=1)
     tested, extra = load(tmp_path / paths.test_result("m", "seed-aL"))
     assert set(tested) == {"change"}
     assert tuple(extra["shape"]) == GRID.shape
@@ -777,7 +971,7 @@ def test_what_a_test_saves_is_what_is_loaded(tmp_path):
 def test_maps_and_edges_of_one_contrast_are_two_families_with_holm_across_them(tmp_path):
     group(tmp_path)
     test_edges(tmp_path, "m", "all", permutations=999, seed=1)
-    test_seed(tmp_path, "m", SEED, fwhm_mm=6.0, mask_folder=tmp_path, permutations=999, seed=1)
+    test_seed(tmp_path, "m", "aL", [SEED], fwhm_mm=6.0, mask_folder=tmp_path, permutations=999, seed=1)
     correct(tmp_path, "m", ["seed-aL", "edges"], Inference(permutations=999))
     table = read_tsv(tmp_path / paths.edges("m"))
     assert set(table["family"]) == {"change.edges"}

@@ -23,26 +23,41 @@ FIGURES = Path("figures")
 GROUP = Path("group")
 CACHE = Path("cache")
 LOGS = Path("logs")
+PROJECTIONS = CACHE / "project"
 COLLECTED = CACHE / "collected.json"
 COHORT_NOTES = CACHE / "cohort.json"
 ERRORS = LOGS / "errors"
 
 
+PEARSON = "pearsoncorrelation"
+PARTIAL = "partialcorrelation"
+XDF = "xdfvariance"
+"""Kinds of ROI × ROI matrices, as the `stat` entity names them."""
+
+EDGE_MEASURES = {"pearson": PEARSON, "partial": PARTIAL}
+"""The matrix that the edges of a model are taken from, by its `edge_measure`."""
+
 OWN_OUTPUT = re.compile(
-    r"(?P<source>sub-.+)_(?:seed-[A-Za-z0-9]+_stat-fisherz_statmap\.nii\.gz|stat-fisherz_statmap\.json"
-    r"|seg-rois_stat-(?:mean_timeseries|pearsoncorrelation_relmat)\.(?:tsv|json)|seg-rois_stat-coverage\.tsv)"
+    r"(?P<source>sub-.+?)_(?:seed-[A-Za-z0-9]+_stat-fisherz_statmap\.(?:nii\.gz|json)|stat-fisherz_statmap\.json"
+    rf"|seg-rois_stat-(?:mean_timeseries|(?:{PEARSON}|{PARTIAL}|{XDF})_relmat)\.(?:tsv|json)"
+    r"|seg-rois_stat-coverage\.tsv)"
 )
 """Names of the files that stage measure writes; `source` is the name of the run."""
 
 
 def project_folder(run: str) -> Path:
     """Folder of a run's retained coefficients."""
-    return CACHE / "project" / run
+    return PROJECTIONS / run
 
 
 def project_receipt(run: str) -> Path:
     """Receipt of stage project."""
     return project_folder(run) / "receipt.json"
+
+
+def projection_mark(run: str) -> Path:
+    """Empty file that says that the arrays of stage project are there; `conn clean` removes it with them."""
+    return project_folder(run) / "kept"
 
 
 def measure_receipt(run: str) -> Path:
@@ -68,9 +83,10 @@ def seed_map(entities: Mapping[str, str], seed: str) -> Path:
     return _derivative(entities, {"seed": seed, "stat": "fisherz"}, "statmap", ".nii.gz")
 
 
-def seed_map_sidecar(entities: Mapping[str, str]) -> Path:
-    """Sidecar of all seed maps of a run."""
-    return _derivative(entities, {"stat": "fisherz"}, "statmap", ".json")
+def seed_map_sidecar(entities: Mapping[str, str], seed: str | None = None) -> Path:
+    """Sidecar of all seed maps of a run, or of one that needs words of its own."""
+    own = {"stat": "fisherz"} if seed is None else {"seed": seed, "stat": "fisherz"}
+    return _derivative(entities, own, "statmap", ".json")
 
 
 def timeseries(entities: Mapping[str, str], extension: str = ".tsv") -> Path:
@@ -78,9 +94,9 @@ def timeseries(entities: Mapping[str, str], extension: str = ".tsv") -> Path:
     return _derivative(entities, {"seg": "rois", "stat": "mean"}, "timeseries", extension)
 
 
-def relmat(entities: Mapping[str, str], extension: str = ".tsv") -> Path:
-    """ROI × ROI Pearson correlations of a run."""
-    return _derivative(entities, {"seg": "rois", "stat": "pearsoncorrelation"}, "relmat", extension)
+def relmat(entities: Mapping[str, str], extension: str = ".tsv", stat: str = PEARSON) -> Path:
+    """ROI × ROI matrix of a run: `PEARSON`, `PARTIAL` or `XDF`."""
+    return _derivative(entities, {"seg": "rois", "stat": stat}, "relmat", extension)
 
 
 def coverage(entities: Mapping[str, str]) -> Path:

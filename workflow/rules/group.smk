@@ -31,6 +31,7 @@ rule design:
         model=lambda wildcards: plain(CONFIG.models[wildcards.model]),
         clinical=plain(CONFIG.clinical),
         inference=plain(CONFIG.inference),
+        combine_runs=CONFIG.connectivity.combine_runs,
         code=calls("conn.stages.design", "design"),
     script:
         "../scripts/design.py"
@@ -42,7 +43,9 @@ rule test_seed:
         matrix=paths.design_tsv("{model}"),
         collected=paths.COLLECTED,
         mask=lambda wildcards: [
-            STUDY.masks[seed] for seed in [wildcards.seed] if seed in STUDY.masks
+            STUDY.masks[region]
+            for region in STUDY.seed_regions(wildcards.seed)
+            if region in STUDY.masks
         ],
     output:
         paths.test_result("{model}", "seed-{seed}"),
@@ -54,6 +57,7 @@ rule test_seed:
         permutations=CONFIG.inference.permutations,
         seed=CONFIG.seed,
         fwhm_mm=STUDY.map_fwhm,
+        regions=lambda wildcards: STUDY.seed_regions(wildcards.seed),
         rois=plain(CONFIG.rois),
         mask_folder=lambda wildcards: STUDY.mask_folder,
         seen=lambda wildcards, input: STUDY.seen(input.mask),
@@ -73,6 +77,7 @@ rule test_edges:
         paths.LOGS / "test" / "{model}_edges.log",
     params:
         edges=lambda wildcards: plain(CONFIG.models[wildcards.model])["edges"],
+        measure=lambda wildcards: CONFIG.models[wildcards.model].edge_measure,
         permutations=CONFIG.inference.permutations,
         seed=CONFIG.seed,
         alpha=CONFIG.inference.alpha,
@@ -120,28 +125,34 @@ rule exclusions:
 
 rule project_all:
     input:
-        expand(paths.project_receipt("{run}"), run=STUDY.runs),
+        upto("project"),
 
 
 rule measure_all:
     input:
-        expand(paths.measure_receipt("{run}"), run=STUDY.runs),
+        upto("measure"),
+
+
+rule collect_all:
+    input:
+        upto("collect"),
+
+
+rule cohort_all:
+    input:
+        upto("cohort"),
 
 
 rule design_all:
     input:
-        expand(paths.design_json("{model}"), model=CONFIG.models),
+        upto("design"),
 
 
 rule test_all:
     input:
-        [
-            paths.test_result(model, what)
-            for model in CONFIG.models
-            for what in STUDY.tests(model)
-        ],
+        upto("test"),
 
 
 rule correct_all:
     input:
-        expand(paths.correct_receipt("{model}"), model=CONFIG.models),
+        upto("correct"),

@@ -5,7 +5,7 @@ from conn.index import run_from_record
 from conn.jobs import job
 from conn.stages.measure import measure
 
-with job(Path(snakemake.log[0]), snakemake.threads):
+with job(Path(snakemake.log[0])):
     measure(
         Path(),
         run_from_record(snakemake.params.run),

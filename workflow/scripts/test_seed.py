@@ -5,12 +5,13 @@ from conn.jobs import job
 from conn.rois.registry import find
 from conn.stages.test import test_seed
 
-with job(Path(snakemake.log[0]), snakemake.threads):
+with job(Path(snakemake.log[0])):
     rois = Rois.model_validate(snakemake.params.rois, strict=False)
     test_seed(
         Path(),
         snakemake.wildcards.model,
-        find(snakemake.wildcards.seed, rois.custom),
+        snakemake.wildcards.seed,
+        [find(region, rois.custom) for region in snakemake.params.regions],
         fwhm_mm=snakemake.params.fwhm_mm,
         mask_folder=Path(snakemake.params.mask_folder),
         permutations=snakemake.params.permutations,

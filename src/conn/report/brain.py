@@ -21,6 +21,7 @@ from matplotlib.figure import Figure
 from scipy import ndimage
 
 from conn.report import style
+from conn.rois.selection import UNIQUE
 
 TEMPLATE = "MNI152NLin2009aSym"
 AXIAL = (-40, -24, -16, -8, 0, 8, 20, 34, 48)
@@ -207,8 +208,9 @@ def mosaic(
 
 
 def _name(axes: Axes, row: Row) -> None:
+    stem = row.name.removesuffix(UNIQUE)
     axes.annotate(
-        row.name,
+        row.name if stem == row.name else f"{stem}\n{UNIQUE}",
         (0, 0.5),
         xycoords="axes fraction",
         xytext=(-92, 4),

@@ -18,6 +18,7 @@ from conn import paths
 from conn.config.load import to_yaml
 from conn.config.model import Config
 from conn.errors import ConnError
+from conn.exclusions import OF_MEASURES
 from conn.files import write_text
 from conn.report import cohort_section, methods, page, quality_section, results_section
 from conn.report.brain import TEMPLATE
@@ -27,7 +28,7 @@ from conn.report.results_section import Context
 from conn.report.style import Picture
 from conn.report.values import Connectivity
 from conn.report.words import capital, count, listed, spelled
-from conn.rois import registry
+from conn.rois import registry, selection
 from conn.tables import MISSING
 
 
@@ -131,6 +132,7 @@ def _page(context: Context, methods_text: str) -> dict[str, Any]:
         quality_section.strips(context.folder, outputs),
         quality_section.coverage(context.folder, outputs, names),
         quality_section.mean_matrix(context.folder, context.data),
+        quality_section.mean_matrix(context.folder, context.partial),
     ]
     return {
         "version": conn.__version__,
@@ -264,7 +266,9 @@ def count_words(n: int, noun: str) -> str:
 def _exclusion_words(outputs: Outputs) -> str:
     lost = int((~outputs.runs["included"]).sum())
     gone = methods.people(outputs.runs) - methods.people(outputs.included)
-    regions = outputs.losses[outputs.losses["roi"] != MISSING]["roi"].nunique()
+    parts_lost = outputs.losses[outputs.losses["roi"] != MISSING]
+    of_measures = parts_lost["reason"].isin(OF_MEASURES)
+    regions, measures = (parts_lost.loc[which, "roi"].nunique() for which in (~of_measures, of_measures))
     total = count(len(outputs.runs), "scan")
     first = f"{capital(spelled(lost))} of {total} {_be(lost)} not in the analysis"
     if not lost:
@@ -278,6 +282,8 @@ def _exclusion_words(outputs: Outputs) -> str:
         parts.append(f"{spelled(gone)} {'person has' if gone == 1 else 'people have'} no scan left")
     if regions:
         parts.append(f"{count_words(regions, 'region')} {_be(regions)} missing in at least one scan")
+    if measures:
+        parts.append(f"{spelled(measures)} of the maps and matrices {_be(measures)} missing in some scan")
     return (
         listed(parts)
         + "."
@@ -319,7 +325,10 @@ def _sections(outputs: Outputs) -> list[page.Section]:
 
 def _regions(config: Config) -> page.Table:
     """Regions with coordinates and sources."""
-    seeds = registry.expand(config.connectivity.seeds, tuple(config.rois.custom), "connectivity.seeds")
+    asked, custom = config.connectivity, tuple(config.rois.custom)
+    seeds = {seed.roi: "yes" for seed in selection.single(asked.seeds, custom)}
+    for seed in selection.unique(asked.together, custom):
+        seeds[seed.roi] = listed([*filter(None, [seeds.get(seed.roi)]), f"together ({seed.group})"])
     rows = []
     for roi in registry.regions(config.rois.use, config.rois.custom):
         centres = [", ".join(f"{v:g}".replace("-", "\N{MINUS SIGN}") for v in s.center) for s in roi.shapes]
@@ -329,8 +338,7 @@ def _regions(config: Config) -> page.Table:
             if centres
             else "mask image"
         )
-        seed = "yes" if roi.label in seeds else ""
-        rows.append((roi.label, where, radius, roi.space, seed, roi.source, roi.status))
+        rows.append((roi.label, where, radius, roi.space, seeds.get(roi.label, ""), roi.source, roi.status))
     head = ("Region", "Centre (mm)", "Radius (mm)", "Space", "Seed", "Source", "Status")
     note = "Status says how the coordinate is known; an approximation is a sphere at the centre of a nucleus."
     return page.table("Regions of interest.", head, rows, ("Radius (mm)",), note)

@@ -8,6 +8,7 @@ from types import MappingProxyType
 import numpy as np
 import pandas as pd
 
+from conn.exclusions import OF_MEASURES
 from conn.report import page
 from conn.report.contract import Outputs, numeric, with_columns
 from conn.report.people import Names
@@ -30,12 +31,16 @@ REASONS: Mapping[str, str] = MappingProxyType(
         "not_in_model": "not in a group model; the reason stands with its design",
         "low_coverage": "region covered too little by the image",
         "space_mismatch": "region defined in another template than the image",
+        "region_missing": "given regions of which the scan lacks one",
+        "too_many_regions": "given too many regions for the degrees of freedom",
+        "collinear": "given regions that explain each other",
+        "censored_frames": "censored volumes between the others",
     }
 )
 """Fixed words of exclusions.tsv in words; others are shown with their underscores as blanks."""
 
 
-KINDS = ("person", "scan", "region", "row of a model")
+KINDS = ("person", "scan", "region", "map or matrix", "row of a model")
 """What an exclusion can leave out, in the order of the table."""
 
 
@@ -57,6 +62,7 @@ def exclusion_counts(outputs: Outputs) -> page.Table | None:
         what = (
             "region" if regions else "scan" if scans else "row of a model" if stage == "design" else "person"
         )
+        what = "map or matrix" if reason in OF_MEASURES else what
         rows.append(
             (
                 capital(reason_words(str(reason))),
@@ -70,8 +76,9 @@ def exclusion_counts(outputs: Outputs) -> page.Table | None:
         )
     rows.sort(key=lambda r: (KINDS.index(r[2]), -r[3]))
     return page.table(
-        "What was left out, by reason. A left-out region leaves the rest of its scan in the analysis.",
-        ("Reason", "Stage", "Leaves out a", "Rows", "People", "Scans", "Regions"),
+        "What was left out, by reason. A left-out region, map or matrix leaves the rest of its scan "
+        "in the analysis.",
+        ("Reason", "Stage", "Leaves out a", "Rows", "People", "Scans", "Which"),
         [(r[0], r[1], r[2], str(r[3]), str(r[4] or EN_DASH), str(r[5] or EN_DASH), r[6]) for r in rows],
         ("Rows", "People", "Scans"),
     )
@@ -110,7 +117,7 @@ def exclusion_rows(outputs: Outputs, names: Names) -> page.Table | None:
         )
         for r in table.to_dict("records")
     ]
-    columns = ("Person", "Scan", "Region", "Stage", "Reason", "Found", "Limit")
+    columns = ("Person", "Scan", "Region or measure", "Stage", "Reason", "Found", "Limit")
     return page.table(f"All {count(len(rows), 'row')} of exclusions.tsv.", columns, rows)
 
 

@@ -280,8 +280,16 @@ class Outputs:
     @cached_property
     def matrices(self) -> dict[str, pd.DataFrame]:
         """ROI correlation matrices (r) of included runs by run key; index and columns are ROI labels."""
+        return self._matrices(paths.PEARSON)
+
+    @cached_property
+    def partial_matrices(self) -> dict[str, pd.DataFrame]:
+        """Partial correlations (r) of included runs by run key, as `matrices`; empty when not asked for."""
+        return self._matrices(paths.PARTIAL)
+
+    def _matrices(self, stat: str) -> dict[str, pd.DataFrame]:
         keep = set(self.included["run"])
-        files = self._derived("stat-pearsoncorrelation_relmat.tsv")
+        files = self._derived(f"stat-{stat}_relmat.tsv")
         return {key: _matrix(path) for key, path in files if key in keep}
 
     @cached_property

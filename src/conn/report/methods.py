@@ -11,13 +11,15 @@ from typing import Any
 import numpy as np
 
 import conn
-from conn.config.model import GroupByTime, Model, Paired, Regression, TwoSample
-from conn.confounds import STRATEGIES
+from conn.combination import choose
+from conn.config.model import Config, GroupByTime, Model, Paired, Regression, TwoSample
+from conn.confounds import STRATEGIES, takes_components
 from conn.design import exchange_words
 from conn.report.brain import TEMPLATE
 from conn.report.contract import ContrastResult, Outputs
 from conn.report.results_section import DESIGNS, anchor_of
 from conn.report.words import capital, count, humanised, listed, significant, spelled
+from conn.rois import selection
 
 PACKAGES = ("numpy", "scipy", "pandas", "nibabel", "nilearn", "snakemake", "matplotlib", "jinja2", "pydantic")
 
@@ -96,6 +98,21 @@ HOLM = Reference(
     "(1979).",
     address="https://www.jstor.org/stable/4615733",
 )
+COMPCOR = Reference(
+    "Behzadi Y et al. A component based noise correction method (CompCor) for BOLD and perfusion based fMRI. "
+    "NeuroImage 37, 90-101 (2007).",
+    "10.1016/j.neuroimage.2007.04.042",
+)
+ROY = Reference(
+    "Roy AK et al. Functional connectivity of the human amygdala using resting state fMRI. NeuroImage 45, "
+    "614-626 (2009).",
+    "10.1016/j.neuroimage.2008.11.030",
+)
+AFYOUNI = Reference(
+    "Afyouni S, Smith SM, Nichols TE. Effective degrees of freedom of the Pearson's correlation coefficient "
+    "under autocorrelation. NeuroImage 199, 609-625 (2019).",
+    "10.1016/j.neuroimage.2019.05.011",
+)
 NILEARN = Reference("Nilearn contributors. Nilearn.", "10.5281/zenodo.8397156")
 ICBM = Reference(
     "Fonov V et al. Unbiased average age-appropriate atlases for pediatric studies. NeuroImage 54, "
@@ -116,6 +133,8 @@ OPACITY = Reference(
 def references(outputs: Outputs) -> list[Reference]:
     """Works that this study's text refers to, by first author."""
     used = [WANG, NILEARN, SNAKEMAKE]
+    if takes_components(outputs.config.denoise.strategy):
+        used.append(COMPCOR)
     if any("fmriprep" in made.lower() for made in outputs.made_by):
         used.append(FMRIPREP)
     if outputs.contrasts():
@@ -124,6 +143,8 @@ def references(outputs: Outputs) -> list[Reference]:
         used.append(HOLM)
     if has_maps(outputs):
         used += [ICBM, OPACITY]
+    used += [ROY] if outputs.config.connectivity.together else []
+    used += [AFYOUNI] if outputs.config.connectivity.xdf else []
     return sorted(used, key=lambda r: r.text)
 
 
@@ -151,11 +172,10 @@ def context(outputs: Outputs) -> dict[str, Any]:
         "seconds": number_range(outputs.included["seconds_kept"].to_numpy(float)),
         "fd": number_range(outputs.included["mean_fd"].to_numpy(float), 2),
         "regions": len(outputs.coverage) or len(config.rois.use),
-        "n_seeds": n_seeds(outputs),
+        "maps_made": maps_made(outputs),
+        "measures": list(measures(outputs)),
         "config": config,
-        "several_runs": bool((outputs.cohort["runs"].str.contains(";")).any())
-        if len(outputs.cohort)
-        else False,
+        "combined": combined(outputs),
         "models": [model_words(outputs, name) for name in config.models],
         "maps": has_maps(outputs) and bool(outputs.models),
         "several_families": any(c.n_families > 1 for c in outputs.contrasts()),
@@ -177,10 +197,66 @@ def _values(outputs: Outputs, column: str) -> list[str]:
     return list(dict.fromkeys(v for v in outputs.runs[column] if v != "n/a"))
 
 
-def n_seeds(outputs: Outputs) -> int:
-    """Seeds with a map: those of the first level, else those of the models."""
-    seeds: set[str] = set(outputs.seed_maps)
-    return len(seeds | {s for c in outputs.contrasts() for s in c.maps})
+def maps_made(outputs: Outputs) -> str:
+    """Maps that were computed, in words: those of the first level, and those of the models."""
+    made = set(outputs.seed_maps) | {s for c in outputs.contrasts() for s in c.maps}
+    n_unique = len(made & {seed.label for seed in together(outputs.config)})
+    parts = [f"maps of {count(len(made) - n_unique, 'seed')}"] if len(made) > n_unique else []
+    parts += [f"unique maps of {count(n_unique, 'seed')}"] if n_unique else []
+    return capital(listed(parts))
+
+
+def combined(outputs: Outputs) -> str:
+    """What became of several runs of one time point; empty when nobody has several."""
+    policy = outputs.config.connectivity.combine_runs
+    if not len(outputs.cohort) or not outputs.cohort["runs"].str.contains(";").any():
+        return ""
+    if policy == "weighted":
+        return "Runs of one time point were averaged in z, weighted by their degrees of freedom minus 2."
+    unused = len(choose(outputs.cohort, outputs.runs, policy)[1])
+    taken = {
+        "first": "the first (by session and run entity)",
+        "most_df": "the one with the most degrees of freedom (the first of equal ones)",
+    }[policy]
+    return (
+        f"Of several runs of one time point, models took {taken}, at all time points alike; "
+        f"{count(unused, 'included run')} {'was' if unused == 1 else 'were'} not used."
+    )
+
+
+def together(config: Config) -> tuple[selection.Seed, ...]:
+    """Seeds that were entered together."""
+    return selection.unique(config.connectivity.together, tuple(config.rois.custom))
+
+
+def measures(outputs: Outputs) -> Iterable[str]:
+    """Sentences on what was computed beside correlations."""
+    asked, config = outputs.config.connectivity, outputs.config
+    if asked.together:
+        groups: dict[str, list[str]] = {}
+        for seed in together(config):
+            groups.setdefault(str(seed.group), []).append(seed.roi)
+        named = "; ".join(f"{group}: {listed(members)}" for group, members in groups.items())
+        yield (
+            f"Seeds of one group were entered together ({named}): a unique map (its name ends with "
+            f"{selection.UNIQUE}) holds the partial correlation of its seed with each voxel given the other "
+            "seeds of the group, Fisher z-transformed, after the voxelwise regressions of Roy et al. (2009)."
+        )
+    if asked.partial is not None:
+        n = len(selection.partial_set(asked.partial.rois, config.rois.use, config.rois.custom))
+        shrinkage = asked.partial.shrinkage
+        drawn = f", drawn towards the identity by {shrinkage:g} in every run," if shrinkage else ""
+        yield (
+            f"Partial correlations of {count(n, 'region')}, each pair given all the others, come from the "
+            f"inverse of the correlation matrix{drawn} and were Fisher z-transformed; a run that lacks "
+            "one of these regions, or keeps no more than two degrees of freedom per region, has none."
+        )
+    if asked.xdf:
+        yield (
+            "The variance of each Fisher z under autocorrelation (xDF, Afyouni et al. 2019; at least "
+            "1 / (k - 2)) was written for runs whose volumes are in one piece; nothing was weighted or "
+            "tested by it."
+        )
 
 
 def number_range(values: np.ndarray, digits: int = 3) -> str:
@@ -201,6 +277,12 @@ def strategy_words(strategy: str) -> str:
     parts = [f"{motion} motion terms"]
     parts += [f"{count(tissue, 'term')} from white matter and cerebrospinal fluid"] if tissue else []
     parts += [f"{count(whole, 'term')} from the global signal"] if whole else []
+    if takes_components(strategy):
+        first = "" if chosen.components is None else f"first {chosen.components} (or fewer) of the "
+        parts.append(
+            f"the {first}anatomical CompCor components that explain half the variance of white matter and "
+            "cerebrospinal fluid together"
+        )
     text = listed(parts)
     if chosen.fd_threshold is not None:
         text += f", with frames censored above {chosen.fd_threshold:g} mm of framewise displacement"
@@ -237,6 +319,8 @@ def _what(model: Model) -> str:
         parts.append(f"with {listed(model.covariates)} as nuisance")
     if model.strata:
         parts.append(f"strata of {listed(model.strata)}")
+    if model.edge_measure == "partial" and model.edges != "none":
+        parts.append("edges are partial correlations")
     return ", ".join(parts)
 
 
@@ -310,6 +394,11 @@ def _limits_of_models(outputs: Outputs) -> Iterable[str]:
             "A difference between groups is an effect of treatment only if people were randomised to "
             "them; this "
             "software does not know whether they were."
+        )
+    if any(m.edge_measure == "partial" and m.edges != "none" for m in models.values()):
+        yield (
+            "A partial correlation is given the other regions of its set, and those only: with other regions "
+            "it would be another number, and a source outside the set can still drive both."
         )
     if any(isinstance(m, Regression) for m in models.values()):
         yield "A slope is an association between people, not a prediction for a new person."

@@ -106,7 +106,7 @@ def coverage(folder: Path, outputs: Outputs, names: Names) -> Picture | None:
 
 
 def mean_matrix(folder: Path, data: Connectivity) -> Picture | None:
-    """Mean ROI × ROI connectivity over all included runs."""
+    """Mean ROI × ROI connectivity, or mean partial correlation, over all included runs."""
     mean = data.mean
     if mean.empty or not np.isfinite(mean.to_numpy()).any():
         return None
@@ -114,18 +114,18 @@ def mean_matrix(folder: Path, data: Connectivity) -> Picture | None:
     off = np.abs(mean.to_numpy()[np.isfinite(mean.to_numpy())])
     limit = max(float(np.quantile(off, 0.98)), 0.1)
     first, second = divmod(int(np.nanargmax(mean.to_numpy())), len(mean))
+    partial = data.measure == "partial"
+    what = "Mean partial correlation, each pair given all the others," if partial else "Mean connectivity"
     caption = (
-        f"Mean connectivity between {count(len(mean), 'region')} over {count(n, 'run')} (Fisher z; grey: "
-        f"no value). "
+        f"{what} between {count(len(mean), 'region')} over {count(n, 'run')} (Fisher z; grey: no value). "
         "Descriptive: the same region left and right should be clearly connected."
     )
-    alt = (
-        f"Matrix of mean Fisher z between regions; the largest is {mean.index[first]} with "
-        f"{mean.index[second]}."
-    )
+    unit = f"mean Fisher z{' of partial r' if partial else ''}"
+    alt = f"Matrix of {unit} between regions; the largest is {mean.index[first]} with {mean.index[second]}."
     with style.look():
-        figure = plots.matrix(mean, "mean Fisher z", groups=groups_of(data.labels), limit=limit)
-        return style.save(folder, "mean_matrix", figure, alt, caption, vector=False, dpi=200)
+        figure = plots.matrix(mean, unit, groups=groups_of(data.labels), limit=limit)
+        name = "mean_partial_matrix" if partial else "mean_matrix"
+        return style.save(folder, name, figure, alt, caption, vector=False, dpi=200)
 
 
 def mean_seed_maps(folder: Path, outputs: Outputs) -> list[Picture]:

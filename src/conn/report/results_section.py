@@ -14,6 +14,7 @@ import pandas as pd
 
 from conn.config.model import GroupByTime, Regression, TwoSample
 from conn.design import exchange_words, variance_words
+from conn.exclusions import PARTIAL
 from conn.report import brain, page, plots, style
 from conn.report.contract import ContrastResult, Outputs, TestedFamily
 from conn.report.people import Names
@@ -59,6 +60,19 @@ class Context:
     names: Names
     data: Connectivity
 
+    @cached_property
+    def partial(self) -> Connectivity:
+        """Partial correlations of runs."""
+        return Connectivity(self.outputs, "partial")
+
+    def edges_of(self, contrast: ContrastResult) -> Connectivity:
+        """What the edges of a contrast were taken from."""
+        return self.partial if self.is_partial(contrast) else self.data
+
+    def is_partial(self, contrast: ContrastResult) -> bool:
+        """Whether the edges of a contrast are partial correlations."""
+        return self.outputs.config.models[contrast.model].edge_measure == "partial"
+
     @property
     def alpha(self) -> float:
         """Family-wise error rate."""
@@ -99,7 +113,15 @@ def found(contrast: ContrastResult, alpha: float) -> pd.DataFrame:
 
 
 def unit(context: Context, contrast: ContrastResult) -> str:
-    """Unit of the estimate."""
+    """Unit of the estimate of an edge."""
+    words = _unit(context, contrast)
+    return words.replace("Fisher z", _Z_OF_PARTIAL) if context.is_partial(contrast) else words
+
+
+_Z_OF_PARTIAL = "Fisher z of partial r"
+
+
+def _unit(context: Context, contrast: ContrastResult) -> str:
     model = context.outputs.config.models[contrast.model]
     predictor = humanised(model.predictor) if isinstance(model, Regression) else ""
     if contrast.name == "group":
@@ -139,25 +161,35 @@ def _attainable(context: Context, contrast: ContrastResult) -> str:
 def _edge_words(context: Context, contrast: ContrastResult) -> str:
     table, alpha = tested(contrast), context.alpha
     if table.empty:
-        return ""
+        return _no_edges(context, contrast)
+    edges = count(len(table), "edge") + (" (partial correlations)" if context.is_partial(contrast) else "")
     hits = table[table["p_fwe"] <= alpha]
     rows = table.head(3).to_dict("records")
     if hits.empty:
         return (
-            f"None of {count(len(table), 'edge')} reaches p_fwe ≤ {alpha:g}. "
+            f"None of {edges} reaches p_fwe ≤ {alpha:g}. "
             f"The nearest is {estimate_words(context, _keys(rows[0]), contrast.smallest_p)}. "
             "This is not evidence of no effect: the intervals say what remains possible."
         )
     strongest = [estimate_words(context, _keys(r), contrast.smallest_p) for r in rows[: min(3, len(hits))]]
-    lead = (
-        f"{capital(spelled(len(hits)))} of {count(len(table), 'edge')} {_verb(len(hits))} p_fwe ≤ {alpha:g}"
-    )
+    lead = f"{capital(spelled(len(hits)))} of {edges} {_verb(len(hits))} p_fwe ≤ {alpha:g}"
     shown = (
         f"{lead}{_holm(hits, contrast, alpha)}: "
         if len(hits) <= 3
         else f"{lead}{_holm(hits, contrast, alpha)}; first "
     )
     return shown + listed(strongest) + "."
+
+
+def _no_edges(context: Context, contrast: ContrastResult) -> str:
+    """Why no partial correlation could be tested: whoever lacks one region lacks the whole matrix."""
+    names = _lacking(context, contrast, PARTIAL) if context.is_partial(contrast) else []
+    if contrast.edges.empty or not names:
+        return ""
+    return (
+        f"No edge could be tested: partial correlations are missing in {listed(names, 4)}, and an edge needs "
+        "a value in everybody of the contrast."
+    )
 
 
 def _verb(n: int) -> str:
@@ -257,6 +289,8 @@ def _facts(context: Context, contrast: ContrastResult) -> Iterable[tuple[str, st
     yield "Columns", ", ".join(map(humanised, contrast.rows.columns))
     yield "Exchange", capital(exchange_words(contrast.rows))
     yield "Variance", capital(variance_words(contrast.rows))
+    if context.is_partial(contrast) and not contrast.edges.empty:
+        yield "Edges", "Partial correlations, each given all other regions of the set"
     if contrast.families:
         sets = dict.fromkeys(_permutations(contrast, family) for family in contrast.families)
         yield "Permutations", capital("; ".join(sets))
@@ -400,11 +434,18 @@ def _forest_picture(context: Context, contrast: ContrastResult) -> Picture | Non
         return style.save(context.folder, f"{_stem(contrast)}_forest", figure, alt, caption)
 
 
+def planted_in(context: Context, contrast: ContrastResult) -> list[dict[str, Any]]:
+    """Planted edges that a contrast estimates; they were planted as correlations, not as partial ones."""
+    if context.is_partial(contrast):
+        return []
+    meant = (contrast.name, {None, contrast.model})
+    return [e for e in context.planted if e.get("contrast") == meant[0] and e.get("model") in meant[1]]
+
+
 def truth_of(context: Context, contrast: ContrastResult, a: str, b: str) -> float:
     """The planted value of an edge, NaN where none is listed."""
-    for entry in context.planted:
-        same = {entry.get("roi_a"), entry.get("roi_b")} == {a, b}
-        if same and entry.get("contrast") == contrast.name and entry.get("model") in {None, contrast.model}:
+    for entry in planted_in(context, contrast):
+        if {entry.get("roi_a"), entry.get("roi_b")} == {a, b}:
             return float(entry.get("delta_z", np.nan))
     return float("nan")
 
@@ -525,13 +566,13 @@ def clusters_table(context: Context, contrast: ContrastResult) -> page.Table | N
 
 
 def _people_picture(context: Context, contrast: ContrastResult) -> Picture | None:
-    rows = shown_edges(context, contrast, 4, MOST_PANELS)
-    if rows.empty or not context.data.labels:
+    rows, data = shown_edges(context, contrast, 4, MOST_PANELS), context.edges_of(contrast)
+    if rows.empty or not data.labels:
         return None
     panels = []
     for r in rows.to_dict("records"):
         note = p_words(float(r["p_fwe"]), "p_fwe", contrast.smallest_p).split(",")[0]
-        panel = edge_panel(context.data, contrast, r["roi_a"], r["roi_b"], edge(r["roi_a"], r["roi_b"]), note)
+        panel = edge_panel(data, contrast, r["roi_a"], r["roi_b"], edge(r["roi_a"], r["roi_b"]), note)
         if panel.groups and np.isfinite(panel.groups[0].z).any():
             panels.append(panel)
     if not panels:
@@ -539,7 +580,8 @@ def _people_picture(context: Context, contrast: ContrastResult) -> Picture | Non
     caption, alt = _people_words(context, contrast, panels)
     model = context.outputs.config.models[contrast.model]
     points = time_points(model)
-    y = "change in Fisher z" if isinstance(model, Regression) and len(points) == 2 else "Fisher z"
+    z = _Z_OF_PARTIAL if context.is_partial(contrast) else "Fisher z"
+    y = f"change in {z}" if isinstance(model, Regression) and len(points) == 2 else z
     x = predictor_words(context.outputs, contrast, model) if isinstance(model, Regression) else ""
     with style.look():
         figure = plots.edges(panels, points, y, x)
@@ -676,7 +718,7 @@ def _truth_rows(context: Context, entry: Mapping[str, Any]) -> Iterable[page.Row
     name = edge(str(entry.get("roi_a")), str(entry.get("roi_b")))
     truth = float(entry.get("delta_z", np.nan))
     for contrast in context.outputs.contrasts():
-        if entry.get("contrast") != contrast.name or entry.get("model") not in {None, contrast.model}:
+        if entry not in planted_in(context, contrast):
             continue
         for r in contrast.edges.to_dict("records"):
             if {r["roi_a"], r["roi_b"]} != pair:
@@ -700,10 +742,7 @@ def _truth_rows(context: Context, entry: Mapping[str, Any]) -> Iterable[page.Row
 
 def _false_edges(context: Context, contrast: ContrastResult) -> str:
     """How many edges without a planted effect reached p_fwe ≤ alpha."""
-    if not any(
-        e.get("contrast") == contrast.name and e.get("model") in {None, contrast.model}
-        for e in context.planted
-    ):
+    if not planted_in(context, contrast):
         return ""
     table = tested(contrast)
     pairs = zip(table["roi_a"], table["roi_b"], strict=True)

@@ -27,20 +27,28 @@ class Connectivity:
     ----------
     outputs
         The output folder.
+    measure
+        ``pearson`` or ``partial``: which matrices.
     """
 
     outputs: Outputs
+    measure: str = "pearson"
+
+    @cached_property
+    def matrices(self) -> dict[str, pd.DataFrame]:
+        """R of each run by its key."""
+        return self.outputs.partial_matrices if self.measure == "partial" else self.outputs.matrices
 
     @cached_property
     def labels(self) -> list[str]:
         """ROI labels that occur in any run, in anatomical order."""
-        return ordered(label for table in self.outputs.matrices.values() for label in table.index)
+        return ordered(label for table in self.matrices.values() for label in table.index)
 
     @cached_property
     def runs(self) -> dict[str, np.ndarray]:
         """Fisher z by run key, each of shape (n_rois, n_rois), NaN on the diagonal."""
         found = {}
-        for key, table in self.outputs.matrices.items():
+        for key, table in self.matrices.items():
             r = table.reindex(index=self.labels, columns=self.labels).to_numpy(float).copy()
             np.fill_diagonal(r, np.nan)
             found[key] = np.arctanh(np.clip(r, -_CLIP, _CLIP))

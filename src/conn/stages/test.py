@@ -67,6 +67,7 @@ def test_edges(
     permutations: int,
     seed: int,
     alpha: float = 0.05,
+    measure: Literal["pearson", "partial"] = "pearson",
 ) -> None:
     """Test the edges of a model and write the result.
 
@@ -77,16 +78,18 @@ def test_edges(
     model
         Name of the model.
     edges
-        Pairs of regions, or ``all``.
+        Pairs of regions, or ``all`` that the matrices hold.
     permutations
         Number of permutations.
     seed
         Of the permutation set.
     alpha
         Intervals of effect sizes have coverage 1 - alpha.
+    measure
+        Whether an edge is a Pearson or a partial correlation.
     """
     design = load_design(out / paths.model_folder(model), model)
-    files = _files(out, design, "_stat-pearsoncorrelation_relmat.tsv")
+    files = _files(out, design, f"_stat-{paths.EDGE_MEASURES[measure]}_relmat.tsv")
     labels, matrices = _matrices(out, files)
     wanted = list(combinations(labels, 2)) if edges == "all" else [tuple(pair) for pair in edges]
     place_of = {label: i for i, label in enumerate(labels)}
@@ -102,7 +105,8 @@ def test_edges(
 def test_seed(
     out: Path,
     model: str,
-    roi: Roi,
+    label: str,
+    regions: Sequence[Roi],
     *,
     fwhm_mm: float,
     mask_folder: Path,
@@ -111,7 +115,8 @@ def test_seed(
 ) -> None:
     """Test the maps of one seed and write the result.
 
-    Voxels count where every row has a value; the seed itself and one FWHM around it leave the family.
+    Voxels count where every row has a value. The seed itself and one FWHM around it leave the family, and so
+    do the seeds that were entered with it: what is near them is held constant, and says nothing.
 
     Parameters
     ----------
@@ -119,12 +124,14 @@ def test_seed(
         Output folder.
     model
         Name of the model.
-    roi
-        The seed.
+    label
+        Of the seed's maps.
+    regions
+        The seed's region, and those that were entered with it.
     fwhm_mm
         Smoothing of the maps.
     mask_folder
-        Folder that the seed's mask is relative to.
+        Folder that the masks of regions are relative to.
     permutations
         Number of permutations.
     seed
@@ -136,9 +143,9 @@ def test_seed(
         Runs of the model are on different grids.
     """
     design = load_design(out / paths.model_folder(model), model)
-    files = _files(out, design, f"_seed-{roi.label}_stat-fisherz_statmap.nii.gz")
+    files = _files(out, design, f"_seed-{label}_stat-fisherz_statmap.nii.gz")
     grid = _common_grid(out, files)
-    far = _far_from(roi, grid, fwhm_mm, mask_folder)
+    far = np.all([_far_from(roi, grid, fwhm_mm, mask_folder) for roi in regions], axis=0)
 
     def load(run: str) -> Floats:
         return images.read_volume(out / files[run])[1].ravel(order="F")
@@ -152,7 +159,7 @@ def test_seed(
             voxels = np.flatnonzero(~np.isfinite(data).all(axis=0))[:1]
         tested[contrast.name] = _test(contrast, data[:, voxels], voxels, permutations, seed)
     save(
-        out / paths.test_result(model, f"seed-{roi.label}"),
+        out / paths.test_result(model, f"seed-{label}"),
         tested,
         {"shape": np.array(grid.shape), "affine": grid.affine},
     )
