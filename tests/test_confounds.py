@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
-from conn.config import model
+from conn.config import load, model
 from conn.confounds import (
     GLOBAL_4,
     MOTION_24,
     STRATEGIES,
     TISSUE_8,
+    Components,
     check_rows,
+    combined_components,
     drop_short_segments,
+    metadata_file,
     read_confounds,
     runnable,
     select,
 )
-from conn.errors import InputError
+from conn.errors import ConfigError, InputError
+from conn.projection import cosines
+from conn.simulate.scan import cosine_columns
 
 REAL = (
     "confounds/nilearn_glm_bids/sub-01_ses-01_task-main_run-01_desc-confounds_timeseries.tsv",
@@ -36,16 +43,42 @@ REAL = (
 )
 
 
-def made_up(volumes: int = 40, seed: int = 0) -> pd.DataFrame:
+DESCRIBED = (REAL[2], REAL[3])
+"""Those with a JSON file: of version 20, where only that file tells masks apart, and of version 21."""
+
+COMPCOR = ("compcor", "compcor+gsr", "compcor6", "compcor6+gsr")
+TABLE = "sub-01_task-rest_desc-confounds_timeseries.tsv"
+
+
+def made_up(volumes: int = 40, seed: int = 0, components: int = 9) -> pd.DataFrame:
     """A table with all columns, n/a where fMRIPrep has it, and no motion above 0.2 mm."""
     rng = np.random.default_rng(seed)
-    names = (*MOTION_24, *TISSUE_8, *GLOBAL_4)
+    found = tuple(f"a_comp_cor_{number:02d}" for number in range(components))
+    names = (*MOTION_24, *TISSUE_8, *GLOBAL_4, *found)
     table = pd.DataFrame(rng.normal(size=(volumes, len(names))), columns=pd.Index(names))
     table["framewise_displacement"] = rng.uniform(0.0, 0.1, volumes)
     first = [name for name in table.columns if "derivative1" in name or name == "framewise_displacement"]
     table.loc[0, first] = np.nan
     table["cosine00"] = 1.0
+    if components:
+        table.attrs["components"] = Components(found, "")
     return table
+
+
+def entry(mask: str | None = "combined", **changes: Any) -> dict[str, Any]:
+    """What fMRIPrep writes about a component."""
+    told = {"Method": "aCompCor", "Mask": mask, "Retained": True, "CumulativeVarianceExplained": 0.01}
+    return {key: value for key, value in {**told, **changes}.items() if value is not None}
+
+
+def written(folder: Path, table: pd.DataFrame, metadata: Any = None) -> pd.DataFrame:
+    """The same table, written as files and read again; `metadata` as a text, or plain data for JSON."""
+    path = folder / TABLE
+    table.to_csv(path, sep="\t", index=False, na_rep="n/a")
+    if metadata is not None:
+        text = metadata if isinstance(metadata, str) else json.dumps(metadata)
+        metadata_file(path).write_text(text, encoding="utf-8")
+    return read_confounds(path)
 
 
 def test_strategies_are_those_that_the_configuration_offers():
@@ -56,7 +89,11 @@ def test_strategies_have_the_published_number_of_columns():
     counts = {name: len(strategy.columns) for name, strategy in STRATEGIES.items()}
     assert counts == {
         "simple": 26, "simple+gsr": 27, "scrubbing.5": 32, "scrubbing.5+gsr": 33, "scrubbing.2": 32,
-        "scrubbing.2+gsr": 33, "24P": 24, "24P+gsr": 25, "32P": 32, "36P": 36,
+        "scrubbing.2+gsr": 33, "compcor": 24, "compcor+gsr": 25, "compcor6": 24, "compcor6+gsr": 25,
+        "24P": 24, "24P+gsr": 25, "32P": 32, "36P": 36,
+    }  # fmt: skip
+    assert {n: s.components for n, s in STRATEGIES.items() if s.components != 0} == {
+        "compcor": None, "compcor+gsr": None, "compcor6": 6, "compcor6+gsr": 6,
     }  # fmt: skip
     assert {n: s.fd_threshold for n, s in STRATEGIES.items() if s.fd_threshold} == {
         "scrubbing.5": 0.5, "scrubbing.5+gsr": 0.5, "scrubbing.2": 0.2, "scrubbing.2+gsr": 0.2,
@@ -171,7 +208,7 @@ def test_rows_must_be_volumes():
     ],
 )
 def test_a_missing_column_is_named_with_the_nearest_strategy_that_can_run(strategy, lost, nearest):
-    table = made_up().drop(columns=lost)
+    table = made_up(components=0).drop(columns=lost)
     if nearest is None:
         assert lost not in select(table, strategy).columns
         return
@@ -240,8 +277,10 @@ def test_short_segments_are_those_that_a_slow_look_finds(censored, shortest):
 @pytest.mark.parametrize("file", REAL)
 def test_every_strategy_runs_on_real_tables(shared_data: Path, file):
     table = read_confounds(shared_data / file)
-    assert runnable(table) == tuple(STRATEGIES)
-    for name in STRATEGIES:
+    described = metadata_file(shared_data / file).is_file()
+    expected = tuple(name for name in STRATEGIES if described or name not in COMPCOR)
+    assert runnable(table) == expected
+    for name in expected:
         chosen = select(table, name)
         assert np.isfinite(chosen.regressors).all()
         assert chosen.regressors.shape == (len(table), len(chosen.columns))
@@ -262,11 +301,17 @@ def test_a_real_table_with_columns_missing_says_which(shared_data: Path):
         )
 
 
+COMPONENTS = ("motion", "high_pass", "compcor")
+COMBINED = {"compcor": "anat_combined", "n_compcor": "all"}
 NILEARN = {
     "simple": {"strategy": ("motion", "wm_csf"), "wm_csf": "basic"},
     "simple+gsr": {"strategy": ("motion", "wm_csf", "global_signal"), "wm_csf": "basic"},
     "scrubbing.5": {"strategy": ("motion", "wm_csf", "scrub"), "wm_csf": "full", "fd_threshold": 0.5},
     "scrubbing.2": {"strategy": ("motion", "wm_csf", "scrub"), "wm_csf": "full", "fd_threshold": 0.2},
+    "compcor": {"strategy": COMPONENTS, **COMBINED},
+    "compcor+gsr": {"strategy": (*COMPONENTS, "global_signal"), **COMBINED},
+    "compcor6": {"strategy": COMPONENTS, **COMBINED, "n_compcor": 6},
+    "compcor6+gsr": {"strategy": (*COMPONENTS, "global_signal"), **COMBINED, "n_compcor": 6},
     "24P": {"strategy": ("motion",)},
     "32P": {"strategy": ("motion", "wm_csf"), "wm_csf": "full"},
     "36P": {"strategy": ("motion", "wm_csf", "global_signal"), "wm_csf": "full", "global_signal": "full"},
@@ -275,19 +320,25 @@ NILEARN = {
 
 @pytest.mark.oracle
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("strategy", NILEARN)
-@pytest.mark.parametrize("file", REAL)
+@pytest.mark.parametrize(
+    ("file", "strategy"),
+    [(file, name) for file in REAL for name in NILEARN if name not in COMPCOR or file in DESCRIBED],
+)
 def test_columns_and_censored_volumes_are_those_of_nilearn(shared_data: Path, tmp_path, file, strategy):
     from nilearn.interfaces.fmriprep import load_confounds
 
     source = shared_data / file
-    shutil.copy(source, tmp_path / "sub-01_task-rest_desc-confounds_timeseries.tsv")
+    shutil.copy(source, tmp_path / TABLE)
+    if strategy in COMPCOR:
+        shutil.copy(metadata_file(source), metadata_file(tmp_path / TABLE))
     image = tmp_path / "sub-01_task-rest_space-MNI152NLin2009cAsym_desc-preproc_bold.nii.gz"
     image.touch()
     theirs, kept = load_confounds(str(image), demean=False, std_dvars_threshold=1e9, **NILEARN[strategy])
     table = read_confounds(source)
     ours = select(table, strategy)
-    assert set(theirs.columns) == set(ours.columns)
+    # They add fMRIPrep's cosines; our frequencies are in the projection.
+    assert {name for name in theirs.columns if not name.startswith("cosine")} == set(ours.columns)
+    assert len(set(ours.columns)) == len(ours.columns)
     np.testing.assert_allclose(ours.regressors[1:], theirs[list(ours.columns)].to_numpy()[1:], rtol=1e-12)
     censored = np.zeros(len(table), dtype=bool)
     if kept is not None:
@@ -305,3 +356,162 @@ def test_a_table_in_quotes_is_the_same_table(tmp_path):
     table = read_confounds(path)
     assert list(table.columns) == ["csf", "rot_x"]
     np.testing.assert_array_equal(table.to_numpy(), [[1.5, np.nan], [2.0, 0.25]])
+
+
+# ---------------------------------------------------------------------------------------------- CompCor
+
+
+def test_components_are_those_of_the_combined_mask_whatever_their_columns_are_called(tmp_path):
+    table = made_up()
+    masks = ["CSF", "WM", "combined", "combined", "CSF", "combined", "WM", "combined", "WM"]
+    metadata = {f"a_comp_cor_{i:02d}": entry(mask) for i, mask in enumerate(masks)}
+    chosen = select(written(tmp_path, table, metadata), "compcor+gsr")
+    assert chosen.columns == (
+        *MOTION_24, "global_signal", "a_comp_cor_02", "a_comp_cor_03", "a_comp_cor_05", "a_comp_cor_07",
+    )  # fmt: skip
+    np.testing.assert_allclose(chosen.regressors[:, -1], table["a_comp_cor_07"], rtol=1e-12)
+
+
+def test_components_come_strongest_first_also_beyond_a_hundred():
+    order = [101, 99, 7, 100, 98]
+    metadata = {f"a_comp_cor_{number:02d}": entry() for number in order}
+    assert combined_components(metadata) == tuple(f"a_comp_cor_{n:02d}" for n in sorted(order))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"dropped_0": entry(Retained=False)},
+        {"a_comp_cor_05": entry(Retained=False)},
+        {"t_comp_cor_00": entry(None, Method="tCompCor")},
+        {"w_comp_cor_00": entry("WM"), "c_comp_cor_00": entry("CSF")},
+        {"a_comp_cor_05": entry(Method="Mean")},
+        {"csf": {"Method": "Mean"}, "a_comp_cor_05": "combined"},
+    ],
+)
+def test_nothing_else_in_the_metadata_is_a_component(other):
+    metadata = {"a_comp_cor_01": entry(), "a_comp_cor_00": entry(), **other}
+    assert combined_components(metadata) == ("a_comp_cor_00", "a_comp_cor_01")
+
+
+def test_a_table_with_all_components_gives_those_that_explain_half_the_variance():
+    explained = np.cumsum([0.2, 0.15, 0.1, 0.06, 0.05, 0.04])
+    metadata = {
+        f"a_comp_cor_{number:02d}": entry(CumulativeVarianceExplained=float(share))
+        for number, share in enumerate(explained)
+    }
+    assert combined_components(metadata) == tuple(f"a_comp_cor_{n:02d}" for n in range(4))
+
+
+def test_half_the_variance_is_reached_by_the_component_that_touches_it():
+    metadata = {f"a_comp_cor_0{n}": entry(CumulativeVarianceExplained=0.25 * (n + 1)) for n in range(4)}
+    assert combined_components(metadata) == ("a_comp_cor_00", "a_comp_cor_01")
+
+
+@pytest.mark.oracle
+def test_half_the_variance_is_where_fmriprep_stopped_in_every_real_table(shared_data: Path):
+    files = [*shared_data.glob("*/*/*desc-confounds*.json"), *shared_data.glob("*/*/*/*desc-confounds*.json")]
+    assert len(files) > 10
+    for file in files:
+        metadata = json.loads(file.read_text())
+        kept = [
+            name
+            for name, told in metadata.items()
+            if told.get("Mask") == "combined" and not name.startswith("dropped")
+        ]
+        assert list(combined_components(metadata)) == kept, file.name
+        assert 4 < len(kept) < 60
+
+
+def test_six_components_are_at_most_six(tmp_path):
+    six, three = made_up(components=9), made_up(components=3)
+    assert select(six, "compcor6").columns[24:] == tuple(f"a_comp_cor_0{n}" for n in range(6))
+    assert len(select(six, "compcor").columns) == 33
+    assert select(three, "compcor6").columns == select(three, "compcor").columns
+    assert len(select(three, "compcor6+gsr").columns) == 28
+
+
+def test_non_steady_state_volumes_of_components_are_censored():
+    table = made_up()
+    components = [name for name in table.columns if name.startswith("a_comp_cor")]
+    table.loc[:2, components] = 0.0
+    for volume in range(3):
+        table[f"non_steady_state_outlier{volume:02d}"] = (np.arange(40) == volume).astype(float)
+    chosen = select(table, "compcor")
+    assert np.flatnonzero(chosen.censored).tolist() == [0, 1, 2]
+    assert (chosen.regressors[:3, 24:] == 0.0).all()
+
+
+@pytest.mark.parametrize(
+    ("metadata", "problem"),
+    [
+        (None, "timeseries.json, which fMRIPrep writes beside the table, is not there"),
+        ("{'a':", "timeseries.json is not JSON"),
+        ("[]", "timeseries.json is not a JSON object"),
+        ({"csf": {"Method": "Mean"}}, "timeseries.json gives no column the method aCompCor and a mask"),
+        ({"a_comp_cor_00": entry(None)}, "timeseries.json gives no column the method aCompCor and a mask"),
+        (
+            {"c_comp_cor_00": entry("CSF"), "w_comp_cor_00": entry("WM")},
+            r"no retained one \(masks there: CSF, WM\)",
+        ),
+        ({"dropped_0": entry(Retained=False)}, r"no retained one \(masks there: combined\)"),
+    ],
+)
+def test_without_metadata_compcor_says_what_is_missing_and_what_can_run(tmp_path, metadata, problem):
+    table = written(tmp_path, made_up(), metadata)
+    assert runnable(table) == tuple(name for name in STRATEGIES if name not in COMPCOR)
+    for strategy, nearest in (("compcor", "simple"), ("compcor6+gsr", "simple+gsr")):
+        with pytest.raises(InputError, match=rf"combined mask, but {TABLE[:30]}.*{problem}") as error:
+            select(table, strategy)
+        assert str(error.value).startswith(f"{TABLE}: strategy {strategy!r} needs")
+        assert f"can run with this table is {nearest!r}" in str(error.value)
+        assert str(tmp_path) not in str(error.value)
+    select(table, "simple")
+
+
+def test_a_component_that_the_table_lacks_is_named(tmp_path):
+    metadata = {f"a_comp_cor_{n:02d}": entry() for n in range(9)}
+    table = written(tmp_path, made_up().drop(columns="a_comp_cor_07"), metadata)
+    with pytest.raises(InputError, match=r"lacks: a_comp_cor_07\. .* is 'compcor6'"):
+        select(table, "compcor")
+    assert len(select(table, "compcor6").columns) == 30
+
+
+def test_a_table_made_by_hand_has_no_components():
+    with pytest.raises(InputError, match="no JSON file describes its columns"):
+        select(made_up(components=0), "compcor")
+
+
+def test_components_without_values_are_no_strategy_that_can_run():
+    table = made_up()
+    table["a_comp_cor_08"] = np.nan
+    assert set(STRATEGIES) - set(runnable(table)) == {"compcor", "compcor+gsr"}
+    with pytest.raises(InputError, match="'a_comp_cor_08', volume 1 is n/a"):
+        select(table, "compcor")
+
+
+@pytest.mark.parametrize("strategy", COMPCOR)
+def test_compcor_goes_with_the_high_pass_under_which_it_was_computed(strategy):
+    for high_pass in (1 / 128, 0.0078, 0.008, 0.01):
+        assert model.Denoise(strategy=strategy, high_pass=high_pass).strategy == strategy
+    for high_pass in (0.0077, 0.005):
+        with pytest.raises(ValidationError, match=r"1/128 Hz \(0\.0078\) or more, not 0\.00"):
+            model.Denoise(strategy=strategy, high_pass=high_pass)
+        assert model.Denoise(strategy="simple", high_pass=high_pass).high_pass == high_pass
+
+
+def test_a_slower_high_pass_with_compcor_is_an_error_of_the_configuration(tmp_path):
+    path = tmp_path / "study.yaml"
+    path.write_text(
+        "datasets: {trial: {bids_dir: data}}\ndenoise: {strategy: compcor6, high_pass: 0.001}\n",
+        encoding="utf-8",
+    )
+    with pytest.raises(ConfigError, match="line 2: denoise: strategy 'compcor6' needs high_pass of 1/128 Hz"):
+        load(path)
+
+
+def test_0_0078_hz_leaves_no_frequency_that_fmriprep_removed_before_compcor():
+    for volumes in (20, 99, 150, 163, 240, 777, 1200):
+        for tr in (0.5, 0.72, 2.0, 2.5, 3.0):
+            removed = len(cosine_columns(volumes, tr))
+            assert cosines(volumes, tr, 0.0078, None).shape[1] <= volumes - 1 - removed

@@ -13,10 +13,12 @@ import pandas as pd
 import pytest
 
 from conn.bids import parse
+from conn.confounds import MOTION_24, combined_components, metadata_file, read_confounds, select
 from conn.errors import ConfigError
 from conn.simulate import CohortSpec, PlantedEdge, Signal, simulate_cohort
 from conn.simulate.anatomy import Anatomy, grid, load_anatomy
 from conn.simulate.cohort import draw_people
+from conn.simulate.components import components
 from conn.simulate.motion import HIGH, Motion, draw_motion, framewise_displacement
 from conn.simulate.regions import build_scene, measured_voxels
 from conn.simulate.scan import cosine_columns
@@ -232,6 +234,76 @@ def test_an_ordinary_head_is_still_and_a_restless_one_is_not() -> None:
     assert np.median(still) < 0.12
     assert 0.02 < (still > 0.3).mean() < 0.10
     assert (restless > 0.5).mean() > 0.7
+
+
+# ---------------------------------------------------------------------------------------------- CompCor
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize(("volumes", "sizes"), [(23, (40, 7)), (23, (5, 8)), (31, (9, 0))])
+def test_components_are_those_of_a_singular_value_decomposition(volumes: int, sizes: tuple[int, int]) -> None:
+    rng = np.random.default_rng(0)
+    csf, wm = (10 + rng.normal(size=(volumes, n)).astype(np.float32) * rng.gamma(2, size=n) for n in sizes)
+    slow = np.linalg.qr(np.column_stack([np.ones(volumes), rng.normal(size=(volumes, 3))]))[0][:, 1:]
+    both = np.hstack([csf, wm]).astype(float)
+    design = np.column_stack([np.ones(volumes), slow])
+    both -= design @ np.linalg.lstsq(design, both, rcond=None)[0]
+    left, singular, _ = np.linalg.svd(both / both.std(axis=0), full_matrices=False)
+    share = np.cumsum(singular**2) / (singular**2).sum()
+    kept = int((share < 0.5).sum()) + 1
+    made = components(csf.astype(np.float32), wm.astype(np.float32), slow)
+    names = [name for name in made.columns if name.startswith("a_")]
+    assert names == [f"a_comp_cor_{number:02d}" for number in range(kept)]
+    for number, name in enumerate(names):
+        assert abs(made.columns[name] @ left[:, number]) == pytest.approx(1.0, abs=1e-6)
+        assert made.columns[name][np.abs(made.columns[name]).argmax()] > 0
+    told = [entry for entry in made.metadata.values() if entry["Mask"] == "combined"]
+    assert len(told) == len(singular)
+    found = [[entry[key] for entry in told] for key in ("SingularValue", "CumulativeVarianceExplained")]
+    np.testing.assert_allclose(found, [singular, share], atol=1e-5)
+
+
+def test_components_describe_themselves_as_those_of_fmriprep_do(trial: Path, shared_data: Path) -> None:
+    real = json.loads(
+        (shared_data / "confounds/nilearn_v21/test-v21_desc-confounds_timeseries.json").read_text()
+    )
+    for image in _images(trial):
+        table = image.with_name(f"{image.name.split('_space-')[0]}_desc-confounds_timeseries.tsv")
+        metadata = json.loads(metadata_file(table).read_text())
+        told = {name: entry for name, entry in metadata.items() if entry["Method"] == "aCompCor"}
+        assert {frozenset(entry) for entry in told.values()} == {frozenset(real["a_comp_cor_00"])}
+        for mask, prefix in (("CSF", "c_"), ("WM", "w_"), ("combined", "a_")):
+            of_mask = {name: entry for name, entry in told.items() if entry["Mask"] == mask}
+            retained = [name for name, entry in of_mask.items() if entry["Retained"]]
+            assert retained and all(name.startswith(f"{prefix}comp_cor_") for name in retained)
+            assert {name for name, entry in of_mask.items() if not entry["Retained"]} == {
+                name for name in of_mask if name.startswith("dropped_")
+            }
+        columns = {name for name in _confounds(image) if "comp_cor" in name}
+        assert columns == {name for name, entry in told.items() if entry["Retained"]}
+        assert len(columns) < len(told)
+        combined = [n for n in told if told[n]["Mask"] == "combined" and told[n]["Retained"]]
+        assert list(combined_components(metadata)) == sorted(combined)
+
+
+def test_components_hold_tissue_noise_and_nothing_slower_than_fmriprep_leaves(trial: Path) -> None:
+    for image in _images(trial):
+        table = _confounds(image)
+        names = [name for name in table if name.startswith("a_comp_cor")]
+        series = table[names].to_numpy()
+        np.testing.assert_allclose(series.sum(axis=0), 0.0, atol=1e-8)
+        np.testing.assert_allclose(series.T @ series, np.eye(len(names)), atol=1e-8)
+        tissue = table["white_matter"].to_numpy() - table["white_matter"].mean()
+        assert ((series.T @ tissue) ** 2).sum() > 0.5 * (tissue**2).sum()
+
+
+def test_compcor_selects_from_a_simulated_table(trial: Path) -> None:
+    image = _images(trial)[0]
+    path = image.with_name(f"{image.name.split('_space-')[0]}_desc-confounds_timeseries.tsv")
+    chosen = select(read_confounds(path), "compcor")
+    assert chosen.columns[:24] == MOTION_24
+    assert chosen.columns[24] == "a_comp_cor_00"
+    assert not chosen.censored.any()
 
 
 # ------------------------------------------------------------------------------------------------- noise

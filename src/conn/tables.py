@@ -15,6 +15,40 @@ from conn.files import write_text
 MISSING = "n/a"
 
 
+def read_cells(path: Path) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of a TSV file, every cell as text; see `read_tsv`."""
+    text = _text(path).replace("\r\n", "\n").replace("\r", "\n").replace("\xa0", " ")
+    split = ((place, line.split("\t")) for place, line in enumerate(text.split("\n"), start=1))
+    rows = [(place, row) for place, row in split if any(row)]
+    if not rows:
+        raise InputError(f"{path}: the table is empty; a header row is needed")
+    header = [name.strip() for name in rows[0][1]]
+    if len(set(header)) < len(header):
+        repeated = sorted({name for name in header if header.count(name) > 1})
+        raise InputError(f"{path}: column {repeated[0]!r} occurs {header.count(repeated[0])} times")
+    for place, row in rows[1:]:
+        if len(row) != len(header):
+            raise InputError(
+                f"{path}: row {place} has {len(row)} cells, the header has {len(header)}. "
+                "Is the table separated by tabs?"
+            )
+    return header, [[cell.strip() for cell in row] for _, row in rows[1:]]
+
+
+def _text(path: Path) -> str:
+    try:
+        raw = path.read_bytes()
+    except FileNotFoundError:
+        raise InputError(f"{path}: the table is not there") from None
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{path}: byte {error.start} is 0x{raw[error.start]:02x}, which is not UTF-8. "
+            "Save the table as UTF-8 text."
+        ) from None
+
+
 def read_tsv(path: Path) -> pd.DataFrame:
     """Read a TSV file with every cell as text.
 
@@ -35,33 +69,7 @@ def read_tsv(path: Path) -> pd.DataFrame:
     InputError
         Not there, not UTF-8 (the byte is named), no header, duplicate column, ragged rows.
     """
-    try:
-        raw = path.read_bytes()
-    except FileNotFoundError:
-        raise InputError(f"{path}: the table is not there") from None
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(
-            f"{path}: byte {error.start} is 0x{raw[error.start]:02x}, which is not UTF-8. "
-            "Save the table as UTF-8 text."
-        ) from None
-    text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\xa0", " ")
-    split = ((place, line.split("\t")) for place, line in enumerate(text.split("\n"), start=1))
-    rows = [(place, row) for place, row in split if any(row)]
-    if not rows:
-        raise InputError(f"{path}: the table is empty; a header row is needed")
-    header = [name.strip() for name in rows[0][1]]
-    repeated = sorted({name for name in header if header.count(name) > 1})
-    if repeated:
-        raise InputError(f"{path}: column {repeated[0]!r} occurs {header.count(repeated[0])} times")
-    for place, row in rows[1:]:
-        if len(row) != len(header):
-            raise InputError(
-                f"{path}: row {place} has {len(row)} cells, the header has {len(header)}. "
-                "Is the table separated by tabs?"
-            )
-    cells = [[cell.strip() for cell in row] for _, row in rows[1:]]
+    header, cells = read_cells(path)
     return pd.DataFrame(cells, columns=pd.Index(header), dtype=str)
 
 

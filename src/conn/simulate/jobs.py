@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 from conn.simulate.layout import RunFiles, truncate, write_bold, write_confounds, write_mask, write_sidecar
 from conn.simulate.motion import Motion
 from conn.simulate.regions import Scene
-from conn.simulate.scan import Tally, compose, confounds, volumes_of
+from conn.simulate.scan import Tally, compcor, compose, confounds, volumes_of
 from conn.simulate.signal import Signal
 
 POPULATION, PERSON, SCAN, VOXELS, ASSIGNMENT = range(1, 6)
@@ -123,6 +123,8 @@ def _make(scene: Scene, job: RunJob) -> None:
     write_mask(mask, scene.anatomy, scene.anatomy.brain & run.seen)
     write_sidecar(mask, {"Type": "Brain"})
     if job.confounds:
-        write_confounds(job.folder / job.files.confounds, confounds(run, tally, job.tr))
+        found = compcor(tally, job.tr)
+        table = confounds(run, tally, job.tr, found.columns)
+        write_confounds(job.folder / job.files.confounds, table, found.metadata)
     if job.truncated:
         truncate(bold)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from conn import __version__
 from conn.bids import build
+from conn.confounds import metadata_file
 from conn.files import atomic, write_json
 from conn.simulate.anatomy import Anatomy, FloatMap
 from conn.tables import write_tsv
@@ -94,11 +95,11 @@ def write_mask(path: Path, anatomy: Anatomy, mask: NDArray[np.bool_]) -> None:
         stream.write(volume.tobytes())
 
 
-def write_confounds(path: Path, table: pd.DataFrame) -> None:
-    """Write a confounds table and its sidecar."""
+def write_confounds(path: Path, table: pd.DataFrame, components: Mapping[str, Mapping[str, Any]]) -> None:
+    """Write a confounds table and its sidecar, with the metadata of its components."""
     write_tsv(path, table)
     methods = {name: {"Method": "Mean"} for name in ("csf", "csf_wm", "global_signal", "white_matter")}
-    write_json(path.with_suffix(".json"), methods)
+    write_json(metadata_file(path), {**methods, **components})
 
 
 def write_sidecar(image: Path, content: Mapping[str, Any]) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from conn.confounds import HIGH_PASS_S
 from conn.simulate.anatomy import Anatomy, FloatMap
+from conn.simulate.components import Components, components
 from conn.simulate.motion import (
     PARAMETERS,
     Motion,
@@ -22,8 +24,6 @@ from conn.simulate.signal import CHUNK, Signal, band_limited, smooth_noise
 
 Array = NDArray[np.float64]
 
-HIGH_PASS_S = 128.0
-"""Cut-off of fMRIPrep's cosine columns in seconds."""
 FD_LIMIT_MM, DVARS_LIMIT = 0.5, 1.5
 """fMRIPrep's limits above which a volume gets a motion_outlier column."""
 
@@ -153,6 +153,8 @@ class Tally:
 
     means: list[Array] = field(default_factory=list)
     dvars: list[Array] = field(default_factory=list)
+    csf: list[FloatMap] = field(default_factory=list)
+    wm: list[FloatMap] = field(default_factory=list)
     last: FloatMap | None = None
 
 
@@ -168,7 +170,7 @@ def volumes_of(
     scene, run, signal
         What to make.
     tally
-        Filled with tissue means and DVARS of the chunks that went by.
+        Filled with tissue means, DVARS and the voxels of tissue masks of the chunks that went by.
 
     Yields
     ------
@@ -196,7 +198,10 @@ def _masks(scene: Scene, run: Run) -> list[NDArray[np.int64]]:
 
 def _count(tally: Tally, chunk: FloatMap, masks: list[NDArray[np.int64]]) -> None:
     brain = chunk[:, masks[0]]
-    tissue = [chunk[:, mask].mean(axis=1, dtype=np.float64) for mask in masks[1:]]
+    csf, wm = (chunk[:, mask] for mask in masks[1:])
+    tally.csf.append(csf)
+    tally.wm.append(wm)
+    tissue = [part.mean(axis=1, dtype=np.float64) for part in (csf, wm)]
     tally.means.append(np.stack([brain.mean(axis=1, dtype=np.float64), *tissue], axis=1))
     before = brain[:1] if tally.last is None else tally.last
     steps = np.diff(np.vstack([before, brain]), axis=0)
@@ -204,7 +209,17 @@ def _count(tally: Tally, chunk: FloatMap, masks: list[NDArray[np.int64]]) -> Non
     tally.last = brain[-1:]
 
 
-def confounds(run: Run, tally: Tally, tr: float) -> pd.DataFrame:
+def compcor(tally: Tally, tr: float) -> Components:
+    """CompCor components of a run after all chunks have gone by; `tr` in s.
+
+    No simulated volume is in a non-steady state, so no row is 0.
+    """
+    csf, wm = np.vstack(tally.csf), np.vstack(tally.wm)
+    slow = list(cosine_columns(len(csf), tr).values())
+    return components(csf, wm, np.array(slow).reshape(len(slow), len(csf)).T)
+
+
+def confounds(run: Run, tally: Tally, tr: float, components: Mapping[str, Array]) -> pd.DataFrame:
     """The confounds of a run under fMRIPrep's column names.
 
     Parameters
@@ -215,11 +230,13 @@ def confounds(run: Run, tally: Tally, tr: float) -> pd.DataFrame:
         After all chunks have gone by.
     tr
         Repetition time in s.
+    components
+        Columns of `compcor`.
 
     Returns
     -------
     DataFrame, one row per volume
-        Without component-based (CompCor) columns. `std_dvars` is DVARS over its median.
+        `std_dvars` is DVARS over its median.
     """
     means = np.vstack(tally.means)
     columns: dict[str, Array] = {}
@@ -232,6 +249,7 @@ def confounds(run: Run, tally: Tally, tr: float) -> pd.DataFrame:
     columns["dvars"] = dvars
     columns["framewise_displacement"] = framewise_displacement(run.motion)
     columns["rmsd"] = root_mean_square_displacement(run.motion)
+    columns.update(components)
     columns.update(cosine_columns(len(means), tr))
     for name, series in zip(PARAMETERS, run.motion.T, strict=True):
         columns.update(_expanded(name, series))
