@@ -55,7 +55,14 @@ def first_level(study: Study) -> None:
     for key, run in study.runs.items():
         settings = study.run_settings(key)
         roots = tuple(Path(root) for root in settings.pop("roots"))
-        project(Path(), run, config.denoise, RunSettings(**settings, roots=roots), study.map_fwhm)
+        project(
+            Path(),
+            run,
+            config.denoise,
+            RunSettings(**settings, roots=roots),
+            study.map_fwhm,
+            within_mask=study.smooth_within_mask,
+        )
         mask_folder = Path(study.mask_folder)
         measure(Path(), run, config.rois, config.connectivity, mask_folder, study.source(key))
 
@@ -63,12 +70,13 @@ def first_level(study: Study) -> None:
 def group(study: Study, name: str) -> None:
     config = study.config
     model = config.models[name]
-    design(Path(), name, model, config.clinical, config.inference)
+    design(Path(), name, model, config.clinical, config.inference, config.connectivity.combine_runs)
     options = {"permutations": config.inference.permutations, "seed": config.seed}
     for seed in study.seeds(name):
-        roi = find(seed, config.rois.custom)
+        regions = [find(region, config.rois.custom) for region in study.seed_regions(seed)]
         mask_folder = Path(study.mask_folder)
-        seed_stage(Path(), name, roi, fwhm_mm=study.map_fwhm, mask_folder=mask_folder, **options)
+        seed_stage(Path(), name, seed, regions, fwhm_mm=study.map_fwhm, mask_folder=mask_folder, **options)
     if "edges" in study.tests(name):
-        edges_stage(Path(), name, model.edges, alpha=config.inference.alpha, **options)
+        alpha, measure = config.inference.alpha, model.edge_measure
+        edges_stage(Path(), name, model.edges, alpha=alpha, measure=measure, **options)
     correct(Path(), name, study.tests(name), config.inference)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from collections.abc import Callable
@@ -267,6 +268,11 @@ class TestAfterAChange:
             ),
             ({"connectivity": {"seeds": ["vmPFC", "sgACC"]}}, {"measure": 12, "test_seed": 3}, {"project"}),
             slow({"rois": {"min_coverage": 0.6}}, {"measure": 12}, {"project"}),
+            (
+                {"connectivity": {"combine_runs": "first"}},
+                {"design": 2},
+                FIRST_LEVEL | {"collect", "cohort"},
+            ),
             ({"denoise": {"strategy": "24P"}}, {"project": 12, "measure": 12}, set()),
             ({"connectivity": {"fwhm_mm": 6}}, {"project": 12, "measure": 12}, set()),
             (
@@ -316,7 +322,6 @@ class TestAfterAChange:
 
     def test_a_new_image_or_table_runs_what_reads_it(self, settled: World):
         confounds = settled.func("04", "post", "desc-confounds_timeseries.tsv")
-        replace(confounds, confounds.read_bytes() + b"")
         table = settled.data / "participants.tsv"
         whole = table.read_text()
         replace(table, whole.replace("\tF\t", "\tM\t"))
@@ -325,6 +330,16 @@ class TestAfterAChange:
         assert jobs.get("project", 0) == 0
         replace(confounds, confounds.read_text().replace("0", "1", 50))
         assert again(settled)["project"] == 1
+
+    def test_an_image_that_was_put_back_with_an_older_date_runs_again(self, settled: World):
+        mask = settled.func("03", "pre", "desc-brain_mask.nii.gz")
+        waiting = again(settled).get("project", 0)
+        before = mask.stat()
+        grid, values = images.read_volume(mask)
+        values[: grid.shape[0] // 2] = 0
+        images.write_map(mask, grid, values)
+        os.utime(mask, ns=(before.st_atime_ns, before.st_mtime_ns - 10**12))
+        assert again(settled)["project"] == waiting + 1
 
 
 @pytest.mark.workflow

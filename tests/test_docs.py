@@ -230,18 +230,20 @@ def test_examples_of_open_data_fit_the_real_tables(name, shared_data):
 # Pages ----------------------------------------------------------------------------------------------
 
 ENTITIES = {"sub": "X", "ses": "Y"}
+MATRICES = (paths.PEARSON, paths.PARTIAL, paths.XDF)
 NAMES = [
     *(p.as_posix() for p in (paths.CONFIG, paths.RUNS, paths.EXCLUSIONS, paths.COHORT, paths.METHODS)),
     *(p.as_posix() for p in (paths.REPORT, paths.FIGURES, paths.CACHE, paths.LOGS)),
     paths.seed_map(ENTITIES, "R").name.removeprefix("sub-X_ses-Y"),
     paths.timeseries(ENTITIES).name.removeprefix("sub-X_ses-Y"),
-    paths.relmat(ENTITIES).name.removeprefix("sub-X_ses-Y"),
+    *(paths.relmat(ENTITIES, stat=s).name.removeprefix("sub-X_ses-Y") for s in MATRICES),
+    paths.seed_map(ENTITIES, "RUnique").name.removeprefix("sub-X_ses-Y"),
     paths.coverage(ENTITIES).name.removeprefix("sub-X_ses-Y"),
     *(paths.group_map("M", "R", "C", stat).name for stat in ("effect", "t", "p", "pfwe", "g")),
     *(f(m).name for m in "M" for f in (paths.edges, paths.clusters, paths.design_tsv, paths.design_json)),
     *("dataset_description.json", ".bidsignore"),
     # Promised, and not written yet: the page says so.
-    *("stat-tfce", "stat-partialcorrelation", "prediction/NAME.tsv", "prediction/NAME.json"),
+    *("stat-tfce", "prediction/NAME.tsv", "prediction/NAME.json"),
     *("mediation/NAME.tsv", "mediation/NAME.json"),
 ]
 EDGE_COLUMNS = [

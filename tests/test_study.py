@@ -107,6 +107,7 @@ def test_runs_and_models_that_are_no_longer_asked_for_leave_nothing_behind(folde
     assert not (smaller.out / "sub-05").exists()
     assert [path.name for path in (smaller.out / "group").iterdir()] == ["change"]
     assert (smaller.out / "sub-04").is_dir()
+    assert {path.stem for path in (smaller.out / "cache" / "measure").iterdir()} == set(smaller.runs)
     assert foreign.exists()
 
 

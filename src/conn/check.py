@@ -10,29 +10,32 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from conn import confounds, projection
+from conn import confounds, projection, resources
 from conn.cohort import Cohort
-from conn.config.model import Denoise
+from conn.config.checks import partial_set
+from conn.config.model import Denoise, Model
 from conn.design import compile_model, describe
 from conn.errors import ConnError, InputError, TooLittleDataError
-from conn.exclusions import Exclusion
-from conn.index import Run
+from conn.exclusions import OF_MEASURES, Exclusion
+from conn.images import read_header
+from conn.index import Run, sidecar
 from conn.preflight import foreseen_cohort, foreseen_runs
 from conn.receipts import Receipt
 from conn.rois import registry
 from conn.rois.placement import Placed
 from conn.stages.collect import refuse_nothing
-from conn.stages.measure import cover, place
-from conn.stages.project import Plan, RunSettings, brain, excluded, floors, plan
+from conn.stages.measure import cover, lacking, place
+from conn.stages.project import Plan, RunSettings, brain, excluded, floors, plan, repetition_time
 from conn.study import Study
 
 PREFERRED = ("scrubbing.5", "simple", "scrubbing.2", "24P")
-"""Strategies that are proposed, best first; global signal regression never is."""
+"""Strategies that are proposed, best first; neither global signal regression nor CompCor ever is."""
 
 WANTED_SHARE = 0.9
 AROMA = (
-    "Non-aggressive ICA-AROMA is not offered: it is no projection (what it removes depends on a regression "
-    "over signal components too), so it cannot be joined with the other cleaning in one step."
+    "ICA-AROMA is not offered: the published strategy is the non-aggressive one, which is no orthogonal "
+    "projection (what it removes depends on the components called signal too) and comes in smoothed images, "
+    "so it cannot be joined with the other cleaning in one step."
 )
 
 _Regions = tuple[tuple[registry.Roi, Placed], ...]
@@ -128,8 +131,9 @@ def foresee(study: Study, key: str, regions: dict[str, _Regions]) -> Foreseen:
     absolute = _absolute(study, run)
     made, df = None, {}
     try:
+        # Strategies first: they are told also when the configured one is what cannot run.
+        df = _choices(absolute, denoise, RunSettings(**settings, roots=roots))
         made = plan(absolute, denoise, RunSettings(**settings, roots=roots))
-        df = _choices(absolute, made, denoise, settings["dummy_scans"])
         below = floors(made, denoise)
         if below:
             return Foreseen(run, made, False, tuple(excluded(run, *row) for row in below), df)
@@ -141,9 +145,13 @@ def foresee(study: Study, key: str, regions: dict[str, _Regions]) -> Foreseen:
         return Foreseen(run, made, False, (excluded(run, "bad_input", message),), df)
     name = repr((grid.shape, grid.affine.tolist()))
     if name not in regions:
-        rois = registry.regions(study.config.rois.use, study.config.rois.custom)
-        regions[name] = tuple((roi, place(roi, grid, study.root)) for roi in rois)
-    rows = cover(run, regions[name], grid, voxels, np.ones(voxels.size, dtype=bool), study.config.rois)[1]
+        everything = registry.regions(study.config.rois.use, study.config.rois.custom)
+        regions[name] = tuple((roi, place(roi, grid, study.root)) for roi in everything)
+    rois = study.config.rois
+    covers, rows = cover(run, regions[name], grid, voxels, np.ones(voxels.size, dtype=bool), rois)
+    pairs = zip(regions[name], covers, strict=True)
+    there = {roi.label for (roi, _), found in pairs if found.members.size}
+    rows += lacking(run, made.numbers, there, rois, study.config.connectivity)
     return Foreseen(run, made, True, rows, df, voxels.size)
 
 
@@ -160,20 +168,23 @@ def _absolute(study: Study, run: Run) -> Run:
     return replace(run, bold=moved(run.bold), mask=moved(run.mask), confounds=moved(run.confounds))
 
 
-def _choices(
-    run: Run, made: Plan, denoise: Denoise, dummy_scans: int
-) -> dict[tuple[str, str], tuple[int, float]]:
-    assert run.confounds is not None
+def _choices(run: Run, denoise: Denoise, settings: RunSettings) -> dict[tuple[str, str], tuple[int, float]]:
+    assert run.bold is not None and run.confounds is not None
+    header = read_header(run.bold)
+    tr = repetition_time(header, sidecar(run.bold, settings.roots), settings.repetition_time)
     table = confounds.read_confounds(run.confounds)
+    confounds.check_rows(table, header.volumes)
     bands = {_band(denoise.high_pass, denoise.low_pass or 0.1): denoise.low_pass or 0.1}
     bands[_band(denoise.high_pass, None)] = 0.0
     found = {}
     for strategy in confounds.runnable(table):
-        chosen = confounds.select(table, strategy, dummy_scans)
-        seconds = float((~chosen.censored).sum() * made.tr)
+        if denoise.high_pass < confounds.lowest_high_pass(strategy):
+            continue
+        chosen = confounds.select(table, strategy, settings.dummy_scans)
+        seconds = float((~chosen.censored).sum() * tr)
         for name, low_pass in bands.items():
             df = projection.retained_df(
-                chosen.regressors, chosen.censored, made.tr, denoise.high_pass, low_pass or None
+                chosen.regressors, chosen.censored, tr, denoise.high_pass, low_pass or None
             )
             found[strategy, name] = df, seconds
     return found
@@ -205,7 +216,7 @@ def _excluded(rows: Sequence[Exclusion]) -> list[str]:
         if row.roi != "n/a":
             regions.setdefault((row.roi, row.reason, row.limit), []).append(row)
     lines = [
-        f"  region {roi} in {len(found)} runs: {reason}: "
+        f"  {roi if reason in OF_MEASURES else f'region {roi}'} in {len(found)} runs: {reason}: "
         f"{', '.join(dict.fromkeys(row.value for row in found[:3]))}{_limit(found[0])}"
         for (roi, reason, _), found in regions.items()
     ]
@@ -297,13 +308,23 @@ def _group(study: Study, foreseen: Sequence[Foreseen], problems: list[ConnError]
         problems.append(error)
         return
     clinical, inference = study.config.clinical, study.config.inference
+    policy = study.config.connectivity.combine_runs
     for name, model in study.config.models.items():
         try:
-            lines = describe(compile_model(name, model, clinical, made.table, runs, inference))
+            lines = describe(compile_model(name, model, clinical, made.table, runs, inference, policy))
+            lines += _edge_words(study, model)
         except ConnError as error:
             problems.append(error)
             lines = [f"cannot be computed: {error}"]
         yield [f"MODEL {name}", *lines]
+
+
+def _edge_words(study: Study, model: Model) -> list[str]:
+    """What the edges of a model are, when they are no plain correlations."""
+    if model.edges == "none" or model.edge_measure == "pearson":
+        return []
+    n = len(partial_set(study.config))
+    return [f"Edges are partial correlations within a set of {n} regions, each pair given all the others."]
 
 
 def _cohort(made: Cohort) -> list[str]:
@@ -319,15 +340,9 @@ def _cohort(made: Cohort) -> list[str]:
 
 
 def _resources(study: Study, foreseen: Sequence[Foreseen]) -> list[str]:
-    kept, peak = 0.0, 0.0
-    copies = 2 if study.map_fwhm > 0 else 1
-    for one in foreseen:
-        if one.plan is None or not one.included:
-            continue
-        df, grid = one.plan.basis.shape[1], np.prod(one.plan.header.grid.shape)
-        kept += 4.0 * df * one.voxels * copies
-        peak = max(peak, 4.0 * grid * (copies * df + 64))
-    return [
-        "RESOURCES",
-        f"projections: {kept / 1e9:.2f} GB of disk in cache/project, {peak / 1e9:.2f} GB of memory a run",
+    planned = [
+        resources.Planned(_absolute(study, one.run), one.plan, one.voxels)
+        for one in foreseen
+        if one.plan is not None and one.included
     ]
+    return ["RESOURCES", *resources.describe(study, planned)]

@@ -53,6 +53,13 @@ def parser() -> argparse.ArgumentParser:
     one = _add(commands, "check", _check, "say what a configuration means, without computing")
     one.add_argument("config", type=Path, help="configuration file")
 
+    one = _add(commands, "clean", _clean, "remove the kept projections to free disk; results stay")
+    one.add_argument("config", type=Path, help="configuration file")
+    one.add_argument(
+        "--unused", action="store_true", help="only what no run of the configuration can use any more"
+    )
+    one.add_argument("-n", "--dry-run", action="store_true", help="only say what would be removed")
+
     one = _add(commands, "status", _status, "what ran, what failed, and where its log is")
     one.add_argument("config", type=Path, help="configuration file")
 
@@ -135,6 +142,14 @@ def _check(options: argparse.Namespace) -> int:
     from conn.study import open_study
 
     print(check(open_study(options.config)))
+    return 0
+
+
+def _clean(options: argparse.Namespace) -> int:
+    from conn.clean import clean
+    from conn.study import open_study
+
+    print(clean(open_study(options.config), unused=options.unused, dry_run=options.dry_run))
     return 0
 
 

@@ -751,7 +751,7 @@ def _cohort_row(
 ) -> dict[str, str]:
     person = (trial.dataset, subject)
     row = {"dataset": trial.dataset, "subject": subject, "time_point": point}
-    row |= _imaging(trial.runs.get((subject, point), ()))
+    row |= imaging(trial.runs.get((subject, point), ()))
     for name in clinical.variables:
         value = trial.data.variables[name].get(subject)
         row[name] = number(_at(numbers[name], person, point) if value is None else value)
@@ -766,8 +766,19 @@ def _cohort_row(
     return row
 
 
-def _imaging(runs: Sequence[Mapping[str, str]]) -> dict[str, str]:
-    """Run keys, their number, sum of df, and mean FD in mm weighted by frames kept."""
+def imaging(runs: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    """What the cohort table says about the runs of one time point.
+
+    Parameters
+    ----------
+    runs
+        Rows of `runs.tsv`: `run`, `df`, `mean_fd`, `frames_kept`.
+
+    Returns
+    -------
+    dict
+        Run keys, their number, sum of df, and mean FD in mm weighted by frames kept.
+    """
     if not runs:
         return {"runs": MISSING, "n_runs": "0", "df": MISSING, "mean_fd": MISSING}
     moved = [r for r in runs if MISSING not in (r["mean_fd"], r["frames_kept"])]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,9 +19,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from conn.cohort import Column, Person, as_text, did_you_mean, resolve
+from conn.combination import Unused, choose
 from conn.config.model import (
     CONTRASTS,
     Clinical,
+    CombineRuns,
     GroupByTime,
     Inference,
     Model,
@@ -174,6 +176,10 @@ class Design:
         Smallest attainable two-sided p of each contrast.
     notes
         Sentences for `conn check`.
+    combine_runs
+        What was taken of several runs of one time point.
+    unused
+        Included runs at the time points of the model that were not taken.
     """
 
     model: str
@@ -182,6 +188,8 @@ class Design:
     families: tuple[Family, ...] = ()
     smallest_p: tuple[float, ...] = ()
     notes: tuple[str, ...] = ()
+    combine_runs: CombineRuns = "weighted"
+    unused: tuple[Unused, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -279,6 +287,7 @@ def compile_model(
     cohort: pd.DataFrame,
     runs: pd.DataFrame,
     inference: Inference,
+    combine_runs: CombineRuns = "weighted",
 ) -> Design:
     """Compile a model to rows, matrices, contrasts and families.
 
@@ -296,6 +305,8 @@ def compile_model(
         `runs.tsv`: the degrees of freedom of each run.
     inference
         Number of permutations and joint families.
+    combine_runs
+        What is taken of several runs of one time point.
 
     Returns
     -------
@@ -317,13 +328,18 @@ def compile_model(
     Winkler et al. 2014, 10.1016/j.neuroimage.2014.01.060 (exchangeability, Freedman-Lane).
     """
     table = as_text(cohort)
-    study = _Study(name, model, clinical, table, _runs_by_point(name, table), _run_df(table, runs))
+    _runs_by_point(name, table)
+    df = _run_df(table, runs)
+    table, unused = choose(table, runs, combine_runs)
+    study = _Study(name, model, clinical, table, _runs_by_point(name, table), df)
     _check_settings(study)
     contrasts = tuple(_compile(study, _plan(contrast, model)) for contrast in _contrast_names(study))
     families = tuple(f for c in contrasts for f in _families(c.name, model, inference))
     smallest = tuple(smallest_p(c, inference) for c in contrasts)
-    notes = tuple(_notes(study, contrasts, smallest, inference))
-    return Design(name, model.design, contrasts, families, smallest, notes)
+    unused = tuple(one for one in unused if _concerns(one, study, contrasts[0]))
+    notes = [*_notes(study, contrasts, smallest, inference)]
+    notes += _run_notes(study, contrasts[0], combine_runs, unused)
+    return Design(name, model.design, contrasts, families, smallest, tuple(notes), combine_runs, unused)
 
 
 # The tables -----------------------------------------------------------------------------------------
@@ -866,6 +882,38 @@ def _notes(
         yield f"the rows come from {len(datasets)} data sets ({shown}); add dataset to strata"
 
 
+def _concerns(unused: Unused, study: _Study, contrast: DesignContrast) -> bool:
+    """Whether a run would have been data of the model; all its contrasts have the same people and points."""
+    points = _plan(contrast.name, study.model).weights
+    return unused.time_point in points and (unused.dataset, unused.subject) in contrast.subjects
+
+
+def _run_notes(
+    study: _Study, contrast: DesignContrast, policy: CombineRuns, unused: Sequence[Unused]
+) -> Iterator[str]:
+    """Runs that no row holds, and rows whose time points hold unequal numbers of them."""
+    if unused:
+        people = sorted({(one.dataset, one.subject) for one in unused})
+        yield (
+            f"connectivity.combine_runs {policy} takes one run of each time point: "
+            f"{_counted(len(unused), 'included run')} not used, of {_subjects(people)}; conn why names them"
+        )
+    points = list(_plan(contrast.name, study.model).weights)
+    counts = Counter(tuple(len(study.runs[person, p]) for p in points) for person in contrast.subjects)
+    uneven = {numbers: people for numbers, people in sorted(counts.items()) if len(set(numbers)) > 1}
+    if uneven:
+        shown = ", ".join(f"{' and '.join(map(str, n))} in {people}" for n, people in uneven.items())
+        yield (
+            f"{sum(uneven.values())} of {contrast.n} subjects have unequal numbers of runs at "
+            f"{' and '.join(points)} ({shown}), so that one is measured more precisely than the other; "
+            "connectivity.combine_runs first or most_df takes one run everywhere"
+        )
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun} is" if count == 1 else f"{count} {noun}s are"
+
+
 UNEQUAL = 1.5
 """Ratio of group sizes from which unequal variances make even Welch's statistic liberal (simulated)."""
 
@@ -965,6 +1013,8 @@ def save_design(folder: Path, design: Design, extra: Mapping[str, Any] | None = 
         "design": design.design,
         "contrasts": [_contrast_json(design, i) for i in range(len(design.contrasts))],
         "notes": list(design.notes),
+        "combine_runs": design.combine_runs,
+        "runs_not_used": [asdict(one) for one in design.unused],
     }
     taken = sorted(set(data) & set(extra or {}))
     if taken:
@@ -1054,6 +1104,8 @@ def load_design(folder: Path, model: str) -> Design:
             ),
             smallest_p=tuple(c["smallest_p"] for c in data["contrasts"] if c["smallest_p"] is not None),
             notes=tuple(data["notes"]),
+            combine_runs=data["combine_runs"],
+            unused=tuple(Unused(**one) for one in data["runs_not_used"]),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path}: not a design ({error!r}); delete it and run again") from None

@@ -821,8 +821,8 @@ def _notes(source: _Source, runs: Sequence[Run], values: Mapping[str, str | None
     several = sum(count > 1 for count in per_point.values())
     if several:
         yield (
-            f"{source.name}: {several} of {len(per_point)} subjects and time points have several runs; they "
-            "are combined in z, weighted by their degrees of freedom."
+            f"{source.name}: {several} of {len(per_point)} subjects and time points have several runs; "
+            "connectivity.combine_runs says which of them models take."
         )
     yield from _zero_notes(source, values)
 

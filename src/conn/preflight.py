@@ -39,8 +39,10 @@ def preflight(study: Study) -> None:
     refuse_nothing(study.index.runs, hopeful)
     runs = foreseen_runs(study, hopeful)
     made = foreseen_cohort(study, runs)
-    for name, model in study.config.models.items():
-        compile_model(name, model, study.config.clinical, made.table, runs, study.config.inference)
+    config = study.config
+    for name, model in config.models.items():
+        combine_runs = config.connectivity.combine_runs
+        compile_model(name, model, config.clinical, made.table, runs, config.inference, combine_runs)
 
 
 def _hopeful(key: str) -> Receipt:

@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from conn import paths
+from conn.clean import forget_lost
 from conn.errors import ConfigError, ResourceError
 from conn.files import read_json
 from conn.jobs import BUG
@@ -20,8 +21,8 @@ from conn.study import Study
 STAGES = {
     "project": "project_all",
     "measure": "measure_all",
-    "collect": "collect",
-    "cohort": "cohort",
+    "collect": "collect_all",
+    "cohort": "cohort_all",
     "design": "design_all",
     "test": "test_all",
     "correct": "correct_all",
@@ -112,6 +113,7 @@ def _tidy(out: Path) -> None:
         stale.unlink(missing_ok=True)
     for part in _parts(out):
         part.unlink(missing_ok=True)
+    forget_lost(out)
 
 
 def _parts(out: Path) -> Iterator[Path]:

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from conn import paths
-from conn.exclusions import Exclusion, to_table
+from conn.combination import choose
+from conn.exclusions import OF_MEASURES, PARTIAL, XDF, Exclusion, to_table
 from conn.files import read_json
 from conn.jobs import KILLED
 from conn.locks import hold
@@ -25,17 +26,7 @@ def status(study: Study) -> tuple[str, int]:
         0 when the report is there and nothing failed, else 1.
     """
     out = study.out
-    models = study.config.models
-    wanted: dict[str, list[Path]] = {
-        "project": [paths.project_receipt(key) for key in study.runs],
-        "measure": [paths.measure_receipt(key) for key in study.runs],
-        "collect": [paths.COLLECTED],
-        "cohort": [paths.COHORT],
-        "design": [paths.design_json(model) for model in models],
-        "test": [paths.test_result(model, what) for model in models for what in study.tests(model)],
-        "correct": [paths.correct_receipt(model) for model in models],
-        "report": [paths.REPORT],
-    }
+    wanted = study.products | {"report": (paths.REPORT,)}
     lines = [
         f"{stage:8s} {sum((out / p).exists() for p in files)} of {len(files)}"
         for stage, files in wanted.items()
@@ -74,7 +65,8 @@ def why(study: Study, what: str) -> str:
     study
         The study.
     what
-        Subject with or without ``sub-``, run key, or region label.
+        Subject with or without ``sub-``, run key, region label, or the name of a map or matrix as
+        `exclusions.tsv` has it.
     """
     name = what.removeprefix("sub-")
     rows = [row for row in _rows(study) if name in {row["subject"], row["run"], row["roi"]}]
@@ -84,13 +76,40 @@ def why(study: Study, what: str) -> str:
     runs = _table(study, paths.RUNS)
     included = [r for r in runs if r["included"] == "true" and name in {r["subject"], r["run"]}]
     lines += [f"included: {r['path']} (k = {r['df']}, mean FD {r['mean_fd']} mm)" for r in included]
+    lines += _unused(study, name)
     if lines:
         return "\n".join(lines)
     if name in regions and runs:
         return f"{what}: covered well enough (rois.min_coverage) in every run of the analysis"
-    if name in known | regions:
+    if name in _measures(study) and runs:
+        return f"{what}: there in every run of the analysis"
+    if name in known | regions | _measures(study):
         return f"{what}: nothing has excluded it so far; it has not been computed yet"
     return f"{what}: no such subject, run or region in this study, and no exclusion names it"
+
+
+def _measures(study: Study) -> set[str]:
+    """Maps and matrices that a run may lack, as `exclusions.tsv` names them."""
+    asked = study.config.connectivity
+    matrices = {PARTIAL: asked.partial is not None, XDF: asked.xdf}
+    return {name for name, wanted in matrices.items() if wanted} | {
+        seed.label for seed in study.maps.values() if seed.others
+    }
+
+
+def _unused(study: Study, name: str) -> Iterator[str]:
+    """Included runs that models pass over, because another one stands for the time point."""
+    policy = study.config.connectivity.combine_runs
+    if not ((study.out / paths.COHORT).exists() and (study.out / paths.RUNS).exists()):
+        return
+    cohort, runs = read_tsv(study.out / paths.COHORT), read_tsv(study.out / paths.RUNS)
+    path_of = dict(zip(runs["run"], runs["path"], strict=True))
+    for one in choose(cohort, runs, policy)[1]:
+        if name in {one.subject, one.run}:
+            yield (
+                f"not used in models: {path_of[one.run]}: connectivity.combine_runs {policy} takes "
+                f"{path_of[one.used]} for {one.time_point}"
+            )
 
 
 def _rows(study: Study) -> list[dict[str, str]]:
@@ -107,6 +126,13 @@ def _table(study: Study, path: Path) -> list[dict[str, str]]:
     return [{str(k): str(v) for k, v in row.items()} for row in records]
 
 
+def _part(entry: Exclusion) -> str:
+    """What of a run is left out; empty for all of it."""
+    if entry.roi == "n/a":
+        return ""
+    return entry.roi if entry.reason in OF_MEASURES else f"region {entry.roi}"
+
+
 def _sentence(row: Mapping[str, str]) -> str:
     entry = Exclusion(**row)
     where = " ".join(
@@ -114,7 +140,7 @@ def _sentence(row: Mapping[str, str]) -> str:
         for part in (
             f"sub-{entry.subject}",
             f"ses-{entry.session}" if entry.session != "n/a" else "",
-            f"region {entry.roi}" if entry.roi != "n/a" else "",
+            _part(entry),
         )
         if part
     )

@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from conn import paths
+from conn import confounds, paths
 from conn.bids import sidecar
 from conn.cohort import natural
 from conn.config import Config, load
@@ -24,7 +24,7 @@ from conn.config.load import dump
 from conn.errors import ConfigError, InputError, ResourceError
 from conn.files import read_json, write_json
 from conn.index import Index, Run, build_index, dataset_roots, run_to_record
-from conn.rois import registry
+from conn.rois import registry, selection
 from conn.stages.collect import index_to_record
 
 INDEX = paths.CACHE / "index.json"
@@ -42,12 +42,12 @@ class Study:
     config_path: Path
     config: Config
 
-    @property
+    @cached_property
     def root(self) -> Path:
         """Folder that paths of the configuration are relative to, without links on the way."""
         return self.config_path.parent.resolve()
 
-    @property
+    @cached_property
     def out(self) -> Path:
         """Output folder, without links on the way: the workflow runs in it, and ``..`` must lead back."""
         return (self.root / self.config.out).resolve()
@@ -79,15 +79,20 @@ class Study:
         return {run.key: run for run in self.index.runs if run.exclusion is None}
 
     def inputs(self, key: str) -> list[str]:
-        """Input files of a run, as seen from the output folder."""
+        """Input files of a run, as seen from the output folder; metadata of confounds when they decide."""
         run = self.runs[key]
-        return [str(path) for path in (run.bold, run.mask, run.confounds) if path is not None]
+        files = [path for path in (run.bold, run.mask, run.confounds) if path is not None]
+        if run.confounds is not None and confounds.takes_components(self.config.denoise.strategy):
+            metadata = confounds.metadata_file(run.confounds)
+            files += [metadata] if self.absolute(metadata).is_file() else []
+        return [str(path) for path in files]
 
     def seen(self, files: Iterable[str]) -> list[tuple[str, int, int]]:
         """Name, size and time of change (ns) of input files, so that any change makes their rule run again.
 
         Snakemake by itself only notices files that are newer than its results: a corrected file that was put
-        back with an older date would be passed over.
+        back with an older date would be passed over. Rules must not ask for this through their `input`:
+        Snakemake does not record parameters that depend on it.
         """
         found = []
         for name in files:
@@ -113,13 +118,19 @@ class Study:
 
     def run_settings(self, key: str) -> dict[str, Any]:
         """What stage project needs of a run's data set."""
-        dataset = self.config.datasets[self.runs[key].dataset]
-        raw, derivatives = dataset_roots(dataset, self.root)
-        return {
-            "dummy_scans": dataset.dummy_scans,
-            "repetition_time": dataset.repetition_time,
-            "roots": [str(self.relative(derivatives)), str(self.relative(raw))],
-        }
+        return dict(self._dataset_settings[self.runs[key].dataset])
+
+    @cached_property
+    def _dataset_settings(self) -> dict[str, dict[str, Any]]:
+        settings = {}
+        for name, dataset in self.config.datasets.items():
+            raw, derivatives = dataset_roots(dataset, self.root)
+            settings[name] = {
+                "dummy_scans": dataset.dummy_scans,
+                "repetition_time": dataset.repetition_time,
+                "roots": [str(self.relative(derivatives)), str(self.relative(raw))],
+            }
+        return settings
 
     def source(self, key: str) -> str:
         """`bids:` URI of a run's image."""
@@ -129,14 +140,25 @@ class Study:
     @property
     def map_fwhm(self) -> float:
         """Smoothing of maps in mm; 0 when no map is asked for."""
-        return self.config.connectivity.fwhm_mm if self.config.connectivity.seeds else 0.0
+        return self.config.connectivity.fwhm_mm if self.maps else 0.0
 
     @property
+    def smooth_within_mask(self) -> bool:
+        """Whether maps are smoothed within the brain mask alone; False when nothing is smoothed."""
+        return self.config.connectivity.smooth_within_mask and self.map_fwhm > 0
+
+    @cached_property
+    def measures(self) -> dict[str, Any]:
+        """What stage measure needs of `connectivity`; how runs are combined is the models' business."""
+        section = plain(self.config.connectivity)
+        return {key: value for key, value in section.items() if key != "combine_runs"}
+
+    @cached_property
     def mask_folder(self) -> str:
         """Folder of the configuration, as seen from the output folder."""
         return str(self.relative(self.root))
 
-    @property
+    @cached_property
     def masks(self) -> dict[str, str]:
         """Images of the user's own regions, as seen from the output folder."""
         custom = self.config.rois.custom.items()
@@ -214,23 +236,62 @@ class Study:
                     tables += [str(self.relative(path))] if path.is_file() else []
         return tables
 
+    @cached_property
+    def maps(self) -> dict[str, selection.Seed]:
+        """All seeds of the study by the label of their map."""
+        asked = self.config.connectivity
+        return selection.seeds(asked.seeds, asked.together, tuple(self.config.rois.custom))
+
     def seeds(self, model: str) -> tuple[str, ...]:
-        """Seeds that a model tests."""
+        """Labels of the maps that a model tests."""
         asked = self.config.models[model].seeds
-        if asked == "none":
-            return ()
-        names = self.config.connectivity.seeds if asked == "all" else asked
-        return registry.expand(names, tuple(self.config.rois.custom), f"models.{model}.seeds")
+        if asked == "all":
+            return tuple(self.maps)
+        known = (*self.config.rois.custom, *self.maps)
+        return () if asked == "none" else registry.expand(asked, known, f"models.{model}.seeds")
+
+    def seed_regions(self, seed: str) -> list[str]:
+        """Regions behind a map: the seed's own, then those that were entered with it."""
+        return list(self.maps[seed].regions)
+
+    def seed_masks(self, seed: str) -> list[str]:
+        """Images of the regions behind a map that are masks of the user's own."""
+        return [self.masks[region] for region in self.seed_regions(seed) if region in self.masks]
 
     def tests(self, model: str) -> tuple[str, ...]:
         """What a model tests: ``seed-LABEL`` for maps, ``edges`` for edges."""
         maps = tuple(f"seed-{seed}" for seed in self.seeds(model))
         return maps if self.config.models[model].edges == "none" else (*maps, "edges")
 
+    @cached_property
+    def products(self) -> dict[str, tuple[Path, ...]]:
+        """What every stage leaves when all goes well, in the order of the stages: a file for each job."""
+        runs, models = self.runs, self.config.models
+        return {
+            "project": tuple(map(paths.project_receipt, runs)),
+            "measure": tuple(map(paths.measure_receipt, runs)),
+            "collect": (paths.COLLECTED,),
+            "cohort": (paths.COHORT,),
+            "design": tuple(map(paths.design_json, models)),
+            "test": tuple(paths.test_result(model, what) for model in models for what in self.tests(model)),
+            "correct": tuple(map(paths.correct_receipt, models)),
+            "report": (paths.EXCLUSIONS, paths.CONFIG, paths.REPORT),
+        }
+
     @property
     def resolved(self) -> str:
         """The resolved configuration as YAML, with paths as seen from the output folder."""
         return dump(self.config, self.root, self.out)
+
+    def refuse_foreign(self) -> None:
+        """Our files go only where nobody else's results are.
+
+        Raises
+        ------
+        ConfigError
+            The output folder holds the data of another program.
+        """
+        _refuse_foreign(self.out, self.config.out)
 
     def prepare(self) -> None:
         """Make the output folder and write the index into it; nothing is made when the data are wrong.
@@ -243,7 +304,7 @@ class Study:
             The output folder cannot be written.
         """
         record = index_to_record(self.index)
-        _refuse_foreign(self.out, self.config.out)
+        self.refuse_foreign()
         path = self.out / INDEX
         try:
             self.out.mkdir(parents=True, exist_ok=True)
@@ -272,7 +333,6 @@ def _problems(study: Study) -> Iterator[str]:
 
 
 def _refuse_foreign(out: Path, written: str) -> None:
-    """Our files go only where nobody else's results are."""
     path = out / "dataset_description.json"
     made_by = read_json(path).get("GeneratedBy") or [] if path.is_file() else []
     names = [str(entry.get("Name")) for entry in made_by if isinstance(entry, dict)]

@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from conn import paths
+from conn import memory, paths
 from conn.digests import code
 from conn.errors import ConnError
 from conn.locks import hold
@@ -22,6 +22,17 @@ def calls(module, script):
         / f"../scripts/{script}.py"
     )
     return lambda wildcards: code(module, file)
+
+
+def upto(stage):
+    """Files of a stage and of all before it.
+
+    All of them are asked for, not only the last: Snakemake passes over a missing
+    file whose successors are there, and that is what a failed job leaves behind.
+    """
+    stages = list(STUDY.products)
+    wanted = stages[: stages.index(stage) + 1]
+    return [file for name in wanted for file in STUDY.products[name]]
 
 
 workdir: str(STUDY.out)

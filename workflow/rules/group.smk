@@ -42,11 +42,7 @@ rule test_seed:
         design=paths.design_json("{model}"),
         matrix=paths.design_tsv("{model}"),
         collected=paths.COLLECTED,
-        mask=lambda wildcards: [
-            STUDY.masks[region]
-            for region in STUDY.seed_regions(wildcards.seed)
-            if region in STUDY.masks
-        ],
+        mask=lambda wildcards: STUDY.seed_masks(wildcards.seed),
     output:
         paths.test_result("{model}", "seed-{seed}"),
     log:
@@ -60,7 +56,7 @@ rule test_seed:
         regions=lambda wildcards: STUDY.seed_regions(wildcards.seed),
         rois=plain(CONFIG.rois),
         mask_folder=lambda wildcards: STUDY.mask_folder,
-        seen=lambda wildcards, input: STUDY.seen(input.mask),
+        seen=lambda wildcards: STUDY.seen(STUDY.seed_masks(wildcards.seed)),
         code=calls("conn.stages.test", "test_seed"),
     script:
         "../scripts/test_seed.py"

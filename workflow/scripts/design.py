@@ -13,4 +13,5 @@ with job(Path(snakemake.log[0])):
         TypeAdapter(Model).validate_python(snakemake.params.model, strict=False),
         Clinical.model_validate(snakemake.params.clinical, strict=False),
         Inference.model_validate(snakemake.params.inference, strict=False),
+        snakemake.params.combine_runs,
     )

@@ -5,7 +5,7 @@ from conn.index import run_from_record
 from conn.jobs import job
 from conn.stages.project import RunSettings, project
 
-with job(Path(snakemake.log[0]), snakemake.threads):
+with job(Path(snakemake.log[0])):
     settings = dict(snakemake.params.settings)
     project(
         Path(),
@@ -13,4 +13,5 @@ with job(Path(snakemake.log[0]), snakemake.threads):
         Denoise.model_validate(snakemake.params.denoise, strict=False),
         RunSettings(**{**settings, "roots": tuple(map(Path, settings["roots"]))}),
         snakemake.params.fwhm_mm,
+        within_mask=snakemake.params.within_mask,
     )

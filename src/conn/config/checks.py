@@ -8,7 +8,9 @@ from pathlib import Path
 
 from conn.config.model import CONTRASTS, Config, ModelBase
 from conn.errors import ConfigError
-from conn.rois import registry
+from conn.rois import registry, selection
+
+FEWEST_PARTIAL = 3
 
 
 def check(config: Config, path: Path) -> None:
@@ -35,36 +37,101 @@ def _regions(config: Config) -> Iterator[str]:
     custom = tuple(config.rois.custom)
     try:
         labels = {roi.label for roi in registry.regions(config.rois.use, config.rois.custom)}
-        seeds = registry.expand(config.connectivity.seeds, custom, "connectivity.seeds")
+        single = selection.single(config.connectivity.seeds, custom)
+        unique = selection.unique(config.connectivity.together, custom)
+        partial = partial_set(config)
     except ConfigError as error:
         yield str(error)
         return
-    for seed in seeds:
-        if seed not in labels:
-            yield f"connectivity.seeds: {seed} is not among rois.use or rois.custom; add it there"
+    asked = [("seeds", seed.roi) for seed in single]
+    asked += [(f"together.{seed.group}", seed.roi) for seed in unique]
+    asked += [("partial.rois", label) for label in partial]
+    for key, label in dict.fromkeys(asked):
+        if label not in labels:
+            yield f"connectivity.{key}: {label} is not among rois.use or rois.custom; add it there"
+    yield from _together(config, unique, labels)
+    if config.connectivity.partial is not None and len(partial) < FEWEST_PARTIAL:
+        yield (
+            f"connectivity.partial.rois: {len(partial)} regions ({', '.join(partial)}); at least "
+            f"{FEWEST_PARTIAL} are needed, for with two there is none to hold constant"
+        )
+    maps = {seed.label for seed in (*single, *unique)}
     for name, model in config.models.items():
-        yield from _model_regions(name, model, labels, set(seeds), custom)
+        yield from _model_seeds(name, model, maps, custom, [seed.label for seed in unique])
+        yield from _model_edges(name, model, labels, partial if config.connectivity.partial else None)
 
 
-def _model_regions(
-    name: str, model: ModelBase, labels: set[str], seeds: set[str], custom: tuple[str, ...]
+def partial_set(config: Config) -> tuple[str, ...]:
+    """Regions of the partial correlation, in the order of all regions; empty when none is asked for.
+
+    Raises
+    ------
+    ConfigError
+        See `conn.rois.registry.expand`.
+    """
+    chosen = config.connectivity.partial
+    return () if chosen is None else selection.partial_set(chosen.rois, config.rois.use, config.rois.custom)
+
+
+def _together(config: Config, unique: tuple[selection.Seed, ...], labels: set[str]) -> Iterator[str]:
+    owner: dict[str, str] = {}
+    for group in config.connectivity.together:
+        members = [seed for seed in unique if seed.group == group]
+        if len(members) < 2:
+            yield (
+                f"connectivity.together.{group}: {len(members)} region; at least two are entered together. "
+                "A map of one region by itself: connectivity.seeds"
+            )
+        for seed in members:
+            first = owner.setdefault(seed.roi, group)
+            if first != group:
+                yield (
+                    f"connectivity.together.{group}: {seed.roi} is in {first} too; its map would have two "
+                    "meanings under one name. A region may be in one group"
+                )
+            if seed.label in labels:
+                yield (
+                    f"connectivity.together.{group}: the map of {seed.roi} would be called {seed.label}, "
+                    f"and a region has that name; rename rois.custom.{seed.label}"
+                )
+
+
+def _model_seeds(
+    name: str, model: ModelBase, maps: set[str], custom: tuple[str, ...], unique: list[str]
 ) -> Iterator[str]:
-    if not isinstance(model.seeds, str):
-        try:
-            for seed in registry.expand(model.seeds, custom, f"models.{name}.seeds"):
-                if seed not in seeds:
-                    yield f"models.{name}.seeds: {seed} has no map; add it to connectivity.seeds"
-        except ConfigError as error:
-            yield str(error)
-    if not isinstance(model.edges, str):
-        for pair in model.edges:
-            for label in pair:
-                if label not in labels:
-                    near = difflib.get_close_matches(label, labels, n=2)
-                    hint = f"; did you mean {' or '.join(near)}?" if near else ""
-                    yield f"models.{name}.edges: {label} is not a region of this study{hint}"
-            if pair[0] == pair[1]:
-                yield f"models.{name}.edges: {pair[0]} is paired with itself"
+    if isinstance(model.seeds, str):
+        return
+    try:
+        for seed in registry.expand(model.seeds, (*custom, *unique), f"models.{name}.seeds"):
+            if seed not in maps:
+                yield f"models.{name}.seeds: {seed} has no map; add it to connectivity.seeds"
+    except ConfigError as error:
+        yield str(error)
+
+
+def _model_edges(
+    name: str, model: ModelBase, labels: set[str], partial: tuple[str, ...] | None
+) -> Iterator[str]:
+    if model.edge_measure == "partial" and partial is None:
+        yield (
+            f"models.{name}.edge_measure: partial correlations are not computed; add connectivity.partial "
+            "(partial: {} takes all regions)"
+        )
+        return
+    known = labels if model.edge_measure == "pearson" or partial is None else set(partial)
+    for pair in () if isinstance(model.edges, str) else model.edges:
+        for label in pair:
+            if label not in labels:
+                near = difflib.get_close_matches(label, labels, n=2)
+                hint = f"; did you mean {' or '.join(near)}?" if near else ""
+                yield f"models.{name}.edges: {label} is not a region of this study{hint}"
+            elif label not in known:
+                yield (
+                    f"models.{name}.edges: {label} is not in connectivity.partial.rois, and "
+                    f"models.{name}.edge_measure is partial; add it there"
+                )
+        if pair[0] == pair[1]:
+            yield f"models.{name}.edges: {pair[0]} is paired with itself"
 
 
 def _models(config: Config) -> Iterator[str]:

@@ -43,6 +43,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "rois.custom": {
         "myInsula": {"center": [38, 6, 2], "radius_mm": 5, "space": "MNI152NLin2009cAsym"},
     },
+    "connectivity.partial": {},
     "models": {
         "change": {"design": "paired", "before": "pre", "after": "post"},
         "responders": {

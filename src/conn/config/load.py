@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import os
+import re
 import types
 import typing
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from pydantic import BaseModel, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+from ruamel.yaml.representer import SafeRepresenter
 
 from conn.config.model import CONTRASTS, Config
 from conn.errors import ConfigError
@@ -35,6 +37,9 @@ PLAIN = {
     "too_long": "fewer values are needed",
 }
 """What some messages of pydantic are in the words of a configuration file."""
+
+UNQUOTED = re.compile(r"[A-Za-z0-9_./+-][A-Za-z0-9_./+ -]*[A-Za-z0-9_./+-]|[A-Za-z0-9_./+-]")
+"""Texts that may stand without quotes, unless they would be read as something else, as `007` would."""
 
 PATTERNS = {
     "^[A-Za-z][A-Za-z0-9]*$": "letters and digits only, a letter first",
@@ -111,11 +116,24 @@ def dump(config: Config, base: Path, target: Path) -> str:
     return to_yaml(data)
 
 
+class _Representer(SafeRepresenter):
+    """Quotes texts with unusual characters: within brackets, some of them (`?0`) do not survive unquoted."""
+
+    def represent_str(self, data: str) -> ScalarNode:
+        style = None if UNQUOTED.fullmatch(data) else '"'
+        node: ScalarNode = self.represent_scalar("tag:yaml.org,2002:str", data, style=style)
+        return node
+
+
+_Representer.add_representer(str, _Representer.represent_str)
+
+
 def to_yaml(data: Any) -> str:
     """Plain data as YAML 1.2 in which every text that could be misread is quoted."""
     from io import StringIO
 
     yaml = YAML(typ="safe", pure=True)
+    yaml.Representer = _Representer
     yaml.default_flow_style = None
     yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
     stream = StringIO()

@@ -9,6 +9,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from conn.confounds import lowest_high_pass
+
 Label = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9]*$")]
 """Letters and digits only: these names become BIDS entities and file names."""
 
@@ -23,11 +25,18 @@ Strategy = Literal[
     "scrubbing.5+gsr",
     "scrubbing.2",
     "scrubbing.2+gsr",
+    "compcor",
+    "compcor+gsr",
+    "compcor6",
+    "compcor6+gsr",
     "24P",
     "24P+gsr",
     "32P",
     "36P",
 ]
+
+
+CombineRuns = Literal["weighted", "first", "most_df"]
 
 
 class Section(BaseModel):
@@ -42,7 +51,7 @@ class TimePoints(Section):
     by: Annotated[str, Field(pattern=r"^[a-z]+$")] = "ses"
     """The BIDS entity that names the time point (`ses`, `task`, `acq`, `run`, …), or `column`."""
     labels: dict[Label, tuple[str, ...]] = {}
-    """Name of each time point and the values that belong to it, in the order of the trial. Empty: every value is its own time point. Several runs with one label are combined in z, weighted by their degrees of freedom."""
+    """Name of each time point and the values that belong to it, in the order of the trial. Empty: every value is its own time point. What becomes of several runs with one label says `connectivity.combine_runs`."""
     table: str | None = None
     """With `by: column`: a table with participant_id and session_id (or filename) columns, relative to `bids_dir`; `{subject}` stands for the subject label, as in `sub-{subject}/sub-{subject}_sessions.tsv`."""
     column: str | None = None
@@ -230,7 +239,7 @@ class Denoise(Section):
     """How a run is cleaned: one joint projection of confounds, frequencies and censored frames."""
 
     strategy: Strategy = "simple"
-    """Published set of confounds (Wang 2024, 10.1371/journal.pcbi.1011942), or 24P, 32P, 36P."""
+    """Published set of confounds (Wang 2024, 10.1371/journal.pcbi.1011942), or 24P, 32P, 36P. Those with CompCor need the JSON file beside each confounds table, and a `high_pass` of 1/128 Hz (0.0078) or more."""
     high_pass: Positive = 0.008
     """Lowest frequency kept, in Hz."""
     low_pass: Positive | None = 0.1
@@ -246,6 +255,26 @@ class Denoise(Section):
             raise ValueError(f"low_pass {self.low_pass} Hz must be above high_pass {self.high_pass} Hz")
         return self
 
+    @model_validator(mode="after")
+    def _components(self) -> Denoise:
+        lowest = lowest_high_pass(self.strategy)
+        if self.high_pass < lowest:
+            raise ValueError(
+                f"strategy {self.strategy!r} needs high_pass of 1/128 Hz ({lowest:g}) or more, not "
+                f"{self.high_pass:g}: fMRIPrep computes CompCor components from data high-passed at 128 s, so "
+                "they cannot clean slower frequencies. Raise high_pass, or take another strategy"
+            )
+        return self
+
+
+class Partial(Section):
+    """Partial correlation: what two regions share beyond all the others of a set."""
+
+    rois: tuple[str, ...] = ()
+    """The set, names as in `rois.use`. Empty: all regions. A run that lacks one of them, or keeps no more than two degrees of freedom per region, has no matrix."""
+    shrinkage: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """How far each correlation matrix is drawn towards the identity before it is inverted: 0 is not at all. One number for all scans, so that a difference in their length does not look like an effect."""
+
 
 class Connectivity(Section):
     """What is computed from a cleaned run."""
@@ -257,6 +286,16 @@ class Connectivity(Section):
     """Regions that get a whole-brain map."""
     fwhm_mm: Annotated[float, Field(ge=0)] = 6.0
     """Gaussian smoothing of seed maps, full width at half maximum in mm; 0 for none. ROI series are never smoothed."""
+    smooth_within_mask: bool = False
+    """Smooth within each run's brain mask alone, so that nothing from outside it, such as the eyes or large vessels, is blurred into its edge. False smooths the whole image, as nilearn and most programs do."""
+    together: dict[Label, tuple[str, ...]] = {}
+    """Groups of regions that are entered together, as in `amygdala: [amygdalaLBL, amygdalaCML, amygdalaSFL]`: each gets a map of what it shares with every voxel beyond the others of its group, named after it with `Unique` at the end (`amygdalaLBLUnique`)."""
+    partial: Partial | None = None
+    """Matrices of partial correlation. Empty: none."""
+    combine_runs: CombineRuns = "weighted"
+    """What models take of several runs of one time point, the same at all time points: `weighted` averages their Fisher z with weights of degrees of freedom minus two, `first` takes the first by session and `run` entity, `most_df` the one with the most degrees of freedom (the first of equal ones). Runs that are not taken are named by `conn check` and `conn why`."""
+    xdf: bool = False
+    """Write the variance that autocorrelation gives each Fisher z of a run (xDF, 10.1016/j.neuroimage.2019.05.011; at least 1 / (k - 2)). A run with censored volumes between the others has none; nothing is weighted or tested by it."""
 
 
 class Contrast(Section):
@@ -276,9 +315,11 @@ class ModelBase(Section):
     strata: tuple[Name, ...] = ()
     """Categories within which people are exchanged (site, sex …)."""
     seeds: tuple[str, ...] | Literal["all", "none"] = "all"
-    """Seed maps to test."""
+    """Seed maps to test, those of groups (`amygdalaLBLUnique`) included."""
     edges: tuple[tuple[str, str], ...] | Literal["all", "none"] = "all"
     """Pairs of regions to test."""
+    edge_measure: Literal["pearson", "partial"] = "pearson"
+    """What an edge is: a Pearson correlation, or the partial one given all other regions of `connectivity.partial`; `edges: all` are then the pairs of that set."""
     contrasts: dict[str, Contrast] = {}
     """Contrasts of the design to test. Empty: the primary one."""
 

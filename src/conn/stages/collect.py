@@ -87,7 +87,13 @@ def collect(out: Path, index: Index, links: Mapping[str, str]) -> None:
 
 
 def _sweep(out: Path, measured: Mapping[str, Receipt]) -> None:
-    """Remove our files of runs that are no longer in the study, so that nobody mistakes them for results."""
+    """Remove our files of runs that are no longer in the study, so that nobody mistakes them for results.
+
+    Their receipts go with them: who is asked for again is measured again.
+    """
+    for receipt in out.glob(paths.measure_receipt("*").as_posix()):
+        if receipt.stem not in measured:
+            receipt.unlink()
     kept = {name for receipt in measured.values() for name in receipt.files}
     for path in [*out.glob("sub-*/func/*"), *out.glob("sub-*/ses-*/func/*")]:
         if path.relative_to(out).as_posix() in kept or not paths.OWN_OUTPUT.fullmatch(path.name):
