@@ -357,7 +357,10 @@ PRINTABLE = st.text(st.characters(blacklist_categories=["Cs", "Cc", "Cn", "Zl", 
 
 @given(
     texts=st.lists(
-        PRINTABLE | st.sampled_from(["007", "no", "null", "~", "12:30", "true", "1e3", "", " a ", "#"])
+        PRINTABLE
+        | st.sampled_from(
+            ["007", "no", "null", "~", "12:30", "true", "1e3", "", " a ", "#", "?0", "-", "- a", "---"]
+        )
     )
 )
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

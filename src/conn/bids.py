@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -189,19 +190,26 @@ def _sidecars(root: Path, entities: Mapping[str, str], suffix: str) -> list[Path
 
 
 def _applicable(folder: Path, entities: Mapping[str, str], suffix: str) -> list[Path]:
-    fitting: list[tuple[int, str]] = []
-    for entry in scan(folder):
-        if not entry.name.endswith(f"{suffix}.json"):
-            continue
-        name = parse(entry.name)
-        if (
-            name is not None
-            and name.suffix == suffix
-            and name.entities.items() <= entities.items()
-            and Path(entry.path).is_file()
-        ):
-            fitting.append((-len(name.entities), entry.name))
+    try:
+        changed = folder.stat().st_mtime_ns
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    fitting = [
+        (-len(name.entities), file)
+        for file, name in _described(str(folder), changed)
+        if name.suffix == suffix and name.entities.items() <= entities.items() and (folder / file).is_file()
+    ]
     return [folder / file for _, file in sorted(fitting)]
+
+
+@lru_cache(maxsize=4096)
+def _described(folder: str, changed: int) -> tuple[tuple[str, BidsName], ...]:
+    """JSON files with a BIDS name in a folder that last changed then; the root of a large study is asked
+    for every run, and lists every subject.
+    """
+    files = [entry.name for entry in scan(folder) if entry.name.endswith(".json")]
+    named = [(file, parse(file)) for file in files]
+    return tuple((file, name) for file, name in named if name is not None)
 
 
 def _json_object(path: Path) -> dict[str, Any]:
