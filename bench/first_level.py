@@ -140,12 +140,11 @@ def _nilearn_confounds(folder: str) -> Any:
     return table[list(confounds.STRATEGIES[data.STRATEGY].columns)]
 
 
-def nilearn(folder: str, fwhm_mm: float) -> dict[str, Any]:
+def nilearn(folder: str, fwhm_mm: float, compare: bool = False) -> dict[str, Any]:
     """The same maps as nilearn's examples make them: spheres masker, brain masker, product, arctanh.
 
-    The first call in a folder also times twelve other seeds with the cleaned voxels still in memory. What is
-    kept for comparison comes from a spheres masker told to compute in float32: left at its default it rounds
-    the mean of a sphere in an int16 image to an integer.
+    With `compare` maps are kept to be compared with. They come from a spheres masker told to compute in
+    float32: left at its default it rounds the mean of a sphere in an int16 image to an integer.
     """
     from nilearn.maskers import NiftiMasker
 
@@ -157,15 +156,10 @@ def nilearn(folder: str, fwhm_mm: float) -> dict[str, Any]:
     voxels = brain.fit_transform(str(Path(folder) / data.BOLD), confounds=_nilearn_confounds(folder))
     r = _correlate(series, voxels)
     values = {"seconds": perf_counter() - start, "peak_mb": peak_mb()}
-    kept = Path(folder) / "series.npy"
-    if not kept.exists():
-        start = perf_counter()
-        _correlate(_nilearn_series(folder, "new"), voxels)
-        values["more_seconds"] = perf_counter() - start
-        np.save(kept, _nilearn_series(folder, "first", dtype="float32"))
-    unrounded = _correlate(np.load(kept), voxels)
-    values["rounding"] = float(np.abs(unrounded - r).max())
-    np.save(Path(folder) / f"nilearn_{fwhm_mm:g}.npy", unrounded[:, _first_axis_fastest(folder)])
+    if compare:
+        unrounded = _correlate(_nilearn_series(folder, "first", dtype="float32"), voxels)
+        values["rounding"] = float(np.abs(unrounded - r).max())
+        np.save(Path(folder) / f"nilearn_{fwhm_mm:g}.npy", unrounded[:, _first_axis_fastest(folder)])
     return values
 
 

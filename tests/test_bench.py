@@ -39,11 +39,9 @@ def test_first_level_lines_run_beside_nilearn_and_agree_with_it(tmp_path):
         "run to maps, int16",
         "run to maps, int16: against bare decompression",
         "run to maps, int16: memory",
-        "agreement with nilearn's own operator, int16",
         "new seeds on kept Y",
         "run to maps, 6 mm",
     ]
-    assert records["agreement with nilearn's own operator, int16"]["ours"] < 1e-6
     for name in ("run to maps, int16", "new seeds on kept Y", "run to maps, 6 mm"):
         assert records[name]["ratio"] == pytest.approx(records[name]["peer"] / records[name]["ours"])
         assert records[name]["met"] == (records[name]["ratio"] >= float(records[name]["goal"].split()[-1]))
@@ -57,9 +55,11 @@ def test_a_long_run_and_a_float32_image_have_their_lines(tmp_path):
     assert list(records) == [
         "300 volumes: memory",
         "300 volumes: against bare decompression",
+        "agreement with nilearn's own operator, int16",
         "agreement with nilearn's own operator in float64, int16, 6 mm",
         "agreement with nilearn's own operator, float32",
     ]
+    assert records["agreement with nilearn's own operator, int16"]["ours"] < 1e-6
     assert records["agreement with nilearn's own operator in float64, int16, 6 mm"]["ours"] < 1e-6
     assert records["agreement with nilearn's own operator, float32"]["ours"] < 2e-5
     assert records["300 volumes: memory"]["ours"] < 1500

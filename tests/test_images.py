@@ -78,6 +78,57 @@ def test_damage_is_raised_where_the_panels_are_used_and_the_reader_ends(bold):
     assert threading.active_count() == before
 
 
+def test_several_gzip_streams_in_one_file_and_zeros_after_them_are_read(bold):
+    whole = gzip.decompress(bold.read_bytes())
+    expected = nib.load(bold).get_fdata().reshape(-1, 40, order="F")[:10].T
+    bold.write_bytes(gzip.compress(whole[:9999]) + gzip.compress(whole[9999:]) + bytes(512))
+    read = np.concatenate([p.copy() for p in images.panels(images.read_header(bold), np.arange(10), 40)])
+    assert np.array_equal(read, expected)
+
+
+@pytest.mark.parametrize(
+    ("at", "value", "words"),
+    [
+        (70, np.int16(12345), "not a NIfTI-1 image that can be read"),
+        (42, np.int16(-1), "has shape"),
+        (108, np.float32(np.nan), "not a NIfTI-1 image that can be read"),
+        (108, np.float32(np.inf), "not a NIfTI-1 image that can be read"),
+        (108, np.float32(1e15), "more than a file of"),
+        (42, np.int16(32000), "more than a file of"),
+        (80, np.float32(-2), "not a NIfTI-1 image that can be read|affine"),
+        (280, np.float32(np.nan), "affine"),
+        (0, np.int32(540), "convert it to NIfTI-1"),
+    ],
+)
+@pytest.mark.parametrize("name", ["x.nii", "x.nii.gz"])
+def test_a_header_that_cannot_be_is_an_error_that_names_the_file(tmp_path, name, at, value, words):
+    data = np.random.default_rng(0).integers(0, 99, size=(7, 8, 9, 4)).astype(np.int16)
+    raw = bytearray(write(tmp_path / "good.nii", data).read_bytes())
+    if at == 80:
+        raw[252:256] = bytes([1, 0, 0, 0])  # the orientation is that of the qform
+    raw[at : at + value.nbytes] = value.tobytes()
+    path = tmp_path / name
+    path.write_bytes(gzip.compress(bytes(raw)) if name.endswith("gz") else bytes(raw))
+    with pytest.raises(InputError, match=rf"x\.nii.*({words})"):
+        list(images.panels(images.read_header(path), np.arange(10), 4))
+
+
+def test_an_orientation_factor_of_zero_is_read_as_the_standard_says(tmp_path):
+    data = np.zeros((7, 8, 9), np.uint8)
+    path = write(tmp_path / "mask.nii", data)
+    expected = images.read_header(path).grid
+    raw = bytearray(path.read_bytes())
+    raw[76:80] = bytes(4)
+    path.write_bytes(bytes(raw))
+    assert images.read_header(path).grid.matches(expected)
+
+
+def test_a_folder_in_the_place_of_an_image_is_named(tmp_path):
+    (tmp_path / "x.nii").mkdir()
+    with pytest.raises(InputError, match=r"x\.nii: cannot be read"):
+        images.read_header(tmp_path / "x.nii")
+
+
 def read_all(path: Path) -> None:
     list(images.panels(images.read_header(path), np.arange(10), 32))
 

@@ -606,6 +606,9 @@ def test_check_foresees_what_a_run_has_to_do_without(lacking):
     text = check(lacking)
     assert "  partial correlation in 1 runs: region_missing: insulaL (all 5 regions)" in text
     assert "Edges are partial correlations within a set of 5 regions, each pair given all" in text
+    lacks = "1 of its 12 scans lack it (sub-02 ses-pre; region_missing: insulaL)"
+    assert f"WILL BE EMPTY, no partial edge: {lacks}" in text
+    assert f"WILL BE EMPTY, no map of insulaLUnique: {lacks}" in text
 
 
 def test_why_and_the_report_do_not_take_a_matrix_for_a_region(lacking):

@@ -148,22 +148,44 @@ def test_what_stands_in_a_censored_frame_does_not_matter(scan):
     spoilt[0] = 0
     one, other = (projection.project(projection.panels(d), basis) for d in (data.astype(np.float32), spoilt))
     assert np.array_equal(one.Y, other.Y) and np.array_equal(one.sd, other.sd)
-    assert other.valid.all() and other.zero == other.not_finite == ()
+    assert other.valid.all() and other.flat == other.not_finite == ()
 
 
-def test_frames_without_a_finite_or_a_non_zero_voxel_are_told_apart(scan):
+def test_frames_without_a_finite_number_or_with_but_one_are_told_apart(scan):
     data, confounds, censored = scan
     basis = projection.retained_basis(confounds, censored, TR, 0.008, 0.1)
     data = data.astype(np.float32)
-    data[[40, 90]] = 0
+    data[[40, 90]] = [[0], [-32768]]
     data[64] = np.nan
     data[50, 3] = np.nan
     made = projection.project(projection.panels(data), basis)
-    assert (made.zero, made.not_finite) == ((40, 90), (64,))
+    assert (made.flat, made.not_finite) == ((40, 90), (64,))
     assert not made.valid.any()
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "uint16", ">i2", "int32", "float32", ">f4", "float64"])
+def test_frames_are_looked_at_in_the_brain_alone(scan):
+    data, confounds, censored = scan
+    basis = projection.retained_basis(confounds, censored, TR, 0.008, 0.1)
+    data = data.astype(np.float32)
+    data[40, :10] = 0
+    data[64, :10] = np.nan
+    everywhere = projection.project(projection.panels(data), basis)
+    brain = projection.project(projection.panels(data), basis, brain=np.arange(10))
+    assert everywhere.flat == everywhere.not_finite == ()
+    assert (brain.flat, brain.not_finite) == ((40,), (64,))
+
+
+def test_a_negative_slope_turns_everything_but_the_correlations(scan):
+    data, confounds, censored = scan
+    basis = projection.retained_basis(confounds, censored, TR, 0.008, 0.1)
+    made = projection.project(projection.panels(data.astype(np.int16)), basis, slope=-0.5, intercept=9000.0)
+    image = 9000 - 0.5 * data
+    assert np.allclose(made.Y, basis.T @ image, atol=1e-2)
+    assert np.allclose(made.mean, image[~censored].mean(axis=0), rtol=1e-5)
+    assert np.allclose(made.sd, image[~censored].std(axis=0), rtol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", ">i2", "int32", "int64", "float32", ">f4", "float64"])
 def test_every_type_of_number_gives_the_same_coefficients(scan, dtype):
     data, confounds, censored = scan
     data = np.clip(np.rint((data - data.min()) / 30), 0, 255)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -268,13 +269,17 @@ def test_an_empty_mask_leaves_the_run_out(tmp_path):
 
 
 def test_an_image_that_never_varies_leaves_the_run_out(tmp_path):
-    run = scan(tmp_path, data=lambda d: np.full_like(d, 7))
+    picture = np.random.default_rng(5).integers(500, 900, size=(*SHAPE, 1))
+    run = scan(tmp_path, data=lambda d: np.broadcast_to(picture, d.shape).astype(d.dtype))
     assert "no voxel in the brain mask is finite and varies" in refused(tmp_path, run)
 
 
 def test_a_run_of_zeros_leaves_the_run_out(tmp_path):
     said = refused(tmp_path, scan(tmp_path, data=np.zeros_like))
-    assert "desc-preproc_bold.nii.gz: all 100 volumes are 0 in every voxel of the brain" in said
+    assert (
+        "desc-preproc_bold.nii.gz: all 100 volumes hold one number, such as 0, in every voxel of the brain"
+        in said
+    )
 
 
 def with_frames(frames: list[int], value: float):
@@ -288,15 +293,37 @@ def with_frames(frames: list[int], value: float):
 
 def test_a_volume_without_numbers_leaves_the_run_out(tmp_path):
     said = refused(tmp_path, scan(tmp_path, data=with_frames([17], np.nan)))
-    assert "volume 17 of 100 (counted from 0) is not a finite number in every voxel of the brain" in said
+    assert "volume 17 of 100 (counted from 0) holds no number in every voxel of the brain" in said
     said = refused(tmp_path, scan(tmp_path, data=with_frames([17, 60], 0)))
-    assert "volumes 17, 60 of 100 (counted from 0) are 0 in every voxel" in said
+    assert "volumes 17, 60 of 100 (counted from 0) hold one number, such as 0, in every voxel" in said
 
 
 def test_a_censored_volume_may_hold_anything(tmp_path):
-    run = scan(tmp_path, data=with_frames([0, 1], np.nan))
     low = Denoise(min_df=5, min_seconds=60)
-    assert projected(tmp_path, run, low, dummy_scans=2).included
+    made = []
+    for root, value in ((tmp_path / "a", 700.0), (tmp_path / "b", np.nan)):
+        run = scan(root, data=with_frames([0, 1], value))
+        assert projected(root, run, low, dummy_scans=2).included
+        made.append(arrays(root))
+    assert all(np.array_equal(made[0][name], made[1][name]) for name in made[0])
+
+
+def test_a_volume_is_looked_at_in_the_brain_also_when_more_is_read(tmp_path):
+    def lost(data):
+        data = data.astype(np.float32)
+        data[brain(), 17] = np.nan
+        return data
+
+    run = scan(tmp_path, data=lost)
+    assert "volume 17 of 100" in refused(tmp_path, run, fwhm=6.0)
+
+
+def test_a_header_that_cannot_be_leaves_the_run_out(tmp_path):
+    run = scan(tmp_path)
+    raw = bytearray(gzip.decompress(run.bold.read_bytes()))
+    raw[70:72] = (12345).to_bytes(2, "little")
+    run.bold.write_bytes(gzip.compress(bytes(raw)))
+    assert "not a NIfTI-1 image that can be read" in refused(tmp_path, run)
 
 
 def test_confounds_with_fewer_rows_or_columns_leave_the_run_out(tmp_path):

@@ -14,9 +14,9 @@ from conn import confounds, projection, resources
 from conn.cohort import Cohort
 from conn.config.checks import partial_set
 from conn.config.model import Denoise, Model
-from conn.design import compile_model, describe
+from conn.design import Design, compile_model, describe
 from conn.errors import ConnError, InputError, TooLittleDataError
-from conn.exclusions import OF_MEASURES, Exclusion
+from conn.exclusions import OF_MEASURES, PARTIAL, Exclusion
 from conn.images import read_header
 from conn.index import Run, sidecar
 from conn.preflight import foreseen_cohort, foreseen_runs
@@ -311,8 +311,8 @@ def _group(study: Study, foreseen: Sequence[Foreseen], problems: list[ConnError]
     policy = study.config.connectivity.combine_runs
     for name, model in study.config.models.items():
         try:
-            lines = describe(compile_model(name, model, clinical, made.table, runs, inference, policy))
-            lines += _edge_words(study, model)
+            design = compile_model(name, model, clinical, made.table, runs, inference, policy)
+            lines = [*describe(design), *_edge_words(study, model), *_empty(study, name, design, foreseen)]
         except ConnError as error:
             problems.append(error)
             lines = [f"cannot be computed: {error}"]
@@ -325,6 +325,24 @@ def _edge_words(study: Study, model: Model) -> list[str]:
         return []
     n = len(partial_set(study.config))
     return [f"Edges are partial correlations within a set of {n} regions, each pair given all the others."]
+
+
+def _empty(study: Study, name: str, design: Design, foreseen: Sequence[Foreseen]) -> Iterator[str]:
+    """What a model asks for and cannot test, because one of its scans has no such matrix or map."""
+    model = study.config.models[name]
+    scans = {run for c in design.contrasts for weights in c.run_weights for run in weights}
+    asked = {seed: f"map of {seed}" for seed in study.seeds(name)}
+    if model.edges != "none" and model.edge_measure == "partial":
+        asked[PARTIAL] = "partial edge"
+    for what, words in asked.items():
+        rows = [row for one in foreseen if one.run.key in scans for row in one.exclusions if row.roi == what]
+        if rows:
+            lacking = ", ".join(dict.fromkeys(_whose(row).split(" (")[0] for row in rows[:3]))
+            yield (
+                f"WILL BE EMPTY, no {words}: {len(rows)} of its {len(scans)} scans lack it "
+                f"({lacking}; {rows[0].reason}: {rows[0].value}), and a test needs all rows. Ask for fewer "
+                "regions in connectivity, or leave these people out."
+            )
 
 
 def _cohort(made: Cohort) -> list[str]:

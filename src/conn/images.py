@@ -7,7 +7,7 @@ import io
 import queue
 import threading
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
-from conn.errors import InputError
+from conn.errors import InputError, ResourceError
 from conn.files import atomic
 
 CORNER_TOLERANCE_MM = 1e-3
@@ -33,7 +33,18 @@ MAP_COMPRESSION = 2
 GZIP_MAGIC = b"\x1f\x8b"
 SECONDS = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6}
 DAMAGE: tuple[type[Exception], ...] = (gzip.BadGzipFile, zlib.error, cast("type[Exception]", isal_zlib.error))
-READABLE = {"uint8", "int8", "int16", "uint16", "int32", "uint32", "float32", "float64"}
+READABLE = {"uint8", "int8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64"}
+UNUSABLE = (HeaderDataError, ImageFileError, KeyError, ValueError, OverflowError)
+AGAIN = "Fetch or make the file again."
+
+SMALLEST_OFFSET = 352
+"""Where numbers begin in a NIfTI-1 file at the earliest."""
+
+MOST_COMPRESSED = 1040
+"""No gzip stream holds more bytes for each of its own."""
+
+SLACK = 1 << 20
+"""Bytes by which a short file is left to be found by reading it."""
 
 
 @dataclass(frozen=True)
@@ -61,9 +72,11 @@ class Grid:
 
     def matches(self, other: Grid) -> bool:
         """Same shape, and corners within 1e-3 mm (affines are not compared as floats)."""
-        if self.shape != other.shape:
-            return False
-        return bool(np.abs(self.corners() - other.corners()).max() <= CORNER_TOLERANCE_MM)
+        return self.shape == other.shape and self.distance(other) <= CORNER_TOLERANCE_MM
+
+    def distance(self, other: Grid) -> float:
+        """Largest distance of a corner from the same corner of another grid, along an axis, in mm."""
+        return float(np.abs(self.corners() - other.corners()).max())
 
 
 @dataclass(frozen=True)
@@ -96,25 +109,36 @@ def read_header(path: Path) -> Header:
     Raises
     ------
     InputError
-        Not there, not gzip, not NIfTI, no orientation, qform against sform, unreadable data type.
+        Not there, not gzip, not NIfTI, no orientation, qform against sform, unreadable data type, or a
+        header that claims more than the file can hold.
+    ResourceError
+        The disk failed.
     """
+    head = bytearray(348)
+    with _open(path) as stream:
+        _fill(stream, memoryview(head), path)
     try:
-        with _open(path) as stream:
-            head = bytearray(348)
-            _fill(stream, memoryview(head), path)
-            image = nib.Nifti1Image.header_class.from_fileobj(io.BytesIO(head), check=False)
-    except FileNotFoundError:
-        raise InputError(f"{path.name}: the file is not there") from None
-    except (HeaderDataError, ImageFileError, ValueError) as error:
-        raise InputError(f"{path.name}: not a NIfTI image ({error})") from None
+        image = nib.Nifti1Image.header_class.from_fileobj(io.BytesIO(head), check=False)
+        header = _header(image, path)
+    except UNUSABLE as error:
+        raise InputError(f"{path.name}: not a NIfTI-1 image that can be read ({error}). {AGAIN}") from None
+    _refuse_impossible(header)
+    return header
+
+
+def _header(image: Any, path: Path) -> Header:
+    """Fields of a header; what it holds may be anything."""
     if int(image["sizeof_hdr"]) != 348:
-        raise InputError(f"{path.name}: not a NIfTI-1 image (header of {int(image['sizeof_hdr'])} bytes)")
+        size = int(image["sizeof_hdr"])
+        raise InputError(f"{path.name}: not NIfTI-1 (a header of {size} bytes); convert it to NIfTI-1")
     shape = image.get_data_shape()
     if len(shape) not in {3, 4} or min(shape) < 1:
         raise InputError(f"{path.name}: has shape {shape}; 3 or 4 dimensions are needed")
     dtype = image.get_data_dtype()
     if dtype.newbyteorder("=").name not in READABLE:
         raise InputError(f"{path.name}: holds {dtype}, not plain numbers ({', '.join(sorted(READABLE))})")
+    if abs(float(image["pixdim"][0])) != 1:
+        image["pixdim"][0] = 1  # as the standard reads any other number
     slope, intercept = image.get_slope_inter()
     return Header(
         path=path,
@@ -122,22 +146,41 @@ def read_header(path: Path) -> Header:
         volumes=int(shape[3]) if len(shape) == 4 else 1,
         tr=_repetition_time(image),
         dtype=dtype,
-        offset=max(int(image["vox_offset"]), 348),
+        offset=max(int(image["vox_offset"]), SMALLEST_OFFSET),
         slope=1.0 if slope is None else float(slope),
         intercept=0.0 if intercept is None else float(intercept),
     )
+
+
+def _refuse_impossible(header: Header) -> None:
+    """A header that claims more than its file can hold, so that nobody allocates memory for it."""
+    held = header.path.stat().st_size
+    if header.path.suffix == ".gz":
+        held = MOST_COMPRESSED * held
+    size = int(np.prod(header.grid.shape)) * header.dtype.itemsize
+    if header.offset + size * header.volumes > held + SLACK:
+        shape = (*header.grid.shape, header.volumes)
+        raise InputError(
+            f"{header.path.name}: the header says {shape} of {header.dtype} after {header.offset} bytes, "
+            f"more than a file of {header.path.stat().st_size} bytes holds; it ends too early. {AGAIN}"
+        )
 
 
 def _affine(image: Any, path: Path) -> NDArray[np.float64]:
     sform, s_code = image.get_sform(coded=True)
     qform, q_code = image.get_qform(coded=True)
     if not s_code and not q_code:
-        raise InputError(f"{path.name}: neither sform nor qform is set, so left and right are unknown")
+        raise InputError(
+            f"{path.name}: neither sform nor qform is set, so left and right are unknown; set them from the "
+            "image that this one was made from"
+        )
     if s_code and q_code:
         signs = np.sign(np.linalg.det(sform[:3, :3])), np.sign(np.linalg.det(qform[:3, :3]))
         if signs[0] != signs[1]:
             raise InputError(f"{path.name}: sform and qform disagree about left and right; repair the header")
     affine: NDArray[np.float64] = np.asarray(sform if s_code else qform, dtype=np.float64)
+    if not np.isfinite(affine).all() or np.linalg.det(affine[:3, :3]) == 0:
+        raise InputError(f"{path.name}: its affine has no volume or is not finite; repair the header")
     return affine
 
 
@@ -151,26 +194,36 @@ def _repetition_time(image: Any) -> float | None:
     seconds = float(image["pixdim"][4]) * SECONDS.get(unit, 1.0)
     if unit not in SECONDS and seconds > 100:
         seconds /= 1000.0
-    return seconds if seconds > 0 else None
+    return seconds if 0 < seconds < np.inf else None
 
 
 @contextmanager
 def _open(path: Path) -> Iterator[io.BufferedIOBase]:
-    """A decompressing stream; damage becomes an InputError that names the file."""
-    if path.suffix != ".gz":
-        with path.open("rb") as plain:
-            yield plain
-        return
+    """A decompressing stream; what goes wrong becomes an error that names the file."""
+    try:
+        if path.suffix == ".gz":
+            _refuse_other(path)
+            with igzip.open(path, "rb") as stream:
+                yield cast("io.BufferedIOBase", stream)
+        else:
+            with path.open("rb") as plain:
+                yield plain
+    except EOFError:
+        raise InputError(f"{path.name}: the gzip stream is truncated. {AGAIN}") from None
+    except DAMAGE as error:
+        raise InputError(f"{path.name}: the gzip stream is damaged ({error}). {AGAIN}") from None
+    except FileNotFoundError:
+        raise InputError(f"{path.name}: the file is not there") from None
+    except (PermissionError, IsADirectoryError) as error:
+        raise InputError(f"{path.name}: cannot be read ({error.strerror}); correct its permissions") from None
+    except OSError as error:
+        raise ResourceError(f"{path.name}: reading failed ({error.strerror or error}); try again") from None
+
+
+def _refuse_other(path: Path) -> None:
     with path.open("rb") as raw:
         if raw.read(2) != GZIP_MAGIC:
             raise InputError(f"{path.name}: ends in .gz but is not gzip data; was it fetched completely?")
-    try:
-        with igzip.open(path, "rb") as stream:
-            yield cast("io.BufferedIOBase", stream)
-    except EOFError:
-        raise InputError(f"{path.name}: the gzip stream is truncated; fetch the file again") from None
-    except DAMAGE as error:
-        raise InputError(f"{path.name}: the gzip stream is damaged ({error}); fetch the file again") from None
 
 
 def _fill(stream: io.BufferedIOBase, target: memoryview, path: Path) -> None:
@@ -178,7 +231,7 @@ def _fill(stream: io.BufferedIOBase, target: memoryview, path: Path) -> None:
     while len(target):
         got = stream.readinto(target)
         if not got:
-            raise InputError(f"{path.name}: the file ends {len(target)} bytes too early; fetch it again")
+            raise InputError(f"{path.name}: the file ends {len(target)} bytes too early. {AGAIN}")
         target = target[got:]
 
 
@@ -198,7 +251,7 @@ def _values(header: Header, stream: io.BufferedIOBase) -> Iterator[NDArray[Any]]
 
 def panels(
     header: Header, voxels: NDArray[np.int64], size: int, read_ahead: int = READ_AHEAD
-) -> Iterator[NDArray[Any]]:
+) -> Generator[NDArray[Any], None, None]:
     """Volumes of an image in panels, decompressed by a thread of its own while the caller works.
 
     The file is read once and to its end, so that the checksum of the whole stream is verified: only then does
@@ -288,7 +341,7 @@ class _Reader(threading.Thread):
 def read_volume(path: Path) -> tuple[Grid, NDArray[np.float32]]:
     """A 3-D image as an array of shape (nx, ny, nz), read to the end of its gzip stream.
 
-    Slope and intercept are applied in float64 where they are not trivial.
+    Slope and intercept are applied where they are not trivial.
     """
     header = read_header(path)
     if header.volumes != 1:

@@ -47,6 +47,9 @@ def job(log: Path) -> Iterator[None]:
         try:
             with threadpool_limits(limits=1):
                 yield
+        except KeyboardInterrupt:
+            note.unlink(missing_ok=True)
+            raise
         except ConnError as error:
             failure, status = str(error), error.exit_code
             print(failure)

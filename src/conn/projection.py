@@ -9,7 +9,7 @@ filtered confounds and censored frames from leaking back into the data (Lindquis
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -157,15 +157,15 @@ class Projected:
         Temporal mean and standard deviation over the frames that count, in units of the image.
     valid : ndarray of shape (n_voxels,), bool
         Finite, varying, and with something left after cleaning.
-    zero, not_finite : tuple of int
-        Frames that count and in which every voxel is 0, or none is finite.
+    flat, not_finite : tuple of int
+        Frames that count and in which every voxel holds one and the same number, or none a finite one.
     """
 
     Y: NDArray[np.float32]
     mean: NDArray[np.float32]
     sd: NDArray[np.float32]
     valid: NDArray[np.bool_]
-    zero: tuple[int, ...] = ()
+    flat: tuple[int, ...] = ()
     not_finite: tuple[int, ...] = ()
 
     def take(self, voxels: NDArray[np.int64]) -> Projected:
@@ -189,7 +189,11 @@ def panels(volumes: NDArray[Any]) -> Iterator[NDArray[Any]]:
 
 
 def project(
-    panels: Iterable[NDArray[Any]], basis: Array, slope: float = 1.0, intercept: float = 0.0
+    panels: Iterable[NDArray[Any]],
+    basis: Array,
+    slope: float = 1.0,
+    intercept: float = 0.0,
+    brain: NDArray[np.int64] | None = None,
 ) -> Projected:
     """Accumulate ``Y = U'V`` over a stream of volumes.
 
@@ -207,6 +211,9 @@ def project(
         ndarray of shape (n_volumes, k), orthogonal to the constant.
     slope, intercept
         From the numbers in `panels` to units of the image.
+    brain
+        ndarray of shape (m,), columns in which frames are looked at for `flat` and `not_finite`; all by
+        default.
 
     Returns
     -------
@@ -220,7 +227,7 @@ def project(
     sums = None
     for start, panel in _numbered(panels, len(basis)):
         if sums is None:
-            sums = _Sums(basis, panel.shape[1])
+            sums = _Sums(basis, np.arange(panel.shape[1]) if brain is None else brain, panel.shape[1])
         sums.add(start, panel)
     if sums is None:
         raise ValueError(f"the basis has {len(basis)} volumes, the data have none")
@@ -245,13 +252,14 @@ def _numbered(panels: Iterable[NDArray[Any]], n_volumes: int) -> Iterator[tuple[
 class _Sums:
     """Running sums of a run: products with the basis, shift of the mean, squares."""
 
-    def __init__(self, basis: Array, n_voxels: int) -> None:
+    def __init__(self, basis: Array, brain: NDArray[np.int64], n_voxels: int) -> None:
         self.counts = (basis != 0).any(axis=1)
         self.n = int(self.counts.sum())
         self.operator = np.vstack([basis.T, self.counts / max(self.n, 1)]).astype(np.float32)
         self.total = np.zeros((len(self.operator), n_voxels), dtype=np.float32)
         self.squares = np.zeros(n_voxels)
-        self.zero: list[int] = []
+        self.brain, self.some = brain, brain[:: max(1, brain.size // 64)]
+        self.flat: list[int] = []
         self.not_finite: list[int] = []
         self.first: NDArray[Any] | None = None
 
@@ -260,24 +268,27 @@ class _Sums:
         rows = np.flatnonzero(self.counts[start : start + len(panel)])
         if rows.size == 0:
             return
-        if rows.size < len(panel):
-            panel = panel[rows]
-        for row, frame in zip((start + rows).tolist(), panel, strict=True):
-            if _everywhere(frame, lambda values: values == 0):
-                self.zero.append(row)
-            elif _everywhere(frame, lambda values: ~np.isfinite(values)):
-                self.not_finite.append(row)
+        for row in rows.tolist():
+            self._look_at(start + row, panel[row])
         if self.first is None:
-            self.first = panel[0].astype(np.result_type(panel.dtype, np.float32))
+            self.first = panel[rows[0]].astype(np.result_type(panel.dtype, np.float32))
         operator = np.ascontiguousarray(self.operator[:, start + rows])
+        every = rows.size == len(panel)
         for at in range(0, panel.shape[1], BLOCK):
-            self._add_block(slice(at, at + BLOCK), operator, panel)
+            block = slice(at, at + BLOCK)
+            self._add_block(block, operator, panel[:, block] if every else panel[rows, block])
 
-    def _add_block(self, block: slice, operator: NDArray[np.float32], panel: NDArray[Any]) -> None:
+    def _look_at(self, number: int, frame: NDArray[Any]) -> None:
+        """Note a frame without a picture; most are known to have one from a few voxels."""
+        for test, found in ((_is_flat, self.flat), (_is_not_finite, self.not_finite)):
+            if test(frame[self.some]) and test(frame[self.brain]):
+                found.append(number)
+
+    def _add_block(self, block: slice, operator: NDArray[np.float32], values: NDArray[Any]) -> None:
         assert self.first is not None
         with np.errstate(invalid="ignore", over="ignore"):
             change = np.subtract(
-                panel[:, block], self.first[block], dtype=self.first.dtype, casting="same_kind"
+                values, self.first[block], dtype=self.first.dtype, casting="same_kind"
             ).astype(np.float32, copy=False)
             self.total[:, block] += operator @ change
             self.squares[block] += np.einsum("ij,ij->j", change, change)
@@ -298,10 +309,13 @@ class _Sums:
         if slope != 1.0:
             Y *= np.float32(slope)
         return Projected(
-            Y, mean.astype(np.float32), sd.astype(np.float32), valid, tuple(self.zero), tuple(self.not_finite)
+            Y, mean.astype(np.float32), sd.astype(np.float32), valid, tuple(self.flat), tuple(self.not_finite)
         )
 
 
-def _everywhere(frame: NDArray[Any], test: Callable[[NDArray[Any]], NDArray[np.bool_]]) -> bool:
-    """Whether a test holds for every voxel; one that fails among the first few decides at once."""
-    return bool(test(frame[:64]).all() and test(frame).all())
+def _is_flat(values: NDArray[Any]) -> bool:
+    return bool((values == values[0]).all())
+
+
+def _is_not_finite(values: NDArray[Any]) -> bool:
+    return not np.isfinite(values).any()

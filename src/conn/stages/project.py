@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -201,12 +202,13 @@ def brain(run: Run, header: images.Header) -> tuple[images.Grid, NDArray[np.int6
     grid, mask = images.read_volume(run.mask)
     if not grid.matches(header.grid):
         raise InputError(
-            f"{run.mask.name}: grid {grid.shape} is not that of {header.path.name} {header.grid.shape} "
-            f"(corners must agree to {images.CORNER_TOLERANCE_MM} mm)"
+            f"{run.mask.name}: grid {grid.shape} is not that of {header.path.name} {header.grid.shape}: "
+            f"corners are {grid.distance(header.grid):.3g} mm apart (limit {images.CORNER_TOLERANCE_MM} mm). "
+            "Take image and mask of one fMRIPrep run and resolution (datasets.NAME.res)."
         )
     voxels = np.flatnonzero(mask.ravel(order="F") > 0)
     if voxels.size == 0:
-        raise InputError(f"{run.mask.name}: the brain mask is empty")
+        raise InputError(f"{run.mask.name}: the brain mask is empty; run fMRIPrep again or leave the run out")
     return grid, voxels
 
 
@@ -257,7 +259,7 @@ def coefficients(
         area = smoothing.support(voxels, grid.shape, fwhm_mm, grid.voxel_mm, within_mask=within_mask)
     timed("brain mask")
     with threadpool_limits(limits=1):
-        held = _read(made, voxels if area is None else area.voxels)
+        held = _read(made, voxels) if area is None else _read(made, area.voxels, area.mask)
         timed("image to coefficients")
         if area is None:
             _refuse_empty(made.header, held.valid)
@@ -283,11 +285,13 @@ def _arrays(
     }
 
 
-def _read(made: Plan, voxels: NDArray[np.int64]) -> projection.Projected:
+def _read(
+    made: Plan, voxels: NDArray[np.int64], brain: NDArray[np.int64] | None = None
+) -> projection.Projected:
     header = made.header
-    panels = images.panels(header, voxels, projection.PANEL)
-    projected = projection.project(panels, made.basis, header.slope, header.intercept)
-    for frames, what in ((projected.zero, "0"), (projected.not_finite, "not a finite number")):
+    with closing(images.panels(header, voxels, projection.PANEL)) as panels:
+        projected = projection.project(panels, made.basis, header.slope, header.intercept, brain)
+    for frames, what in ((projected.flat, "one number, such as 0,"), (projected.not_finite, "no number")):
         if frames:
             raise InputError(
                 f"{header.path.name}: {_frames(frames, made)} {what} in every voxel of the brain. "
@@ -300,9 +304,9 @@ def _frames(frames: tuple[int, ...], made: Plan) -> str:
     """The volumes named, of those that count (the censored ones are not looked at)."""
     counted = int((~made.selection.censored).sum())
     if len(frames) == counted:
-        return f"all {counted} volumes are"
+        return f"all {counted} volumes hold"
     named = ", ".join(map(str, frames[:5])) + (f" and {len(frames) - 5} more" if len(frames) > 5 else "")
-    noun, verb = ("volume", "is") if len(frames) == 1 else ("volumes", "are")
+    noun, verb = ("volume", "holds") if len(frames) == 1 else ("volumes", "hold")
     return f"{noun} {named} of {made.header.volumes} (counted from 0) {verb}"
 
 
