@@ -14,8 +14,8 @@ class Size:
     volumes: int
     long_volumes: int
     """Of the long run, of which only ours is measured: nilearn needs more than 20 GB for 1,200."""
-    short_volumes: int
-    """Of the runs that are only compared."""
+    compared: tuple[tuple[int, int, int], int, int]
+    """Shape, voxels of the mask and volumes of the runs of which results are compared, not times."""
     rows: int
     features: int
     permutations: tuple[int, int]
@@ -26,6 +26,34 @@ class Size:
     peer: int
 
 
-FULL = Size((97, 115, 97), 230_665, 300, 1200, 100, 60, 230_665, (64, 1088), (20, 220), 1000, 5, 2)
-QUICK = Size((97, 115, 97), 230_665, 150, 600, 100, 60, 230_665, (64, 576), (20, 120), 1000, 3, 1)
-TINY = Size((24, 28, 25), 6_000, 150, 300, 120, 20, 3_000, (32, 1056), (10, 1010), 6, 1, 1)
+FULL = Size(
+    (97, 115, 97),
+    230_665,
+    300,
+    1200,
+    ((49, 58, 49), 30_000, 120),
+    60,
+    230_665,
+    (64, 1088),
+    (20, 220),
+    1000,
+    5,
+    2,
+)
+QUICK = Size(
+    (97, 115, 97),
+    230_665,
+    150,
+    600,
+    ((49, 58, 49), 30_000, 120),
+    60,
+    230_665,
+    (64, 576),
+    (20, 120),
+    1000,
+    3,
+    1,
+)
+TINY = Size(
+    (24, 28, 25), 6_000, 150, 300, ((24, 28, 25), 6_000, 120), 20, 3_000, (32, 1056), (10, 1010), 6, 1, 1
+)

@@ -50,18 +50,18 @@ def test_first_level_lines_run_beside_nilearn_and_agree_with_it(tmp_path):
     assert bare["ratio"] == pytest.approx(bare["ours"] / bare["peer"])
 
 
+@pytest.mark.slow
 def test_a_long_run_and_a_float32_image_have_their_lines(tmp_path):
     records, _ = tiny("first-level-more", tmp_path)
     assert list(records) == [
         "300 volumes: memory",
         "300 volumes: against bare decompression",
-        "agreement with nilearn's own operator, int16",
-        "agreement with nilearn's own operator in float64, int16, 6 mm",
-        "agreement with nilearn's own operator, float32",
+        "agreement with nilearn in float64, its operator, int16",
+        "agreement with nilearn in float64, its operator, int16, 6 mm",
+        "agreement with nilearn, its operator, float32",
     ]
-    assert records["agreement with nilearn's own operator, int16"]["ours"] < 1e-6
-    assert records["agreement with nilearn's own operator in float64, int16, 6 mm"]["ours"] < 1e-6
-    assert records["agreement with nilearn's own operator, float32"]["ours"] < 2e-5
+    assert all(record["ours"] < 1e-6 for name, record in records.items() if name.endswith(("int16", "6 mm")))
+    assert records["agreement with nilearn, its operator, float32"]["ours"] < 2e-5
     assert records["300 volumes: memory"]["ours"] < 1500
 
 

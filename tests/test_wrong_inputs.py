@@ -57,7 +57,7 @@ def test_a_truncated_image_is_a_row_that_names_the_file(faulty: World):
     name = "sub-01_ses-pre_task-rest_space-MNI152NLin2009cAsym_desc-preproc_bold.nii.gz"
     assert row[1:3] == ("project", "bad_input")
     assert row[3].startswith(f"{name}: ")
-    assert "fetch" in row[3]
+    assert "Fetch" in row[3]
 
 
 def test_confounds_with_fewer_rows_are_a_row_with_both_numbers(faulty: World):
@@ -72,7 +72,7 @@ def test_a_missing_confound_column_is_a_row_with_the_column_and_what_could_run(f
     assert row[1:3] == ("project", "bad_input")
     assert "sub-02_ses-pre_task-rest_desc-confounds_timeseries.tsv" in row[3]
     assert "white_matter" in row[3]
-    assert "24P" in row[3]
+    assert "compcor6" in row[3]
 
 
 def test_too_little_data_is_a_row_per_floor_with_value_and_limit(faulty: World):
