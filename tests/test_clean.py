@@ -307,6 +307,7 @@ def test_after_clean_nothing_is_computed_until_a_seed_asks_for_the_images(finish
     assert [name for name in first_level if after[name] != before[name]] == []
 
 
+@pytest.mark.slow
 @pytest.mark.workflow
 def test_a_projection_that_was_removed_by_hand_is_made_again_in_one_run(finished: World, tmp_path: Path):
     world = finished.copy(tmp_path / "world")
@@ -337,6 +338,7 @@ def test_a_job_that_failed_is_not_passed_over_by_the_next_run(finished: World, t
     assert jobs == {"project": 1, "measure": 1, "collect": 1, "collect_all": 1}
 
 
+@pytest.mark.slow
 @pytest.mark.workflow
 def test_people_who_were_taken_out_and_come_back_are_made_again(finished: World, tmp_path: Path):
     world = finished.copy(tmp_path / "world")
