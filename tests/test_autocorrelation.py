@@ -323,7 +323,10 @@ def test_in_band_passed_series_the_variance_is_a_fifth_to_a_third_too_small():
     """A limit that is stated, not a virtue: still far better than counting volumes."""
     basis = projection.cosines(N, 0.8, 0.008, 0.1)
     rng = np.random.default_rng(7)
-    draw = lambda k: basis @ (basis.T @ pairs(rng, N, 0.5, 0.5, 0.0, k))  # noqa: E731
+
+    def draw(k: int) -> np.ndarray:
+        return basis @ (basis.T @ pairs(rng, N, 0.5, 0.5, 0.0, k))
+
     r, _, variance_z = simulated(draw, 200)
     truth = np.arctanh(r).var()
     assert 0.67 < variance_z.mean() / truth < 0.85

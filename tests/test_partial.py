@@ -14,11 +14,13 @@ from hypothesis import strategies as st
 from nilearn.connectome import ConnectivityMeasure
 from scipy import stats
 from sklearn.covariance import EmpiricalCovariance
+from statsmodels.api import OLS
 
 from conn import correlation, images, partial, paths
 from conn.check import check, foresee, foreseen_exclusions
 from conn.config.checks import partial_set
 from conn.config.load import to_yaml
+from conn.correlation import BLOCK
 from conn.errors import ConfigError
 from conn.files import read_json
 from conn.rois.registry import find
@@ -154,9 +156,9 @@ def seeds_and_voxels(k: int, n_seeds: int, n_voxels: int, seed: int = 0) -> tupl
 
 @pytest.mark.oracle
 def test_a_unique_map_is_the_correlation_of_what_the_other_seeds_leave_of_seed_and_voxel():
-    seeds, Y = seeds_and_voxels(29, 3, partial.BLOCK + 7)
+    seeds, Y = seeds_and_voxels(29, 3, BLOCK + 7)
     r = np.tanh(partial.unique_maps(Y, seeds).z)
-    for v in (0, 8, partial.BLOCK - 1, partial.BLOCK, partial.BLOCK + 6):
+    for v in (0, 8, BLOCK - 1, BLOCK, BLOCK + 6):
         for i in range(3):
             expected = residual_correlation(seeds[:, i], Y[:, v].astype(float), np.delete(seeds, i, axis=1))
             assert r[i, v] == pytest.approx(expected, abs=1e-6)
@@ -164,11 +166,10 @@ def test_a_unique_map_is_the_correlation_of_what_the_other_seeds_leave_of_seed_a
 
 @pytest.mark.oracle
 def test_a_unique_map_is_the_t_of_the_seed_in_the_regression_on_all_seeds():
-    statsmodels = pytest.importorskip("statsmodels.api")
     seeds, Y = seeds_and_voxels(29, 4, 11)
     r = np.tanh(partial.unique_maps(Y, seeds).z)
     for v in range(11):
-        fit = statsmodels.OLS(Y[:, v].astype(float), seeds).fit()
+        fit = OLS(Y[:, v].astype(float), seeds).fit()
         assert r[:, v] == pytest.approx(fit.tvalues / np.sqrt(fit.tvalues**2 + fit.df_resid), abs=1e-6)
 
 
@@ -281,9 +282,9 @@ def test_unique_maps_follow_the_order_of_seeds_and_not_their_scale(n, seed, orde
 
 
 def test_a_voxel_has_the_same_bytes_whatever_comes_after_its_block():
-    seeds, Y = seeds_and_voxels(23, 3, partial.BLOCK + 9)
-    alone = partial.unique_maps(Y[:, : partial.BLOCK], seeds).z
-    assert np.array_equal(partial.unique_maps(Y, seeds).z[:, : partial.BLOCK], alone)
+    seeds, Y = seeds_and_voxels(23, 3, BLOCK + 9)
+    alone = partial.unique_maps(Y[:, :BLOCK], seeds).z
+    assert np.array_equal(partial.unique_maps(Y, seeds).z[:, :BLOCK], alone)
 
 
 # -------------------------------------------------------------------------------------- configuration

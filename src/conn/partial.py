@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from conn.correlation import correlation_matrix, fisher_z
+from conn.correlation import BLOCK, correlation_matrix, fisher_z
 
 OWN_SHARE = 1e-8
 """A column of which the others leave no more than this share of its variance counts as one of their sums."""
@@ -21,9 +21,6 @@ MOST_CONDITION = 1.0 / OWN_SHARE
 
 NOISE = 1e-6
 """Of a voxel in float32, a residual below this share of its norm may be nothing but rounding."""
-
-BLOCK = 2048
-"""Voxels per matrix product in float64; a constant, so that results do not depend on memory."""
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
