@@ -63,8 +63,8 @@ def first_level(study: Study) -> None:
             study.map_fwhm,
             within_mask=study.smooth_within_mask,
         )
-        mask_folder = Path(study.mask_folder)
-        measure(Path(), run, config.rois, config.connectivity, mask_folder, study.source(key))
+        folder = Path(study.folder)
+        measure(Path(), run, config.rois, config.connectivity, folder, study.source(key))
 
 
 def group(study: Study, name: str) -> None:
@@ -73,10 +73,11 @@ def group(study: Study, name: str) -> None:
     design(Path(), name, model, config.clinical, config.inference, config.connectivity.combine_runs)
     options = {"permutations": config.inference.permutations, "seed": config.seed}
     for seed in study.seeds(name):
-        regions = [find(region, config.rois.custom) for region in study.seed_regions(seed)]
-        mask_folder = Path(study.mask_folder)
-        seed_stage(Path(), name, seed, regions, fwhm_mm=study.map_fwhm, mask_folder=mask_folder, **options)
+        regions = [find(region, config.rois) for region in study.seed_regions(seed)]
+        folder = Path(study.folder)
+        about = {"fwhm_mm": study.map_fwhm, "folder": folder, "rois": config.rois}
+        seed_stage(Path(), name, seed, regions, **about, **options)
     if "edges" in study.tests(name):
         alpha, measure = config.inference.alpha, model.edge_measure
-        edges_stage(Path(), name, model.edges, alpha=alpha, measure=measure, **options)
+        edges_stage(Path(), name, study.edges(name), alpha=alpha, measure=measure, **options)
     correct(Path(), name, study.tests(name), config.inference)

@@ -168,15 +168,38 @@ def test_tags_never_make_objects(tmp_path):
         ("rois: {custom: {mine: {center: [1, 2], radius_mm: 3, space: x}}}\n", "center: 3 values are needed"),
         (
             "rois: {custom: {mine: {center: [1, 2, 3], space: x}}}\n",
-            "give either center and radius_mm, or mask",
+            "center needs either radius_mm (a sphere) or size_mm (a box)",
         ),
         (
             "rois: {custom: {mine: {mask: a.nii, radius_mm: 3, space: x}}}\n",
-            "give either center and radius_mm",
+            "radius_mm does not go with mask; it needs center, peak",
         ),
         (
             "rois: {custom: {mine: {center: [1, 2, 3], radius_mm: 3, space: x, value: 1}}}\n",
-            "value needs mask",
+            "value does not go with center; it needs mask",
+        ),
+        (
+            "rois: {custom: {mine: {probability: p.nii, space: x}}}\n",
+            "probability needs either threshold or weights: true",
+        ),
+        (
+            "rois: {custom: {mine: {mask: a.nii, center: [1, 2, 3], radius_mm: 3, space: x}}}\n",
+            "give one of center, union, mask, probability or peak, not center and mask",
+        ),
+        ("rois: {custom: {mine: {space: x}}}\n", "or peak, not none"),
+        ("rois: {custom: {mine: {peak: t.nii, space: x}}}\n", "peak needs radius_mm"),
+        (
+            "rois: {custom: {mine: {union: [{center: [1, 2, 3]}], space: x}}}\n",
+            "give either radius_mm (a sphere) or size_mm (a box)",
+        ),
+        ("rois: {atlases: {a: {image: a.nii}}}\n", "space: name the template that the image is in"),
+        (
+            "rois: {atlases: {a: {image: a.nii, space: x, threshold: 0.5, weights: true}}}\n",
+            "give either threshold or weights: true",
+        ),
+        (
+            "rois: {transforms: [{regions: A, images: B, file: x.h5}, {regions: A, images: B, file: y.h5}]}\n",
+            "transforms: two lead from A to B",
         ),
         ("rois: {custom: {mine: {mask: a.nii}}}\n", "rois.custom.mine.space: this key is needed"),
     ],

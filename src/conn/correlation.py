@@ -6,6 +6,8 @@ covariances up to a common factor.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -31,7 +33,9 @@ def fisher_z(r: NDArray[np.floating]) -> Float64:
     return z
 
 
-def roi_coefficients(Y: Float32, members: list[NDArray[np.int64]]) -> Float64:
+def roi_coefficients(
+    Y: Float32, members: Sequence[NDArray[np.int64]], weights: Sequence[Float64] | None = None
+) -> Float64:
     """Mean coefficients of each region.
 
     Parameters
@@ -40,6 +44,8 @@ def roi_coefficients(Y: Float32, members: list[NDArray[np.int64]]) -> Float64:
         ndarray of shape (k, n_voxels), unsmoothed.
     members
         Per region, the columns of Y that belong to it and are usable; empty for a region that is not there.
+    weights
+        Per region, how much each of its columns counts; None for all alike.
 
     Returns
     -------
@@ -48,9 +54,29 @@ def roi_coefficients(Y: Float32, members: list[NDArray[np.int64]]) -> Float64:
     """
     out = np.full((Y.shape[0], len(members)), np.nan)
     for column, voxels in enumerate(members):
-        if voxels.size:
+        if not voxels.size:
+            continue
+        if weights is None:
             out[:, column] = Y[:, voxels].mean(axis=1, dtype=np.float64)
+        else:
+            weight = weights[column]
+            out[:, column] = Y[:, voxels].astype(np.float64) @ (weight / weight.sum())
     return out
+
+
+def remove(Y: Float32, basis: Float64) -> None:
+    """Take the span of a basis out of all columns of Y, in place.
+
+    Parameters
+    ----------
+    Y
+        ndarray of shape (k, n_voxels).
+    basis
+        ndarray of shape (k, m), orthonormal.
+    """
+    for start in range(0, Y.shape[1], BLOCK):
+        part = Y[:, start : start + BLOCK].astype(np.float64)
+        Y[:, start : start + BLOCK] = part - basis @ (basis.T @ part)
 
 
 def correlation_matrix(series: Float64) -> Float64:

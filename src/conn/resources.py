@@ -97,7 +97,7 @@ def disk(study: Study, planned: Sequence[Planned]) -> Disk:
         Its runs, as far as they are not left out.
     """
     asked = study.config.connectivity
-    n_rois = len(registry.regions(study.config.rois.use, study.config.rois.custom))
+    n_rois = len(registry.regions(study.config.rois))
     matrices = 1 + (asked.partial is not None) + asked.xdf
     voxels = sum(one.voxels for one in planned)
     coefficients = sum(one.coefficients for one in planned)

@@ -71,7 +71,7 @@ def why(study: Study, what: str) -> str:
     name = what.removeprefix("sub-")
     rows = [row for row in _rows(study) if name in {row["subject"], row["run"], row["roi"]}]
     known = {label for run in study.index.runs for label in (run.subject, run.key)}
-    regions = {roi.label for roi in registry.regions(study.config.rois.use, study.config.rois.custom)}
+    regions = {roi.label for roi in registry.regions(study.config.rois)}
     lines = [_sentence(row) for row in rows]
     runs = _table(study, paths.RUNS)
     included = [r for r in runs if r["included"] == "true" and name in {r["subject"], r["run"]}]

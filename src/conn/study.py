@@ -21,13 +21,17 @@ from conn.cohort import natural
 from conn.config import Config, load
 from conn.config.checks import check
 from conn.config.load import dump
+from conn.config.model import Rois
 from conn.errors import ConfigError, InputError, ResourceError
 from conn.files import read_json, write_json
 from conn.index import Index, Run, build_index, dataset_roots, run_to_record
-from conn.rois import registry, selection
+from conn.rois import binding, networks, registry, selection, sources
 from conn.stages.collect import index_to_record
+from conn.tissues import find_tissues
 
 INDEX = paths.CACHE / "index.json"
+USED_TISSUES = ("GM", "CSF")
+"""Tissue maps that stage measure reads."""
 
 
 def plain(section: BaseModel) -> dict[str, Any]:
@@ -154,17 +158,39 @@ class Study:
         return {key: value for key, value in section.items() if key != "combine_runs"}
 
     @cached_property
-    def mask_folder(self) -> str:
+    def folder(self) -> str:
         """Folder of the configuration, as seen from the output folder."""
         return str(self.relative(self.root))
 
     @cached_property
-    def masks(self) -> dict[str, str]:
-        """Images of the user's own regions, as seen from the output folder."""
-        custom = self.config.rois.custom.items()
-        return {
-            name: str(self.relative(self.root / roi.mask)) for name, roi in custom if roi.mask is not None
-        }
+    def images(self) -> dict[str, tuple[str, ...]]:
+        """Files that define each of the user's own regions, as seen from the output folder."""
+        found: dict[str, tuple[str, ...]] = {}
+        for roi in registry.regions(self.config.rois):
+            if roi.image is not None:
+                found[roi.label] = (self._image(roi.image.path),)
+        return found
+
+    def _image(self, text: str) -> str:
+        return str(self.relative(sources.locate(text, self.root)))
+
+    @cached_property
+    def transforms(self) -> tuple[str, ...]:
+        """Files of the transforms between templates, as seen from the output folder."""
+        return tuple(str(self.relative(self.root / one.file)) for one in self.config.rois.transforms)
+
+    @cached_property
+    def roi_images(self) -> list[str]:
+        """All files that regions are placed with, as seen from the output folder."""
+        files = [file for several in self.images.values() for file in several]
+        return list(dict.fromkeys([*files, *self.transforms]))
+
+    def tissues(self, key: str) -> dict[str, str]:
+        """Tissue maps of a run, as seen from the output folder."""
+        run = self.runs[key]
+        derivatives = self.absolute(self.run_settings(key)["roots"][0])
+        found = find_tissues(run, derivatives)
+        return {name: str(self.relative(path)) for name, path in found.items() if name in USED_TISSUES}
 
     @property
     def links(self) -> dict[str, str]:
@@ -240,23 +266,41 @@ class Study:
     def maps(self) -> dict[str, selection.Seed]:
         """All seeds of the study by the label of their map."""
         asked = self.config.connectivity
-        return selection.seeds(asked.seeds, asked.together, tuple(self.config.rois.custom))
+        return selection.seeds(asked.seeds, asked.together, registry.own_labels(self.config.rois))
 
     def seeds(self, model: str) -> tuple[str, ...]:
         """Labels of the maps that a model tests."""
         asked = self.config.models[model].seeds
         if asked == "all":
             return tuple(self.maps)
-        known = (*self.config.rois.custom, *self.maps)
+        known = (*registry.own_labels(self.config.rois), *self.maps)
         return () if asked == "none" else registry.expand(asked, known, f"models.{model}.seeds")
 
     def seed_regions(self, seed: str) -> list[str]:
         """Regions behind a map: the seed's own, then those that were entered with it."""
         return list(self.maps[seed].regions)
 
-    def seed_masks(self, seed: str) -> list[str]:
-        """Images of the regions behind a map that are masks of the user's own."""
-        return [self.masks[region] for region in self.seed_regions(seed) if region in self.masks]
+    @cached_property
+    def reference_files(self) -> list[str]:
+        """Images and tables of the reference atlases, as seen from the output folder."""
+        found = []
+        for atlas in self.config.rois.reference.values():
+            found.append(self._image(atlas.image))
+            found += [] if atlas.table is None else [self._image(atlas.table)]
+        return found
+
+    def seed_images(self, seed: str) -> list[str]:
+        """Files that the regions behind a map are placed with."""
+        own = [file for region in self.seed_regions(seed) for file in self.images.get(region, ())]
+        return list(dict.fromkeys([*own, *self.transforms]))
+
+    def edges(self, model: str) -> str | list[list[str]]:
+        """Pairs of regions that a model tests, those of a network spelled out; ``all`` or ``none``."""
+        asked = self.config.models[model].edges
+        if asked in {"all", "none"}:
+            return str(asked)
+        pairs = networks.edges(asked) if isinstance(asked, str) else asked
+        return [list(pair) for pair in pairs]
 
     def tests(self, model: str) -> tuple[str, ...]:
         """What a model tests: ``seed-LABEL`` for maps, ``edges`` for edges."""
@@ -270,7 +314,7 @@ class Study:
         return {
             "project": tuple(map(paths.project_receipt, runs)),
             "measure": tuple(map(paths.measure_receipt, runs)),
-            "collect": (paths.COLLECTED,),
+            "collect": (paths.COLLECTED, paths.ROIS),
             "cohort": (paths.COHORT,),
             "design": tuple(map(paths.design_json, models)),
             "test": tuple(paths.test_result(model, what) for model in models for what in self.tests(model)),
@@ -316,12 +360,9 @@ class Study:
 
 def _problems(study: Study) -> Iterator[str]:
     """Files and folders of the configuration that cannot be used."""
-    for label, roi in study.config.rois.custom.items():
-        if roi.mask is not None and not (study.root / roi.mask).is_file():
-            yield (
-                f"rois.custom.{label}.mask: there is no file {roi.mask!r}. "
-                "Paths are relative to the configuration file."
-            )
+    for key, written in roi_files(study.config.rois):
+        if not sources.locate(written, study.root).is_file():
+            yield f"{key}: there is no file {written!r}. Paths are relative to the configuration file."
     for name, dataset in study.config.datasets.items():
         folders = zip(("bids_dir", "derivatives"), dataset_roots(dataset, study.root), strict=True)
         for key, folder in folders:
@@ -330,6 +371,22 @@ def _problems(study: Study) -> Iterator[str]:
                     f"out: {study.config.out!r} is datasets.{name}.{key}; results would mix with the data. "
                     "Choose a folder of its own."
                 )
+
+
+def roi_files(rois: Rois) -> Iterator[tuple[str, str]]:
+    """Key and text of every file that `rois` names."""
+    for label, roi in rois.custom.items():
+        for kind in ("mask", "probability", "peak"):
+            written = getattr(roi, kind)
+            if written is not None:
+                yield f"rois.custom.{label}.{kind}", written
+    for section, atlases in (("atlases", rois.atlases), ("reference", rois.reference)):
+        for name, atlas in atlases.items():
+            yield f"rois.{section}.{name}.image", atlas.image
+            if atlas.table is not None:
+                yield f"rois.{section}.{name}.table", atlas.table
+    for i, one in enumerate(rois.transforms):
+        yield f"rois.transforms[{i}].file", one.file
 
 
 def _refuse_foreign(out: Path, written: str) -> None:
@@ -363,7 +420,8 @@ def open_study(path: Path) -> Study:
     ConfigError
         See `conn.config.load` and `conn.config.checks`; a mask is not there; results would mix with data.
     """
-    config = load(path)
+    root = path.absolute().parent.resolve()
+    config = binding.bind(load(path), root, path)
     check(config, path)
     study = Study(path.absolute(), config)
     problems = list(_problems(study))

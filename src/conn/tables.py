@@ -17,7 +17,7 @@ MISSING = "n/a"
 
 def read_cells(path: Path) -> tuple[list[str], list[list[str]]]:
     """Header and rows of a TSV file, every cell as text; see `read_tsv`."""
-    text = _text(path).replace("\r\n", "\n").replace("\r", "\n").replace("\xa0", " ")
+    text = read_text(path).replace("\r\n", "\n").replace("\r", "\n").replace("\xa0", " ")
     split = ((place, line.split("\t")) for place, line in enumerate(text.split("\n"), start=1))
     rows = [(place, row) for place, row in split if any(row)]
     if not rows:
@@ -35,7 +35,8 @@ def read_cells(path: Path) -> tuple[list[str], list[list[str]]]:
     return header, [[cell.strip() for cell in row] for _, row in rows[1:]]
 
 
-def _text(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """A text file in UTF-8, with or without byte order mark; otherwise an error names the byte."""
     try:
         raw = path.read_bytes()
     except FileNotFoundError:

@@ -25,7 +25,8 @@ rule measure:
     input:
         receipt=paths.project_receipt("{run}"),
         kept=paths.projection_mark("{run}"),
-        masks=list(STUDY.masks.values()),
+        images=STUDY.roi_images,
+        tissues=lambda wildcards: list(STUDY.tissues(wildcards.run).values()),
     output:
         paths.measure_receipt("{run}"),
     log:
@@ -36,8 +37,12 @@ rule measure:
         run=lambda wildcards: STUDY.record(wildcards.run),
         rois=plain(CONFIG.rois),
         connectivity=STUDY.measures,
-        mask_folder=STUDY.mask_folder,
-        seen=STUDY.seen(STUDY.masks.values()),
+        folder=STUDY.folder,
+        tissues=lambda wildcards: STUDY.tissues(wildcards.run),
+        min_df=CONFIG.denoise.min_df,
+        seen=lambda wildcards: STUDY.seen(
+            [*STUDY.roi_images, *STUDY.tissues(wildcards.run).values()]
+        ),
         source=lambda wildcards: STUDY.source(wildcards.run),
         code=calls("conn.stages.measure", "measure"),
     script:
@@ -59,3 +64,26 @@ rule collect:
         code=calls("conn.stages.collect", "collect"),
     script:
         "../scripts/collect.py"
+
+
+rule audit:
+    input:
+        runs=paths.RUNS,
+        collected=paths.COLLECTED,
+        images=STUDY.roi_images,
+        reference=STUDY.reference_files,
+    output:
+        rois=paths.ROIS,
+        change=paths.ROI_CHANGE,
+        pairs=paths.ROI_PAIRS,
+        labels=paths.ROI_LABELS,
+    log:
+        paths.LOGS / "audit.log",
+    params:
+        rois=plain(CONFIG.rois),
+        folder=STUDY.folder,
+        time_points=STUDY.time_points,
+        seen=STUDY.seen([*STUDY.roi_images, *STUDY.reference_files]),
+        code=calls("conn.stages.audit", "audit"),
+    script:
+        "../scripts/audit.py"

@@ -42,7 +42,7 @@ rule test_seed:
         design=paths.design_json("{model}"),
         matrix=paths.design_tsv("{model}"),
         collected=paths.COLLECTED,
-        mask=lambda wildcards: STUDY.seed_masks(wildcards.seed),
+        images=lambda wildcards: STUDY.seed_images(wildcards.seed),
     output:
         paths.test_result("{model}", "seed-{seed}"),
     log:
@@ -55,8 +55,8 @@ rule test_seed:
         fwhm_mm=STUDY.map_fwhm,
         regions=lambda wildcards: STUDY.seed_regions(wildcards.seed),
         rois=plain(CONFIG.rois),
-        mask_folder=lambda wildcards: STUDY.mask_folder,
-        seen=lambda wildcards: STUDY.seen(STUDY.seed_masks(wildcards.seed)),
+        folder=STUDY.folder,
+        seen=lambda wildcards: STUDY.seen(STUDY.seed_images(wildcards.seed)),
         code=calls("conn.stages.test", "test_seed"),
     script:
         "../scripts/test_seed.py"
@@ -72,7 +72,7 @@ rule test_edges:
     log:
         paths.LOGS / "test" / "{model}_edges.log",
     params:
-        edges=lambda wildcards: plain(CONFIG.models[wildcards.model])["edges"],
+        edges=lambda wildcards: STUDY.edges(wildcards.model),
         measure=lambda wildcards: CONFIG.models[wildcards.model].edge_measure,
         permutations=CONFIG.inference.permutations,
         seed=CONFIG.seed,

@@ -19,6 +19,7 @@ rule report:
         exclusions=paths.EXCLUSIONS,
         collected=paths.COLLECTED,
         cohort=paths.COHORT,
+        rois=[paths.ROIS, paths.ROI_CHANGE, paths.ROI_PAIRS, paths.ROI_LABELS],
         models=expand(paths.correct_receipt("{model}"), model=CONFIG.models),
         truth=lambda wildcards: STUDY.truth,
     output:

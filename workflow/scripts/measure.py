@@ -11,6 +11,8 @@ with job(Path(snakemake.log[0])):
         run_from_record(snakemake.params.run),
         Rois.model_validate(snakemake.params.rois, strict=False),
         Connectivity.model_validate(snakemake.params.connectivity, strict=False),
-        Path(snakemake.params.mask_folder),
+        Path(snakemake.params.folder),
         snakemake.params.source,
+        {name: Path(path) for name, path in snakemake.params.tissues.items()},
+        snakemake.params.min_df,
     )

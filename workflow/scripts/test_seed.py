@@ -11,9 +11,10 @@ with job(Path(snakemake.log[0])):
         Path(),
         snakemake.wildcards.model,
         snakemake.wildcards.seed,
-        [find(region, rois.custom) for region in snakemake.params.regions],
+        [find(region, rois) for region in snakemake.params.regions],
         fwhm_mm=snakemake.params.fwhm_mm,
-        mask_folder=Path(snakemake.params.mask_folder),
+        folder=Path(snakemake.params.folder),
         permutations=snakemake.params.permutations,
         seed=snakemake.params.seed,
+        rois=rois,
     )

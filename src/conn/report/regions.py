@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Iterable, Sequence
+from functools import cache
 
 from conn.rois import registry
 
-GROUPS: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {
-        "Cingulate": ("sgACC", "pgACC", "dACC", "PCC"),
-        "Cortex": ("vmPFC", "insula", "precuneus", "supramarginal", "middleTemporal", "DLPFC"),
-        "Amygdala": ("amygdala",),
-        "Hippocampus": ("hippocampus",),
-        "Striatum": ("NAc", "VSi", "VSs"),
-        "Thalamus": ("thalamus", "pulvinar"),
-        "Brainstem": ("PAG", "RVM", "LC", "VTA", "dorsalRaphe", "parabrachial"),
-    }
+GROUPS = (
+    "Cingulate",
+    "Cortex",
+    "Amygdala",
+    "Hippocampus",
+    "Striatum",
+    "Thalamus",
+    "Brainstem",
+    "CSF",
 )
-"""Anatomical groups by the beginning of a label; everything else is one's own region."""
+"""Anatomical groups of the registry, in the order of figures; everything else is one's own region."""
 
 OWN = "Own regions"
 
 
 def group_of(label: str) -> str:
     """The anatomical group of a region."""
-    return next((name for name, starts in GROUPS.items() if label.startswith(starts)), OWN)
+    return _groups().get(label, OWN)
+
+
+@cache
+def _groups() -> dict[str, str]:
+    table = registry.table()
+    return dict(zip(table["label"], table["group"], strict=True))
 
 
 def ordered(labels: Iterable[str]) -> list[str]:

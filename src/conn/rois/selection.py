@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from conn.config.model import Rois
 from conn.rois import registry
 
 UNIQUE = "Unique"
@@ -89,24 +89,24 @@ def seeds(
     return {seed.label: seed for seed in (*single(names, custom), *unique(together, custom))}
 
 
-def partial_set(names: Sequence[str], use: Sequence[str], custom: Mapping[str, Any]) -> tuple[str, ...]:
+def partial_set(names: Sequence[str], rois: Rois) -> tuple[str, ...]:
     """Regions of the partial correlation, in the order of all regions of the study.
 
     Parameters
     ----------
     names
         `connectivity.partial.rois`; empty for all regions.
-    use, custom
-        `rois.use` and `rois.custom`.
+    rois
+        Settings.
 
     Raises
     ------
     ConfigError
         See `conn.rois.registry.expand`.
     """
-    everything = tuple(roi.label for roi in registry.regions(use, custom))
+    everything = tuple(roi.label for roi in registry.regions(rois))
     if not names:
         return everything
-    chosen = registry.expand(names, tuple(custom), "connectivity.partial.rois")
+    chosen = registry.expand(names, registry.own_labels(rois), "connectivity.partial.rois")
     place = {label: i for i, label in enumerate(everything)}
     return tuple(sorted(chosen, key=lambda label: place.get(label, len(place))))

@@ -23,7 +23,7 @@ from conn.simulate.latent import (
     draw_person,
     scan_loadings,
 )
-from conn.simulate.layout import run_files, write_description
+from conn.simulate.layout import run_files, write_description, write_tissues
 from conn.simulate.motion import HIGH, Motion
 from conn.simulate.regions import Scene, Sphere, build_scene
 from conn.simulate.signal import Signal
@@ -341,7 +341,13 @@ def write_cohort(out: Path, spec: CohortSpec, prepared: Prepared, workers: int |
     ]
     for job in jobs:
         _raw_sidecar(out, spec, job)
+    labels = [person.label for person in prepared.people]
+    write_tissues(derivatives, prepared.scene.anatomy, labels, spec.space, _resolution(spec))
     make_runs(prepared.scene, jobs, workers or os.cpu_count() or 1)
+
+
+def _resolution(spec: CohortSpec) -> str | None:
+    return spec.res or ("2" if spec.voxel_mm == 2 else None)
 
 
 def _job(derivatives: Path, spec: CohortSpec, prepared: Prepared, person: Person, session: int) -> RunJob:
@@ -357,7 +363,7 @@ def _job(derivatives: Path, spec: CohortSpec, prepared: Prepared, person: Person
         motion=HIGH if moving else spec.motion,
         lowest_mm=lowest_slice(spec.seed, number),
         folder=derivatives,
-        files=run_files(entities, spec.space, spec.res or ("2" if spec.voxel_mm == 2 else None)),
+        files=run_files(entities, spec.space, _resolution(spec)),
         task=spec.task,
         truncated=session == 0 and 2 <= number < 2 + spec.truncated,
     )

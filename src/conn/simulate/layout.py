@@ -95,6 +95,40 @@ def write_mask(path: Path, anatomy: Anatomy, mask: NDArray[np.bool_]) -> None:
         stream.write(volume.tobytes())
 
 
+def write_tissues(folder: Path, anatomy: Anatomy, people: Iterable[str], space: str, res: str | None) -> None:
+    """Write the tissue maps of everybody, the same for all, where fMRIPrep puts those of several sessions.
+
+    Parameters
+    ----------
+    folder
+        Derivatives.
+    anatomy
+        Tissue on its grid.
+    people
+        Subject labels.
+    space, res
+        As in `run_files`.
+    """
+    content = {
+        tissue: _tissue(anatomy, values)
+        for tissue, values in (("GM", anatomy.gm), ("WM", anatomy.wm), ("CSF", anatomy.csf))
+    }
+    for person in people:
+        placed = {"sub": person, "space": space, **({} if res is None else {"res": res})}
+        for tissue, image in content.items():
+            name = build({**placed, "label": tissue}, "probseg", ".nii.gz")
+            with atomic(folder / f"sub-{person}" / "anat" / name) as stream:
+                stream.write(image)
+
+
+def _tissue(anatomy: Anatomy, values: FloatMap) -> bytes:
+    """A probability map as a compressed image of bytes with a slope."""
+    volume = np.zeros(int(np.prod(anatomy.shape)), dtype=np.uint8)
+    volume[anatomy.active] = np.rint(values * 255)
+    header = _header(anatomy, np.uint8, anatomy.shape, 1.0, 1 / 255)
+    return bytes(igzip.compress(header + volume.tobytes(), _LEVEL, mtime=0))
+
+
 def write_confounds(path: Path, table: pd.DataFrame, components: Mapping[str, Mapping[str, Any]]) -> None:
     """Write a confounds table and its sidecar, with the metadata of its components."""
     write_tsv(path, table)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,10 @@ from conn.exclusions import PARTIAL, XDF, Exclusion
 from conn.files import write_json
 from conn.index import Run
 from conn.receipts import Receipt
-from conn.rois import placement, registry, selection
+from conn.rois import on_grid, placement, registry, selection
+from conn.stages import coverage
 from conn.tables import MISSING, write_tsv
+from conn.tissues import on_grid as on_grid_of
 
 
 @dataclass(frozen=True)
@@ -50,13 +53,21 @@ class _Scan:
     before: Receipt
     source: str
     data: _Data
-    labels: list[str]
+    regions: tuple[registry.Roi, ...]
+    placed: list[placement.Placed]
     covers: list[placement.Coverage]
     series: NDArray[np.float64]
+    removed: tuple[str, ...]
+
+    @property
+    def labels(self) -> list[str]:
+        """Labels of its regions."""
+        return [roi.label for roi in self.regions]
 
     @property
     def df(self) -> int:
-        return int(self.before.numbers["df"])
+        """Degrees of freedom that are left, each region that was removed having taken one."""
+        return int(self.before.numbers["df"]) - len(self.removed)
 
     @property
     def smoothing(self) -> dict[str, Any]:
@@ -74,7 +85,8 @@ class _Scan:
 
     def about(self, **content: Any) -> dict[str, Any]:
         """A sidecar."""
-        return {"Sources": [self.source], "DegreesOfFreedom": self.df, **content}
+        removed = {"NuisanceRegions": list(self.removed)} if self.removed else {}
+        return {"Sources": [self.source], "DegreesOfFreedom": self.df, **removed, **content}
 
     def write_table(self, path: Path, table: pd.DataFrame) -> Path:
         write_tsv(paths.inside(self.out, path), table, digits=9)
@@ -95,7 +107,14 @@ class _Scan:
 
 
 def measure(
-    out: Path, run: Run, rois: Rois, connectivity: Connectivity, mask_folder: Path, source: str
+    out: Path,
+    run: Run,
+    rois: Rois,
+    connectivity: Connectivity,
+    folder: Path,
+    source: str,
+    tissues: Mapping[str, Path] = MappingProxyType({}),
+    min_df: int = 3,
 ) -> Receipt:
     """Measure one run and write its series, matrices, seed maps, coverage and receipt.
 
@@ -107,15 +126,21 @@ def measure(
         From the index.
     rois, connectivity
         Settings.
-    mask_folder
-        Folder that `rois.custom.*.mask` paths are relative to.
+    folder
+        Folder that paths of `rois` are relative to.
     source
         `bids:` URI of the BOLD image, for the sidecars.
+    tissues
+        Probability maps of the person's tissues (``GM``, ``CSF``) in the template of the run, as far as there
+        are any.
+    min_df
+        Fewest degrees of freedom that nuisance regions may leave.
 
     Returns
     -------
     Receipt
-        Not included, with the same reason, when stage project left the run out.
+        Not included, with the same reason, when stage project left the run out; nor when something that the
+        settings ask of every run is missing in this one.
     """
     before = receipts.read(out / paths.project_receipt(run.key))
     if not before.included:
@@ -123,7 +148,7 @@ def measure(
         receipt = Receipt(run.key, "measure", False, before.reason, before.numbers, before.exclusions)
     else:
         with threadpool_limits(limits=1):
-            receipt = _measure(out, run, before, rois, connectivity, mask_folder, source)
+            receipt = _measure(out, run, before, rois, connectivity, folder, source, tissues, min_df)
     receipt.write(out / paths.measure_receipt(run.key))
     return receipt
 
@@ -143,19 +168,42 @@ def _measure(
     before: Receipt,
     rois: Rois,
     connectivity: Connectivity,
-    mask_folder: Path,
+    folder: Path,
     source: str,
+    tissues: Mapping[str, Path],
+    min_df: int,
 ) -> Receipt:
     data = _load(out, run, before)
-    regions = registry.regions(rois.use, rois.custom)
-    placed = [(roi, place(roi, data.grid, mask_folder)) for roi in regions]
-    covers, rows = cover(run, placed, data.grid, data.arrays["voxels"], data.arrays["valid"], rois)
-    series = correlation.roi_coefficients(data.arrays["Y"], [c.members for c in covers])
-    scan = _Scan(out, run, before, source, data, [r.label for r in regions], covers, series)
-    lost = lacking(run, before.numbers, scan.there, rois, connectivity)
+    space = run.entities.get("space", MISSING)
+    maps, refused = read_tissues(run, data.grid, rois, tissues)
+    grey = None if rois.grey_matter is None or "GM" not in maps else maps["GM"] >= rois.grey_matter
+    nuisance = nuisance_regions(rois, connectivity)
+    regions = registry.regions(rois)
+    everything = list(dict.fromkeys((*regions, *nuisance)))
+    placed = [(roi, on_grid.place(roi, data.grid, space, rois, folder)) for roi in everything]
+    covers, rows = cover(run, placed, data.grid, data.arrays["voxels"], data.arrays["valid"], rois, grey)
+    there = {roi.label for (roi, _), found in zip(placed, covers, strict=True) if found.members.size}
+    refused += foreseen_refusals(run, before.numbers["df"], there, nuisance, min_df)
     _forget(out, run)
+    if refused:
+        reason, gone = refused[0].reason, (*before.exclusions, *refused)
+        return Receipt(run.key, "measure", False, reason, before.numbers, gone)
+    _remove(data, [c for roi, c in zip(everything, covers, strict=True) if roi in nuisance])
+    n = len(regions)
+    rows = tuple(row for row in rows if row.roi in {roi.label for roi in regions})
+    # What is left of a removed region is rounding.
+    covers = [
+        c.without(placement.REMOVED, keep=False) if roi in nuisance else c
+        for roi, c in zip(regions, covers, strict=False)
+    ]
+    weights = [c.weights for c in covers]
+    series = correlation.roi_coefficients(data.arrays["Y"], [c.members for c in covers], weights)
+    removed = tuple(roi.label for roi in nuisance)
+    at = [where for _, where in placed[:n]]
+    scan = _Scan(out, run, before, source, data, regions, at, covers, series, removed)
+    lost = lacking(run, before.numbers, scan.there, rois, connectivity, len(removed))
     files = [
-        *_write_tables(scan),
+        *_write_tables(scan, maps),
         *_write_maps(scan, rois, connectivity),
         *_write_sidecars(scan),
     ]
@@ -167,7 +215,91 @@ def _measure(
         files += more
         lost += found
     rows = (*before.exclusions, *rows, *lost)
-    return Receipt(run.key, "measure", True, None, before.numbers, rows, files=receipts.digests(out, files))
+    numbers = {**before.numbers, "df": scan.df}
+    return Receipt(run.key, "measure", True, None, numbers, rows, files=receipts.digests(out, files))
+
+
+def read_tissues(
+    run: Run, grid: images.Grid, rois: Rois, tissues: Mapping[str, Path]
+) -> tuple[dict[str, NDArray[np.float32]], tuple[Exclusion, ...]]:
+    """Tissue maps on the grid of a run, and why it cannot do without one that it lacks.
+
+    Parameters
+    ----------
+    run
+        From the index.
+    grid
+        Of the run.
+    rois
+        Settings.
+    tissues
+        Files by tissue.
+    """
+    try:
+        found = {name: on_grid_of(path, grid) for name, path in tissues.items() if name in {"GM", "CSF"}}
+    except InputError as error:
+        return {}, (_row(run, MISSING, "bad_input", str(error), MISSING),)
+    if rois.grey_matter is not None and "GM" not in found:
+        wanted = f"anat/*_space-{run.entities.get('space', MISSING)}*_label-GM_probseg.nii.gz"
+        return found, (_row(run, MISSING, "no_tissue_map", wanted, f"rois.grey_matter {rois.grey_matter:g}"),)
+    return found, ()
+
+
+def nuisance_regions(rois: Rois, connectivity: Connectivity) -> tuple[registry.Roi, ...]:
+    """Regions whose series are removed from everything, from `connectivity.nuisance_regions`.
+
+    Raises
+    ------
+    ConfigError
+        See `conn.rois.registry.expand`.
+    """
+    own = registry.own_labels(rois)
+    labels = registry.expand(connectivity.nuisance_regions, own, "connectivity.nuisance_regions")
+    return tuple(registry.find(label, rois) for label in labels)
+
+
+def foreseen_refusals(
+    run: Run, df: int, there: Set[str], nuisance: Sequence[registry.Roi], min_df: int
+) -> tuple[Exclusion, ...]:
+    """Why a run cannot be cleaned of the nuisance regions.
+
+    Parameters
+    ----------
+    run
+        From the index.
+    df
+        Degrees of freedom before.
+    there
+        Labels of the regions that the run holds.
+    nuisance
+        From `nuisance_regions`.
+    min_df
+        Fewest degrees of freedom that may be left.
+    """
+    missing = [roi.label for roi in nuisance if roi.label not in there]
+    if missing:
+        limit = "connectivity.nuisance_regions"
+        return (_row(run, MISSING, "nuisance_region_missing", ", ".join(missing), limit),)
+    if nuisance and df - len(nuisance) < min_df:
+        value = f"{df} - {len(nuisance)} nuisance regions"
+        return (_row(run, MISSING, "too_few_df", value, f"denoise.min_df {min_df}"),)
+    return ()
+
+
+def _remove(data: _Data, covers: Sequence[placement.Coverage]) -> None:
+    """Take nuisance regions out of the coefficients, in place.
+
+    Coefficients are what the cleaning left of each series. What is orthogonal to a cleaned regressor there is
+    what a regression on all confounds and that regressor together would have left (Frisch and Waugh 1933,
+    10.2307/1907330).
+    """
+    if not covers:
+        return
+    members, weights = [c.members for c in covers], [c.weights for c in covers]
+    basis = np.linalg.qr(correlation.roi_coefficients(data.arrays["Y"], members, weights))[0]
+    for name in ("Y", "Ysmooth"):
+        if name in data.arrays:
+            correlation.remove(data.arrays[name], basis)
 
 
 def _load(out: Path, run: Run, before: Receipt) -> _Data:
@@ -192,6 +324,7 @@ def cover(
     voxels: NDArray[np.int64],
     valid: NDArray[np.bool_],
     rois: Rois,
+    allowed: NDArray[np.bool_] | None = None,
 ) -> tuple[list[placement.Coverage], tuple[Exclusion, ...]]:
     """How much of each region a run holds, and the regions that it has to do without.
 
@@ -209,19 +342,22 @@ def cover(
         ndarray of shape (n_columns,): finite and varying.
     rois
         Settings.
+    allowed
+        ndarray of shape (nx, ny, nz): voxels that a region may have; None for all.
     """
-    column = np.full(int(np.prod(grid.shape)), -1, dtype=np.int64)
-    column[voxels] = np.arange(voxels.size)
+    column = columns_of(grid, voxels)
     space = run.entities.get("space", MISSING)
+    flat = None if allowed is None else allowed.ravel(order="F")
     covers, rows = [], []
     for roi, place_of in placed:
-        found = placement.cover(place_of, column, valid, rois.min_coverage)
-        if not roi.fits(space):
-            found = _mismatched(found, keep=rois.space_mismatch == "allow")
+        found = placement.cover(place_of, column, valid, rois.min_coverage, flat)
+        if not on_grid.reachable(roi, space, rois):
+            found = found.without(placement.SPACE_MISMATCH, keep=rois.space_mismatch == "allow")
             if rois.space_mismatch == "exclude":
                 rows.append(_row(run, roi.label, "space_mismatch", roi.space, space))
         elif placement.LOW_COVERAGE in found.flag:
-            value = f"{found.covered} of {found.voxels} voxels"
+            volume = place_of.total * grid.voxel_volume
+            value = f"{found.covered} of {found.voxels} voxels, {found.coverage:.0%} of {volume:.0f} mm3"
             rows.append(
                 _row(run, roi.label, "low_coverage", value, f"rois.min_coverage {rois.min_coverage:g}")
             )
@@ -229,28 +365,11 @@ def cover(
     return covers, tuple(rows)
 
 
-def place(roi: registry.Roi, grid: images.Grid, mask_folder: Path) -> placement.Placed:
-    """Voxels of a region on a grid; a mask on another grid is looked up at the nearest voxel.
-
-    Raises
-    ------
-    InputError
-        The mask image is missing or damaged.
-    """
-    if roi.mask is None:
-        return placement.place_shapes(roi.shapes, grid.shape, grid.affine)
-    own, values = images.read_volume(mask_folder / roi.mask)
-    chosen = values > 0 if roi.value is None else values == roi.value
-    if not chosen.any():
-        what = "is empty" if roi.value is None else f"holds no voxel with the value {roi.value}"
-        raise InputError(f"rois.custom.{roi.label}: {roi.mask} {what}")
-    return placement.place_mask(chosen, own.affine, grid.shape, grid.affine)
-
-
-def _mismatched(cover: placement.Coverage, *, keep: bool) -> placement.Coverage:
-    flag = ";".join(filter(None, (cover.flag, placement.SPACE_MISMATCH)))
-    members = cover.members if keep else cover.members[:0]
-    return placement.Coverage(members, cover.voxels, cover.covered, cover.coverage, flag)
+def columns_of(grid: images.Grid, voxels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Column of each voxel of a grid in the data, -1 outside the mask; of shape (n_grid,)."""
+    column = np.full(int(np.prod(grid.shape)), -1, dtype=np.int64)
+    column[voxels] = np.arange(voxels.size)
+    return column
 
 
 def _row(run: Run, roi: str, reason: str, value: str, limit: str) -> Exclusion:
@@ -259,7 +378,12 @@ def _row(run: Run, roi: str, reason: str, value: str, limit: str) -> Exclusion:
 
 
 def lacking(
-    run: Run, numbers: Mapping[str, Any], there: Set[str], rois: Rois, connectivity: Connectivity
+    run: Run,
+    numbers: Mapping[str, Any],
+    there: Set[str],
+    rois: Rois,
+    connectivity: Connectivity,
+    removed: int = 0,
 ) -> tuple[Exclusion, ...]:
     """Matrices and maps that a run has to do without, as far as is known before they are computed.
 
@@ -276,13 +400,15 @@ def lacking(
         Labels of the regions that the run holds.
     rois, connectivity
         Settings.
+    removed
+        Number of nuisance regions, which took a degree of freedom each.
     """
-    rows = []
+    rows, df = [], numbers["df"] - removed
     if connectivity.partial is not None:
-        chosen = selection.partial_set(connectivity.partial.rois, rois.use, rois.custom)
-        rows += [_row(run, PARTIAL, *why) for why in _unfit(chosen, there, numbers["df"], "regions")]
-    for seed in selection.unique(connectivity.together, tuple(rois.custom)):
-        rows += [_row(run, seed.label, *why) for why in _unfit(seed.regions, there, numbers["df"], "seeds")]
+        chosen = selection.partial_set(connectivity.partial.rois, rois)
+        rows += [_row(run, PARTIAL, *why) for why in _unfit(chosen, there, df, "regions")]
+    for seed in selection.unique(connectivity.together, registry.own_labels(rois)):
+        rows += [_row(run, seed.label, *why) for why in _unfit(seed.regions, there, df, "seeds")]
     if connectivity.xdf and _in_one_piece(numbers) is None:
         n = len(numbers["censored"])
         value = f"{n} censored frame{'s' if n > 1 else ''}"
@@ -311,7 +437,7 @@ def _in_one_piece(numbers: Mapping[str, Any]) -> slice | None:
     return slice(int(frames[0]), int(frames[-1]) + 1)
 
 
-def _write_tables(scan: _Scan) -> list[Path]:
+def _write_tables(scan: _Scan, maps: Mapping[str, NDArray[np.float32]]) -> list[Path]:
     entities = scan.run.entities
     times = scan.data.arrays["U"] @ scan.series
     times[np.asarray(scan.before.numbers["censored"], dtype=int)] = np.nan
@@ -319,8 +445,21 @@ def _write_tables(scan: _Scan) -> list[Path]:
     return [
         scan.write_table(paths.timeseries(entities), pd.DataFrame(times, columns=pd.Index(scan.labels))),
         scan.write_table(paths.relmat(entities), _matrix(r, scan.labels)),
-        scan.write_table(paths.coverage(entities), _coverage(scan.data, scan.labels, scan.covers)),
+        scan.write_table(paths.coverage(entities), _coverage(scan, maps)),
     ]
+
+
+def _coverage(scan: _Scan, maps: Mapping[str, NDArray[np.float32]]) -> pd.DataFrame:
+    data = scan.data
+    held = coverage.Held(
+        data.grid,
+        data.arrays["voxels"],
+        data.arrays["valid"],
+        data.arrays["Y"],
+        data.arrays["mean"],
+        data.arrays["sd"],
+    )
+    return coverage.table(held, scan.regions, scan.placed, scan.covers, scan.series, maps)
 
 
 def _matrix(r: NDArray[np.float64], labels: Sequence[str]) -> pd.DataFrame:
@@ -329,23 +468,8 @@ def _matrix(r: NDArray[np.float64], labels: Sequence[str]) -> pd.DataFrame:
     return table
 
 
-def _coverage(data: _Data, labels: list[str], covers: list[placement.Coverage]) -> pd.DataFrame:
-    mean, sd = data.arrays["mean"].astype(float), data.arrays["sd"].astype(float)
-    volume = data.grid.voxel_volume
-
-    def tsnr(members: NDArray[np.int64]) -> float:
-        return float(np.mean(mean[members] / sd[members])) if members.size else float("nan")
-
-    rows = [
-        (label, c.voxels, c.covered, c.coverage, c.covered * volume, tsnr(c.members), c.flag or MISSING)
-        for label, c in zip(labels, covers, strict=True)
-    ]
-    columns = ["roi", "voxels", "covered", "coverage", "volume_mm3", "tsnr", "flag"]
-    return pd.DataFrame(rows, columns=pd.Index(columns))
-
-
 def _write_maps(scan: _Scan, rois: Rois, connectivity: Connectivity) -> list[Path]:
-    seeds = selection.single(connectivity.seeds, tuple(rois.custom))
+    seeds = selection.single(connectivity.seeds, registry.own_labels(rois))
     maps = correlation.seed_maps(scan.data.for_maps, scan.series_of([seed.roi for seed in seeds]))
     return [
         scan.write_map(paths.seed_map(scan.run.entities, seed.label), values)
@@ -393,7 +517,7 @@ def _write_partial(
     settings = connectivity.partial
     if settings is None:
         return [], ()
-    chosen = selection.partial_set(settings.rois, rois.use, rois.custom)
+    chosen = selection.partial_set(settings.rois, rois)
     r = np.full((len(chosen), len(chosen)), np.nan)
     rows: tuple[Exclusion, ...] = ()
     if not any(row.roi == PARTIAL for row in lost):
@@ -425,7 +549,7 @@ def _collinear(run: Run, what: str, made: partial.PartialCorrelation) -> tuple[E
 def _write_unique(scan: _Scan, rois: Rois, connectivity: Connectivity, lost: Sequence[Exclusion]) -> _Written:
     files: list[Path] = []
     rows: tuple[Exclusion, ...] = ()
-    everyone = selection.unique(connectivity.together, tuple(rois.custom))
+    everyone = selection.unique(connectivity.together, registry.own_labels(rois))
     for group in connectivity.together:
         seeds = [seed for seed in everyone if seed.group == group]
         more, found = _write_group(scan, seeds, {row.roi for row in lost})
@@ -463,7 +587,7 @@ def _write_xdf(scan: _Scan, connectivity: Connectivity, lost: Sequence[Exclusion
     frames = _in_one_piece(scan.before.numbers)
     if not connectivity.xdf or frames is None:
         return [], ()
-    k = scan.before.numbers["df"]
+    k = scan.df
     made = autocorrelation.xdf_variance(scan.data.arrays["U"][frames] @ scan.series)
     variance = np.maximum(made.variance_z, autocorrelation.least_variance_z(k))
     about = _about_matrix(

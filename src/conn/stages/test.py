@@ -14,18 +14,23 @@ from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 from scipy.stats import skew
 
-from conn import effects, images, inference, paths
+from conn import bids, effects, images, inference, paths
+from conn.config.model import Rois
 from conn.correlation import fisher_z
 from conn.design import Design, DesignContrast, load_design
 from conn.errors import DesignError, InputError
 from conn.files import atomic, read_json
 from conn.inference import TestResult
 from conn.permutation import PermutationSet, permutation_set
+from conn.rois import on_grid
+from conn.rois.placement import Placed
 from conn.rois.registry import Roi
-from conn.stages.measure import place
-from conn.tables import read_tsv, to_number
+from conn.tables import MISSING, read_tsv, to_number
 
 Floats = NDArray[np.floating[Any]]
+
+DEFAULT = Rois()
+"""Regions placed as a configuration without `rois` would have it."""
 
 OWN = ("features", "n", "complete", "skewness")
 """Fields of `Tested` that are not results of another module."""
@@ -109,9 +114,10 @@ def test_seed(
     regions: Sequence[Roi],
     *,
     fwhm_mm: float,
-    mask_folder: Path,
+    folder: Path,
     permutations: int,
     seed: int,
+    rois: Rois = DEFAULT,
 ) -> None:
     """Test the maps of one seed and write the result.
 
@@ -130,12 +136,14 @@ def test_seed(
         The seed's region, and those that were entered with it.
     fwhm_mm
         Smoothing of the maps.
-    mask_folder
-        Folder that the masks of regions are relative to.
+    folder
+        Folder that the images of regions are relative to.
     permutations
         Number of permutations.
     seed
         Of the permutation set.
+    rois
+        How regions are placed: weighting and transforms.
 
     Raises
     ------
@@ -144,8 +152,10 @@ def test_seed(
     """
     design = load_design(out / paths.model_folder(model), model)
     files = _files(out, design, f"_seed-{label}_stat-fisherz_statmap.nii.gz")
-    grid = _common_grid(out, files)
-    far = np.all([_far_from(roi, grid, fwhm_mm, mask_folder) for roi in regions], axis=0)
+    grid, space = _common_grid(out, files), _space(files)
+    far = np.all(
+        [_far_from(on_grid.place(roi, grid, space, rois, folder), grid, fwhm_mm) for roi in regions], axis=0
+    )
 
     def load(run: str) -> Floats:
         return images.read_volume(out / files[run])[1].ravel(order="F")
@@ -204,9 +214,15 @@ def _common_grid(out: Path, files: Mapping[str, str]) -> images.Grid:
     return first
 
 
-def _far_from(roi: Roi, grid: images.Grid, fwhm_mm: float, mask_folder: Path) -> NDArray[np.bool_]:
+def _space(files: Mapping[str, str]) -> str:
+    """Template of the maps of a model, from the name of one of them."""
+    name = bids.parse(Path(next(iter(files.values()))).name)
+    return MISSING if name is None else name.entities.get("space", MISSING)
+
+
+def _far_from(placed: Placed, grid: images.Grid, fwhm_mm: float) -> NDArray[np.bool_]:
     own = np.ones(int(np.prod(grid.shape)), dtype=bool)
-    own[place(roi, grid, mask_folder).inside] = False
+    own[placed.inside] = False
     if own.all():
         return own
     distance = distance_transform_edt(own.reshape(grid.shape, order="F"), sampling=grid.voxel_mm)
