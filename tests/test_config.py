@@ -198,7 +198,8 @@ def test_tags_never_make_objects(tmp_path):
             "give either threshold or weights: true",
         ),
         (
-            "rois: {transforms: [{regions: A, images: B, file: x.h5}, {regions: A, images: B, file: y.h5}]}\n",
+            "rois: "
+            "{transforms: [{regions: A, images: B, file: x.h5}, {regions: A, images: B, file: y.h5}]}\n",
             "transforms: two lead from A to B",
         ),
         ("rois: {custom: {mine: {mask: a.nii}}}\n", "rois.custom.mine.space: this key is needed"),

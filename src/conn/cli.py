@@ -254,13 +254,13 @@ def _rois_draw(options: argparse.Namespace) -> int:
 
 
 def _rois_audit(options: argparse.Namespace) -> int:
-    from conn.roi_audit import Asked, audit
+    from conn.roi_audit import Asked, audit_text
     from conn.study import open_study
 
     study = None if options.config is None else open_study(options.config)
     given = vars(options)
     asked = Asked(**{name: given[name] for name in Asked.__dataclass_fields__ if name in given})
-    print(audit(asked, study), end="")
+    print(audit_text(asked, study), end="")
     return 0
 
 

@@ -96,18 +96,30 @@ def plane(volume: Volume, axis: int, at: float, order: Literal[0, 1] = 0) -> np.
         Row 0 is the top of the picture; left of the picture is left of the brain (or back, when sagittal).
         NaN outside of the image.
     """
-    across, up = _axes_of(axis)
+    return cut(volume, axis, at, *_axes_of(axis), order)
+
+
+def points_of(axis: int, at: float, across: np.ndarray, up: np.ndarray) -> np.ndarray:
+    """Points of a slice in mm, of shape (3, n_up * n_across); the first row is the top of the picture."""
     rows, columns = np.meshgrid(up[::-1], across, indexing="ij")
     points = np.empty((3, rows.size))
     points[axis] = at
     first, second = [a for a in range(3) if a != axis]
     points[first], points[second] = columns.ravel(), rows.ravel()
+    return points
+
+
+def cut(
+    volume: Volume, axis: int, at: float, across: np.ndarray, up: np.ndarray, order: Literal[0, 1] = 0
+) -> np.ndarray:
+    """A slice at places of one's own, in mm across and up the picture; otherwise as `plane`."""
+    points = points_of(axis, at, across, up)
     inverse = np.linalg.inv(volume.affine)
     voxels = inverse[:3, :3] @ points + inverse[:3, 3:]
     values = ndimage.map_coordinates(
         volume.data, voxels, order=order, mode="constant", cval=np.nan, prefilter=False
     )
-    return np.asarray(values, float).reshape(rows.shape)
+    return np.asarray(values, float).reshape(len(up), len(across))
 
 
 def _axes_of(axis: int) -> tuple[np.ndarray, np.ndarray]:

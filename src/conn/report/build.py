@@ -20,7 +20,7 @@ from conn.config.model import Config
 from conn.errors import ConnError
 from conn.exclusions import OF_MEASURES
 from conn.files import write_text
-from conn.report import cohort_section, methods, page, quality_section, results_section
+from conn.report import cohort_section, methods, page, quality_section, regions_section, results_section
 from conn.report.brain import TEMPLATE
 from conn.report.contract import Outputs, read_outputs
 from conn.report.people import Names, make_names
@@ -28,7 +28,6 @@ from conn.report.results_section import Context
 from conn.report.style import Picture
 from conn.report.values import Connectivity
 from conn.report.words import capital, count, listed, spelled
-from conn.rois import registry, selection
 from conn.tables import MISSING
 
 
@@ -158,7 +157,10 @@ def _page(context: Context, methods_text: str) -> dict[str, Any]:
         "results": results,
         "no_results": _no_results(outputs),
         "settings": to_yaml(names.tree(dict(outputs.settings))),
-        "regions": _regions(config),
+        "regions": regions_section.table(outputs),
+        "region_warnings": regions_section.warnings(outputs),
+        "region_pairs": regions_section.pairs(outputs),
+        "region_pictures": regions_section.pictures(context.folder, outputs),
         "methods": Markup(MarkdownIt("commonmark", {"html": False}).render(methods_text)),
         "limits": methods.limits(outputs),
         "software": _software(),
@@ -172,7 +174,8 @@ def _template_text(name: str) -> str:
 
 def _pictures(shown: dict[str, Any]) -> list[Picture]:
     """Every picture of the page."""
-    found = [*shown["quality_pictures"], *shown["quality_maps"], *(d.picture for d in shown["designs"])]
+    found = [*shown["quality_pictures"], *shown["quality_maps"], *shown["region_pictures"]]
+    found += [*(d.picture for d in shown["designs"])]
     for result in shown["results"]:
         found += [*result.pictures, result.people, *result.maps]
     return [p for p in found if p is not None]
@@ -310,6 +313,7 @@ def _sections(outputs: Outputs) -> list[page.Section]:
         page.Section("exclusions", "What was left out"),
         page.Section("cohort", "Cohort"),
         page.Section("quality", "Data quality"),
+        page.Section("regions", "Regions"),
     ]
     if outputs.contrasts():
         made.append(page.Section("design", "Design", below(outputs, "design")))
@@ -321,27 +325,6 @@ def _sections(outputs: Outputs) -> list[page.Section]:
         page.Section("limits", "What this cannot tell you"),
         page.Section("software", "Software"),
     ]
-
-
-def _regions(config: Config) -> page.Table:
-    """Regions with coordinates and sources."""
-    asked, custom = config.connectivity, registry.own_labels(config.rois)
-    seeds = {seed.roi: "yes" for seed in selection.single(asked.seeds, custom)}
-    for seed in selection.unique(asked.together, custom):
-        seeds[seed.roi] = listed([*filter(None, [seeds.get(seed.roi)]), f"together ({seed.group})"])
-    rows = []
-    for roi in registry.regions(config.rois):
-        centres = [", ".join(f"{v:g}".replace("-", "\N{MINUS SIGN}") for v in s.center) for s in roi.shapes]
-        radius = next((f"{s.radius:g}" for s in roi.shapes if s.radius is not None), "")
-        where = (
-            centres[0] + (f" and {len(centres) - 1} more" if len(centres) > 1 else "")
-            if centres
-            else "mask image"
-        )
-        rows.append((roi.label, where, radius, roi.space, seeds.get(roi.label, ""), roi.source, roi.status))
-    head = ("Region", "Centre (mm)", "Radius (mm)", "Space", "Seed", "Source", "Status")
-    note = "Status says how the coordinate is known; an approximation is a sphere at the centre of a nucleus."
-    return page.table("Regions of interest.", head, rows, ("Radius (mm)",), note)
 
 
 def _software() -> page.Table:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -47,6 +47,18 @@ RUN_COLUMNS = [
 ]
 RUN_NUMBERS = ("volumes", "tr", "frames_kept", "seconds_kept", "df", "mean_fd")
 EXCLUSION_COLUMNS = ["dataset", "subject", "session", "run", "roi", "stage", "reason", "value", "limit"]
+ROI_NUMBERS = ("volume_mm3", "voxels_median", "tsnr_median", "grey_matter")
+PAIR_NUMBERS = ("shared_mm3", "share_of_smaller", "mean_r")
+CHANGE_NUMBERS = (
+    "n",
+    "coverage_change",
+    "coverage_low",
+    "coverage_high",
+    "tsnr_before",
+    "tsnr_change",
+    "tsnr_low",
+    "tsnr_high",
+)
 EDGE_TEXT = ("roi_a", "roi_b", "contrast", "family", "g_type")
 EDGE_COLUMNS = [
     "roi_a",
@@ -298,6 +310,27 @@ class Outputs:
         columns = {key: _coverage(path) for key, path in self._derived("stat-coverage.tsv")}
         order = [key for key in self.included["run"] if key in columns]
         return pd.DataFrame({key: columns[key] for key in order}) if order else pd.DataFrame()
+
+    @cached_property
+    def roi_table(self) -> pd.DataFrame:
+        """One row per region with medians over runs; empty for outputs of before there was one."""
+        return self._optional(paths.ROIS, ROI_NUMBERS)
+
+    @cached_property
+    def roi_change(self) -> pd.DataFrame:
+        """Change of coverage and signal of every region between time points; may be empty."""
+        return self._optional(paths.ROI_CHANGE, CHANGE_NUMBERS)
+
+    @cached_property
+    def roi_pairs(self) -> pd.DataFrame:
+        """Pairs of regions that are near each other; may be empty."""
+        return self._optional(paths.ROI_PAIRS, PAIR_NUMBERS)
+
+    def _optional(self, path: Path, numbers: Sequence[str]) -> pd.DataFrame:
+        if not (self.out / path).is_file():
+            return pd.DataFrame(columns=pd.Index(["roi", "after", "touching", "flag", *numbers]))
+        table = _columns(read_tsv(self.out / path), numbers, self.out / path)
+        return numeric(table, numbers)
 
     @cached_property
     def sub_voxel(self) -> list[str]:

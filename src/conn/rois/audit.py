@@ -22,7 +22,7 @@ RING_MM = 6.0
 CSF_AT = 0.5
 """Probability from which a voxel is fluid for the distance to it."""
 
-PURE_CSF = 0.9
+PURE_CSF = 0.8
 """Probability from which a voxel is fluid for the series of it."""
 
 CSF_REACH_MM = 15.0

@@ -153,7 +153,8 @@ def _shape(row: Mapping[str, str]) -> Shape:
 
 def registered(label: str) -> Roi:
     """A region of the registry by its label."""
-    rows = [{str(k): str(v) for k, v in r.items()} for r in table().to_dict("records") if r["label"] == label]
+    known = table()
+    rows = [{str(k): str(v) for k, v in r.items()} for r in known[known["label"] == label].to_dict("records")]
     first = rows[0]
     return Roi(
         label,

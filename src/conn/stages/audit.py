@@ -283,8 +283,8 @@ def compare(
 ) -> dict[str, list[Share]]:
     """Labels of a reference atlas that regions lie in, the largest share first, by label of the region.
 
-    A region in another template is compared through the configured transform; without one, it has a single row
-    that says so.
+    A region in another template is compared through the configured transform; without one, a single row says
+    so.
 
     Parameters
     ----------
@@ -304,15 +304,16 @@ def compare(
     there = [roi for roi in regions if on_grid.reachable(roi, space, rois)]
     placed = [on_grid.place(roi, grid, space, rois, folder) for roi in there]
     found: dict[str, list[Share]] = {
-        roi.label: [(MISSING, f"not compared: {roi.space} against {space}", float("nan"))] for roi in regions
+        roi.label: [(MISSING, f"not compared with {space}", float("nan"))] for roi in regions
     }
     for roi, shares in zip(there, _shares(placed, path), strict=True):
         kept = [(v, share) for v, share in shares.items() if share >= LEAST_SHARE]
         kept.sort(key=lambda one: -one[1])
         found[roi.label] = [
-            (MISSING, "none", share) if v == NO_LABEL else (v, names.get(v, str(v)), share)
+            (MISSING, "none of its labels", share) if v == NO_LABEL else (v, names.get(v, str(v)), share)
             for v, share in kept
         ]
+        found[roi.label] = found[roi.label] or [(MISSING, "none of its labels", 1.0)]
     return found
 
 
