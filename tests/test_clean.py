@@ -335,7 +335,7 @@ def test_a_job_that_failed_is_not_passed_over_by_the_next_run(finished: World, t
     assert failed.returncode == 5
     blocked.rmdir()
     jobs = planned(world.conn("run", config, "-n", "--until", "collect").stdout)
-    assert jobs == {"project": 1, "measure": 1, "collect": 1, "collect_all": 1}
+    assert jobs == {"project": 1, "measure": 1, "collect": 1, "audit": 1, "collect_all": 1}
 
 
 @pytest.mark.slow

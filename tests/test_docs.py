@@ -122,13 +122,21 @@ def test_schema_refuses_what_the_model_refuses():
     assert list(schema) == sorted(schema)
 
 
+def commands(parser: argparse.ArgumentParser, before: str = ""):
+    """Every command and command of a command, by its words."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for name, one in action.choices.items():
+                yield f"{before}{name}", one
+                yield from commands(one, f"{before}{name} ")
+
+
 def test_every_command_and_argument_is_on_the_page_of_commands():
     page = read("docs", "reference", "commands.md")
-    subcommands = next(a for a in cli.parser()._actions if isinstance(a, argparse._SubParsersAction))
-    for name, one in subcommands.choices.items():
+    for name, one in commands(cli.parser()):
         section = page.split(f"\n## conn {name}\n")[1].split("\n## ")[0]
         for action in one._actions:
-            if not isinstance(action, argparse._HelpAction):
+            if not isinstance(action, argparse._HelpAction | argparse._SubParsersAction):
                 for word in action.option_strings or [action.dest.upper()]:
                     assert f"`{word}" in section, (name, word)
 

@@ -23,9 +23,9 @@ from conn.config.load import to_yaml
 from conn.correlation import BLOCK
 from conn.errors import ConfigError
 from conn.files import read_json
+from conn.rois import on_grid
 from conn.rois.registry import find
 from conn.simulate import DEMO_ROIS, CohortSpec, PlantedEdge, TruthModel, simulate_cohort
-from conn.stages.measure import place
 from conn.status import why
 from conn.study import Study, open_study
 from conn.tables import read_tsv
@@ -490,8 +490,9 @@ def test_a_group_map_leaves_out_all_seeds_that_were_entered_together(walked):
     assert np.array_equal(tested, np.isfinite(maps["given", "insulaLUnique"][1]).ravel(order="F"))
     elsewhere = np.isfinite(maps["plain", "vmPFC"][1]).ravel(order="F")
     mm = np.stack(np.indices(grid.shape), axis=-1).reshape(-1, 3, order="F") @ grid.affine[:3, :3].T
+    rois = walked.config.rois
     own = [
-        place(find(region, walked.config.rois.custom), grid, walked.root).inside
+        on_grid.place(find(region, rois), grid, "MNI152NLin2009cAsym", rois, walked.root).inside
         for region in ("insulaL", "insulaR", "spot")
     ]
     distance = np.array([np.linalg.norm(mm[:, None] - mm[one], axis=-1).min(axis=1) for one in own])

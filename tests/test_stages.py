@@ -502,7 +502,7 @@ def test_regions_keep_to_the_grey_matter_of_the_person_when_asked(tmp_path):
     assert (receipt.included, receipt.reason) == (False, "no_tissue_map")
     assert f"space-{SPACE}" in receipt.exclusions[-1].value
     grey = np.zeros(SHAPE, np.float32)
-    grey[:, :, 7:] = 0.9
+    grey[:, :, 6:] = 0.9
     nib.save(nib.Nifti1Image(grey, AFFINE), tmp_path / "grey.nii.gz")
     tissues = {"GM": tmp_path / "grey.nii.gz"}
     receipt = measure(tmp_path / "out", run, asked, MAPS, tmp_path, "bids:d:x", tissues)

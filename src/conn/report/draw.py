@@ -81,8 +81,10 @@ def _ground(config: Study | None, run: str | None, image: Path | None) -> tuple[
     if config is None:
         raise ConfigError("--run needs --config, the study that the run is from")
     keys = {key: key for key in config.runs} | {one.name: key for key, one in config.runs.items()}
-    if run not in keys:
+    files = {Path(one.bold).name: key for key, one in config.runs.items() if one.bold is not None}
+    if run not in keys | files:
         raise ConfigError(f"--run {run}: no such run; {registry.nearest_names(run, sorted(keys))}")
+    keys |= files
     return _kept_mean(config, keys[run]) or _own_mean(config, keys[run]), f"on the mean of {run}"
 
 
