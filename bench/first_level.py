@@ -89,7 +89,9 @@ def _members(
     column = np.full(int(np.prod(grid.shape)), -1, dtype=np.int64)
     column[voxels] = np.arange(voxels.size)
     spheres = [Shape((x, y, z), radius=data.RADIUS_MM) for x, y, z in seeds]
-    placed = [placement.place(placement.Shapes((sphere,)), grid.shape, grid.affine, "centre") for sphere in spheres]
+    placed = [
+        placement.place(placement.Shapes((sphere,)), grid.shape, grid.affine, "centre") for sphere in spheres
+    ]
     return [placement.cover(one, column, valid, 0.5).members for one in placed]
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from conn import cli
 from conn.config import docs
 from conn.files import write_text
+from conn.rois import page
 
 ROOT = Path(__file__).parents[1]
 
@@ -23,6 +24,7 @@ def generated() -> dict[str, str]:
         "config/schema.json": docs.schema_json(),
         "docs/reference/configuration.md": docs.reference_md(),
         "docs/reference/commands.md": docs.commands_md(cli.parser()),
+        "docs/reference/regions.md": page.regions_md(),
     }
 
 

@@ -25,7 +25,8 @@ from conn.confounds import STRATEGIES
 from conn.design import ROW_COLUMNS, compile_model
 from conn.errors import ConfigError
 from conn.exclusions import Exclusion
-from conn.rois import registry
+from conn.rois import networks, registry, sources
+from conn.stages import audit, coverage
 from conn.stages.collect import run_table
 
 ROOT = Path(__file__).parents[1]
@@ -302,13 +303,36 @@ def test_every_design_and_contrast_is_explained():
         assert [c for c in contrasts if f"`{c}`" not in section] == []
 
 
-def test_regions_named_in_the_documentation_are_in_the_registry():
-    known = {*registry.table()["name"], *registry.table()["label"]}
-    page = read("docs", "howto", "own-roi.md")
-    named = re.search(r"^\| name \|.*?\n\n", page, re.DOTALL | re.MULTILINE).group()
-    listed = re.findall(r"^\| `(\w+)` \|", named, re.MULTILINE)
-    assert listed and set(listed) <= known
-    assert set(registry.table()["name"]) <= set(listed)
+def test_every_region_and_network_is_on_the_page_of_regions():
+    page = read("docs", "reference", "regions.md")
+    listed = re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)
+    assert listed == list(dict.fromkeys(registry.table()["name"]))
+    assert re.findall(r"^### `(\w+)`", page, re.MULTILINE) == list(networks.names())
+
+
+@pytest.mark.parametrize(
+    ("title", "columns"),
+    [
+        ("rois.tsv", audit.ROIS),
+        ("roi_change.tsv", audit.CHANGE),
+        ("roi_pairs.tsv", audit.PAIRS),
+        ("roi_labels.tsv", audit.LABELS),
+        ("…_seg-rois_stat-coverage.tsv", coverage.COLUMNS),
+    ],
+)
+def test_every_column_about_regions_is_explained_in_order(title, columns):
+    section = read("docs", "reference", "outputs.md").split(f"\n### `{title}`\n")[1].split("\n## ")[0]
+    section = section.split("\n### ")[0]
+    cells = re.findall(r"^\| (`[^|]+) \|", section, re.MULTILINE)
+    assert tuple(re.findall(r"`(\w+)`", " ".join(cells))) == columns
+
+
+def test_every_fetcher_and_kind_of_region_is_on_the_pages():
+    atlas = read("docs", "howto", "atlas.md")
+    assert [name for name in sources.NILEARN if f"`{name}`" not in atlas] == []
+    own = read("docs", "howto", "own-roi.md")
+    kinds = ("center", "union", "mask", "probability", "peak")
+    assert [kind for kind in kinds if f"{kind}:" not in own] == []
 
 
 def test_links_between_pages_lead_to_pages():

@@ -126,7 +126,9 @@ def _add_rois(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 
     one = _add(actions, "draw", _rois_draw, "draw regions on the template, an image, or a run's mean")
     one.add_argument("regions", nargs="+", help="names of the registry, or of the configuration")
-    one.add_argument("-o", "--output", type=Path, default=Path("regions.png"), help="picture (.png, .svg, .pdf)")
+    one.add_argument(
+        "-o", "--output", type=Path, default=Path("regions.png"), help="picture (.png, .svg, .pdf)"
+    )
     one.add_argument("--config", type=Path, help="configuration with one's own regions")
     one.add_argument("--run", help="with --config: over the mean image of this run (its key or file name)")
     one.add_argument("--image", type=Path, help="over this image; of several volumes, over their mean")
