@@ -43,8 +43,10 @@ EDGES = (
 )
 EDGES += " g g_type g_ci_low g_ci_high p_holm"
 CLUSTERS = "seed contrast family cluster peak_x peak_y peak_z voxels volume_mm3 peak_stat p_fwe label p_holm"
-COVERAGE = """roi voxels covered coverage volume_mm3 tsnr flag half_filled filled_mm3 grey_matter edge_mm csf_mm
-    r_ring r_csf own_variance"""
+COVERAGE = (
+    "roi voxels covered coverage volume_mm3 tsnr flag half_filled filled_mm3 grey_matter edge_mm csf_mm"
+)
+COVERAGE += " r_ring r_csf own_variance"
 
 
 def table(path: Path) -> pd.DataFrame:
