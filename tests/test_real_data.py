@@ -197,6 +197,21 @@ def test_the_rvm_box_lies_partly_outside_the_mask_as_nibabel_counts_it(simple):
     assert float(row["coverage"]) == pytest.approx(13 / 24)
 
 
+def test_the_audit_of_the_run_names_its_weak_regions(simple):
+    table = simple.table(paths.coverage).set_index("roi")
+    numbers = table.drop(columns="flag").apply(pd.to_numeric, errors="coerce")
+    assert (numbers.loc[["LCL", "LCR"], "half_filled"] == 0).all()
+    assert set(numbers.index[numbers["edge_mm"] == 0]) == {"RVM", "medulla"}, "these reach out of the mask"
+    frontal, brainstem = numbers.loc[["pgACCL", "pgACCR"], "tsnr"], numbers.loc[["PAG"], "tsnr"]
+    assert frontal.min() > 2 * brainstem.max()
+    assert numbers["r_ring"].drop("medulla").between(-1, 1).all() and np.isnan(
+        numbers.loc["medulla", "r_ring"]
+    )
+    subdivisions = [label for label in table.index if label.startswith("amygdala")]
+    assert numbers.loc[subdivisions, "own_variance"].between(0, 1).all()
+    assert numbers[["grey_matter", "csf_mm", "r_csf"]].isna().all().all(), "the run has no tissue maps"
+
+
 def test_a_region_outside_the_mask_has_no_coverage_no_values_and_a_row(simple):
     row = simple.table(paths.coverage).set_index("roi").loc["medulla"]
     assert (row["covered"], row["coverage"], row["tsnr"]) == ("0", "0", "n/a")
