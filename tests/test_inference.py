@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from conn import inference
+from conn import inference, tiles
 from conn.errors import DesignError
 from conn.permutation import permutation_set
 from reference_inference import refit_all
@@ -270,7 +270,7 @@ def test_observed_effect_is_the_estimate_of_the_model(rng):
 def test_small_variance_groups_are_computed_in_float64(rng):
     g, m, c = two_groups(4, 30)
     found = inference.test(rng.normal(size=(34, 20_001)), m, c, shuffled(34, n_permutations=3), g)
-    assert found.tolerance == inference.TOLERANCE["float64"]
+    assert found.tolerance == tiles.TOLERANCE["float64"]
 
 
 def test_tests_of_different_permutation_sets_are_no_family(rng):

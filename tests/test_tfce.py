@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from itertools import combinations
+from itertools import combinations, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -110,7 +110,7 @@ def test_edges_are_neighbours_when_they_share_a_region():
     expected = np.zeros(len(pairs))
     for sign in (1, -1):
         heights = np.unique(np.maximum(sign * values, 0))
-        for low, high in zip(heights[:-1], heights[1:], strict=True):
+        for low, high in pairwise(heights):
             above = [p for p, v in zip(pairs, sign * values, strict=True) if v >= high]
             for i, pair in enumerate(pairs):
                 if pair in above:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Literal
 
@@ -12,34 +12,20 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
+from conn.enhancement import Enhancement, enhanced
 from conn.errors import DesignError
-from conn.glm import (
-    Fit,
-    Floats,
-    Kernel,
-    Model,
-    fit,
-    make_kernel,
-    make_model,
-    residuals,
-    t_to_z,
-    variance_and_df,
-    z_to_t,
-)
+from conn.glm import Fit, Floats, Model, make_kernel, make_model, t_to_z, variance_and_df, z_to_t
 from conn.permutation import PermutationSet
-
-# The shape of every matrix product. Constants, so that the bytes of a result depend neither on the memory
-# that was allowed nor on the number of workers.
-TILE_FEATURES = 1024
-TILE_PERMUTATIONS = 32
-MAP_FEATURES = 20_000
-"""From this many features on, rearranged statistics are computed in float32."""
-
-TOLERANCE = {"float64": 1e-9, "float32": 2e-5}
-"""Statistics that differ by less count as ties: ``other >= own * (1 - tolerance) - tolerance``."""
-
-_FLOOR = {"float64": 1e-13, "float32": 1e-6}
-Scale = Literal["t", "z"]
+from conn.tiles import (
+    MAP_FEATURES,
+    TILE_FEATURES,
+    TILE_PERMUTATIONS,
+    Job,
+    Scale,
+    Tile,
+    make_tile,
+    tile_width,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +53,9 @@ class TestResult:
         Whether the test is exact, see `PermutationSet`.
     permutations
         Digest of the permutation set.
+    score, score_maxima
+        With an enhancement: the score of each feature, of shape (n_features,), and the largest absolute score
+        for every rearrangement, of shape (n_set,), the observed one first. Empty without.
     """
 
     __test__ = False  # not a test case, whatever pytest makes of the name
@@ -83,6 +72,8 @@ class TestResult:
     smallest_p: float
     exact: bool
     permutations: str
+    score: Floats = field(default_factory=lambda: np.empty(0))
+    score_maxima: Floats = field(default_factory=lambda: np.empty(0))
 
     def on_scale(self, scale: Scale) -> Floats:
         """Absolute statistic per feature on a scale."""
@@ -99,6 +90,7 @@ def test(
     block_bytes: int = 64 << 20,
     workers: int = 1,
     precision: Literal["auto", "float32", "float64"] = "auto",
+    enhance: Enhancement | None = None,
 ) -> TestResult:
     """Test one contrast in every feature by rearranging residuals.
 
@@ -123,6 +115,9 @@ def test(
     precision
         Of the rearranged statistics. ``auto``: float32 from 20,000 features on, float64 otherwise and when a
         variance group has fewer than 5 degrees of freedom. What is observed is always float64.
+    enhance
+        What turns every map of the statistic (t, or z when degrees of freedom differ) into scores, over a
+        graph of the features of `data`; see `conn.tfce`. None: nothing.
 
     Returns
     -------
@@ -142,14 +137,19 @@ def test(
     values = np.asanyarray(data)
     _check_rows(values, model, permutations)
     dtype = _precision(precision, values.shape[1], model)
-    job = _Job(make_kernel(model, permutations.kind), permutations, dtype)
+    job = Job(make_kernel(model, permutations.kind), permutations, dtype)
     task = partial(_block, values, job)
     if workers > 1:
         with ThreadPoolExecutor(workers) as pool:
             parts = list(pool.map(task, _blocks(values.shape, job, block_bytes)))
     else:
         parts = [task(block) for block in _blocks(values.shape, job, block_bytes)]
-    return _assemble(parts, job)
+    result = _assemble(parts, job)
+    if enhance is None:
+        return result
+    observed = np.where(result.valid, np.copysign(result.on_scale(job.scale), result.stat), np.nan)
+    score, maxima = enhanced(values, job, enhance, observed)
+    return replace(result, score=score, score_maxima=maxima)
 
 
 def _check_rows(values: NDArray[Any], model: Model, permutations: PermutationSet) -> None:
@@ -168,59 +168,6 @@ def _precision(asked: str, n_features: int, model: Model) -> type[np.floating[An
 
 
 @dataclass(frozen=True, eq=False)
-class _Job:
-    """What is the same for all blocks of features."""
-
-    kernel: Kernel
-    permutations: PermutationSet
-    dtype: type[np.floating[Any]]
-
-    @property
-    def model(self) -> Model:
-        return self.kernel.model
-
-    @property
-    def scale(self) -> Scale:
-        return "t" if self.model.n_groups == 1 else "z"
-
-    @property
-    def tolerance(self) -> float:
-        return TOLERANCE[self.dtype.__name__]
-
-    @property
-    def slack(self) -> float:
-        """Relative rounding that Wallace's bounds are widened by."""
-        return 1e-12 if self.dtype is np.float64 else 1e-5
-
-    @property
-    def floor(self) -> float:
-        """Share of the sum of squares below which a rearranged residual variance is rounding."""
-        return _FLOOR[self.dtype.__name__]
-
-    def lowered(self, stat: Floats) -> Floats:
-        """The smallest statistic that counts as being as large as `stat`."""
-        return np.asarray(stat * (1 - self.tolerance) - self.tolerance)
-
-    def batches(self) -> list[slice]:
-        n_set = self.permutations.n_set
-        return [slice(i, min(i + TILE_PERMUTATIONS, n_set)) for i in range(0, n_set, TILE_PERMUTATIONS)]
-
-    def rearranged(self, rows: Floats, batch: slice, *, squares: bool = False) -> NDArray[Any]:
-        """Rows whose product with E (or its squares) is their product with PE (or its squares).
-
-        The shape is (n_rows * TILE_PERMUTATIONS, n); a short batch is filled up with its first member.
-        """
-        table = self.permutations.table[batch]
-        if len(table) < TILE_PERMUTATIONS:
-            table = np.concatenate([table, np.repeat(table[:1], TILE_PERMUTATIONS - len(table), axis=0)])
-        if self.permutations.kind == "flips":
-            turned = rows[:, None, :] * (table**2 if squares else table)
-        else:
-            turned = rows[:, np.argsort(table, axis=1)]
-        return np.ascontiguousarray(turned.reshape(-1, rows.shape[1]), dtype=self.dtype)
-
-
-@dataclass(frozen=True, eq=False)
 class _Part:
     """What one block of features gives."""
 
@@ -229,7 +176,7 @@ class _Part:
     maxima: Floats
 
 
-def _blocks(shape: tuple[int, ...], job: _Job, block_bytes: int) -> list[slice]:
+def _blocks(shape: tuple[int, ...], job: Job, block_bytes: int) -> list[slice]:
     """Blocks of features: a number of whole tiles whose residuals stay below the bound."""
     n, n_features = shape
     per_tile = TILE_FEATURES * n * (8 + 2 * np.dtype(job.dtype).itemsize)
@@ -237,13 +184,13 @@ def _blocks(shape: tuple[int, ...], job: _Job, block_bytes: int) -> list[slice]:
     return [slice(i, min(i + size, n_features)) for i in range(0, n_features, size)]
 
 
-def _block(values: NDArray[Any], job: _Job, block: slice) -> _Part:
+def _block(values: NDArray[Any], job: Job, block: slice) -> _Part:
     """Test a block of features: fit and residuals tile by tile, then all rearrangements."""
     starts = range(block.start, block.stop, TILE_FEATURES)
-    tiles = [_tile(values, job, start) for start in starts]
+    tiles = [make_tile(values, job, start) for start in starts]
     maxima = np.zeros(job.permutations.n_set)
     n_rows = len(job.kernel.rows) + len(job.kernel.indicators)
-    space = np.empty((n_rows * TILE_PERMUTATIONS, _width(values.shape[1])), dtype=job.dtype)
+    space = np.empty((n_rows * TILE_PERMUTATIONS, tile_width(values.shape[1])), dtype=job.dtype)
     for batch in job.batches():
         rows = job.rearranged(job.kernel.rows, batch)
         inside = job.rearranged(job.kernel.indicators, batch, squares=True)
@@ -255,57 +202,14 @@ def _block(values: NDArray[Any], job: _Job, block: slice) -> _Part:
     )
 
 
-@dataclass(frozen=True, eq=False)
-class _Tile:
-    """Up to `TILE_FEATURES` features, padded to a fixed width with repeats of the last valid one.
-
-    `columns` are the valid features; `residuals` (n, width) have length 1, `squares` are their squares;
-    `limit` (n_valid,) is what a rearranged statistic must reach to count; `counts` adds up over batches.
-    """
-
-    fit: Fit
-    columns: NDArray[np.int64]
-    residuals: NDArray[Any]
-    squares: NDArray[Any]
-    limit: Floats
-    counts: NDArray[np.int64]
-
-
-def _tile(values: NDArray[Any], job: _Job, start: int) -> _Tile:
-    data = np.asarray(values[:, start : start + TILE_FEATURES], dtype=np.float64)
-    observed = fit(data, job.model)
-    columns = np.flatnonzero(observed.valid)
-    width = _width(values.shape[1])
-    padded = columns[np.minimum(np.arange(width), columns.size - 1)] if columns.size else columns
-    e = residuals(data[:, padded], job.model.nuisance)
-    e = (e / np.linalg.norm(e, axis=0)).astype(job.dtype)
-    stat = np.abs(observed.stat[padded])
-    if job.scale == "z":
-        stat = np.abs(t_to_z(stat, observed.df[padded]))
-    squares = np.square(e) if job.scale == "z" else e[:0]
-    return _Tile(
-        observed,
-        columns,
-        e,
-        squares,
-        np.maximum(job.lowered(stat), 0),
-        np.zeros(data.shape[1], dtype=np.int64),
-    )
-
-
-def _width(n_features: int) -> int:
-    """Width of a tile: fixed for maps, smaller for a few edges."""
-    return min(TILE_FEATURES, -(-n_features // 16) * 16)
-
-
 def _statistics(
-    tile: _Tile,
+    tile: Tile,
     rows: NDArray[Any],
     inside: NDArray[Any],
     space: NDArray[Any],
     batch: slice,
     maxima: Floats,
-    job: _Job,
+    job: Job,
 ) -> None:
     """Add the counts of one batch of rearrangements to a tile and raise the maxima.
 
@@ -326,7 +230,7 @@ def _statistics(
     tile.counts[tile.columns] += counts[: tile.columns.size]
 
 
-def _pooled(tile: _Tile, squared: NDArray[Any], used: int, job: _Job) -> tuple[NDArray[np.bool_], Floats]:
+def _pooled(tile: Tile, squared: NDArray[Any], used: int, job: Job) -> tuple[NDArray[np.bool_], Floats]:
     """Pooled t by way of r^2, the share of the variance left by the nuisance that the effect explains."""
     share = squared[0]
     if len(squared) > 1:
@@ -342,7 +246,7 @@ def _pooled(tile: _Tile, squared: NDArray[Any], used: int, job: _Job) -> tuple[N
 
 
 def _welch(
-    tile: _Tile, squared: NDArray[Any], sums: NDArray[Any], maxima: Floats, job: _Job
+    tile: Tile, squared: NDArray[Any], sums: NDArray[Any], maxima: Floats, job: Job
 ) -> tuple[NDArray[np.bool_], Floats]:
     """Aspin-Welch v to z. Wallace's bounds decide nearly all elements, the exact transform the others.
 
@@ -369,7 +273,7 @@ def _exact(v2: NDArray[Any], df: NDArray[Any]) -> Floats:
 
 
 def _reached(
-    tile: _Tile, v2: NDArray[Any], df: NDArray[Any], upper: NDArray[Any], lower: NDArray[Any], job: _Job
+    tile: Tile, v2: NDArray[Any], df: NDArray[Any], upper: NDArray[Any], lower: NDArray[Any], job: Job
 ) -> NDArray[np.bool_]:
     """Whether each rearranged |z| is as large as the observed one."""
     limit = np.square(tile.limit)
@@ -384,7 +288,7 @@ def _reached(
 
 
 def _maxima(
-    v2: NDArray[Any], df: NDArray[Any], upper: NDArray[Any], lower: NDArray[Any], maxima: Floats, job: _Job
+    v2: NDArray[Any], df: NDArray[Any], upper: NDArray[Any], lower: NDArray[Any], maxima: Floats, job: Job
 ) -> Floats:
     """Largest |z| of each rearrangement; elements that cannot beat what is known are not transformed."""
     known = lower.max(axis=1).astype(np.float64)
@@ -401,7 +305,7 @@ def _stack(fits: Sequence[Fit]) -> Fit:
     return Fit(*(np.concatenate([getattr(f, name) for f in fits]) for name in names))
 
 
-def _assemble(parts: Sequence[_Part], job: _Job) -> TestResult:
+def _assemble(parts: Sequence[_Part], job: Job) -> TestResult:
     whole = _stack([part.fit for part in parts])
     counts = np.concatenate([part.counts for part in parts])
     maxima = np.max([part.maxima for part in parts], axis=0)
@@ -453,7 +357,7 @@ class FamilyResult:
     critical
         A |statistic| above this, on `scale`, has ``p_fwe <= alpha``; infinite when none can.
     scale
-        ``t`` or ``z``.
+        ``t``, ``z``, or ``score`` when scores were corrected.
     maxima
         ndarray of shape (n_set,): largest statistic of the family for every rearrangement.
     n_features
@@ -470,13 +374,66 @@ class FamilyResult:
 
     results: tuple[Corrected, ...]
     critical: float
-    scale: Scale
+    scale: Scale | Literal["score"]
     maxima: Floats
     n_features: int
     n_permutations: int
     smallest_p: float
     exact: bool
     alpha: float
+
+
+SCORE_TOLERANCE = 1e-4
+"""Scores that differ by less, relatively, count as ties: rearranged maps of many features are in float32."""
+
+
+def correct_scores(results: Sequence[TestResult], alpha: float = 0.05) -> FamilyResult:
+    """Family-wise p of enhanced scores over all features of several tests.
+
+    Parameters
+    ----------
+    results
+        Tests made with the same permutation set and the same enhancement.
+    alpha
+        Family-wise error; marginal intervals have coverage 1 - alpha. There are no simultaneous intervals:
+        what is tested is the score, not the size of an effect.
+
+    Returns
+    -------
+    FamilyResult
+        On the scale ``score``.
+
+    Raises
+    ------
+    DesignError
+        As `correct`; also a test without scores.
+
+    References
+    ----------
+    Smith and Nichols 2009, 10.1016/j.neuroimage.2008.03.061.
+    """
+    _check_family(results, alpha)
+    if any(r.score.size != r.valid.size for r in results):
+        raise DesignError("a family of scores needs tests that were enhanced; test again with an enhancement")
+    maxima = np.max([r.score_maxima for r in results], axis=0)
+    smallest_p = max(r.smallest_p for r in results)
+    critical = _critical(maxima, alpha, SCORE_TOLERANCE) if smallest_p <= alpha else float("inf")
+    ordered = np.sort(maxima)
+    corrected = [_correct_score(r, ordered, alpha) for r in results]
+    n_features = int(sum(r.valid.sum() for r in results))
+    exact = all(r.exact for r in results)
+    return FamilyResult(
+        tuple(corrected), critical, "score", maxima, n_features, maxima.size, smallest_p, exact, alpha
+    )
+
+
+def _correct_score(result: TestResult, maxima: Floats, alpha: float) -> Corrected:
+    limit = np.abs(result.score) * (1 - SCORE_TOLERANCE)
+    below = np.searchsorted(maxima, np.nan_to_num(limit), side="left")
+    p_fwe = np.where(result.valid, np.maximum(maxima.size - below, 1) / maxima.size, np.nan)
+    marginal = special.stdtrit(result.df, 1 - alpha / 2) * result.se
+    gone = np.full_like(result.effect, np.nan)
+    return Corrected(p_fwe, result.effect - marginal, result.effect + marginal, gone, gone)
 
 
 def correct(results: Sequence[TestResult], alpha: float = 0.05) -> FamilyResult:

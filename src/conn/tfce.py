@@ -2,9 +2,9 @@
 
 The features of a map or a matrix are the nodes of a graph; neighbours are joined. A feature's score is the
 integral over all heights h up to its own value of extent(h)^E h^H dh, where extent(h) is the size of the
-connected set above h that holds it. Extents change only where a feature enters or two sets meet, so the integral
-is a finite sum, and no step has to be chosen: features enter in descending order of value, and a union-find
-structure keeps the size of each set, what its members have gathered, and the best of them.
+connected set above h that holds it. Extents change only where a feature enters or two sets meet, so the
+integral is a finite sum, and no step has to be chosen: features enter in descending order of value, and a
+union-find structure keeps the size of each set, what its members have gathered, and the best of them.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -47,6 +48,17 @@ class Graph:
         """Number of features."""
         return int(self.starts.size - 1)
 
+    @cached_property
+    def links(self) -> tuple[NDArray[Any], int]:
+        """Neighbours as they are read, and 1 when they are relative to the feature itself.
+
+        In a lattice they are near in number too: two bytes each instead of four, and half the memory to read.
+        """
+        far = self.neighbours - np.repeat(np.arange(self.n), np.diff(self.starts))
+        if np.abs(far).max(initial=0) < 2**15:
+            return far.astype(np.int16), 1
+        return self.neighbours, 0
+
 
 def lattice(mask: ArrayLike, connectivity: Literal[6, 18, 26] = 26) -> Graph:
     """The graph of the voxels of a mask.
@@ -54,8 +66,8 @@ def lattice(mask: ArrayLike, connectivity: Literal[6, 18, 26] = 26) -> Graph:
     Parameters
     ----------
     mask
-        array of shape (nx, ny, nz): voxels that are features, in the order of their flat indices with the first
-        axis fastest.
+        array of shape (nx, ny, nz): voxels that are features, in the order of their flat indices with the
+        first axis fastest.
     connectivity
         6 (faces), 18 (and edges) or 26 (and corners).
 
@@ -79,9 +91,8 @@ def lattice(mask: ArrayLike, connectivity: Literal[6, 18, 26] = 26) -> Graph:
     at = np.stack(np.unravel_index(order, inside.shape, order="F"))
     place[tuple(at + 1)] = np.arange(order.size)
     found = [
-        place[tuple(at + 1 + np.array(step)[:, None])]
-        for step in np.ndindex(3, 3, 3)
-        for step in [tuple(s - 1 for s in step)]
+        place[tuple(at + 1 + step[:, None])]
+        for step in np.argwhere(np.ones((3, 3, 3))) - 1
         if 0 < np.abs(step).sum() <= STEPS[connectivity]
     ]
     table = np.stack(found, axis=1)
@@ -159,9 +170,8 @@ class Tfce:
         for sign in (1.0, -1.0):
             height = np.nan_to_num(sign * given, nan=0.0)
             order = _descending(height)
-            found += sign * _scores(
-                height, order, self._gathered(height), power, self.graph.starts, self.graph.neighbours
-            )
+            gathered, (links, relative) = self._gathered(height), self.graph.links
+            found += sign * _scores(order, gathered, power, self.graph.starts, links, relative)
         return found
 
     def maxima(self, values: ArrayLike) -> Floats:
@@ -185,8 +195,8 @@ class Tfce:
         for sign in (1, -1):
             height = one * one.dtype.type(sign)
             order = _descending(height)
-            gathered = self._gathered(height)
-            best = max(best, _maximum(order, gathered, power, self.graph.starts, self.graph.neighbours))
+            gathered, (links, relative) = self._gathered(height), self.graph.links
+            best = max(best, _maximum(order, gathered, power, self.graph.starts, links, relative))
         return best
 
     def _extents(self) -> Floats:
@@ -231,7 +241,7 @@ class Clusters:
             raise DesignError(f"the cluster-forming threshold is {self.threshold}; it must be above 0")
 
     def scores(self, values: ArrayLike) -> Floats:
-        """The extent or mass of the set that each feature belongs to, with its sign; 0 below the threshold."""
+        """Extent or mass of the set that each feature belongs to, with its sign; 0 below the threshold."""
         given = _checked(values, self.graph)
         found = np.zeros(given.size)
         for sign in (1.0, -1.0):
@@ -314,54 +324,80 @@ def _find(parent: Ints, node: int) -> int:
     return node
 
 
+AHEAD = 24
+"""How far ahead the links of a feature are touched, so that they are there when they are needed."""
+
+SIZE, SINCE, OWN, BEST = 0, 1, 2, 3
+"""What is known of a connected set: its size; what the integral was when it got that size; what every member
+has gathered since it belongs to the set; and what the best member had gathered before, beyond that."""
+
+
 @compiled
-def _maximum(order: Ints, gathered: Floats, power: Floats, starts: Ints, neighbours: Ints) -> float:
+def _root(parent: Ints, node: int) -> int:
+    """The set of a feature that is in one; features on the way are led closer to it."""
+    other = int(parent[node])
+    while parent[other] != other:
+        parent[node] = parent[other]
+        node, other = other, int(parent[other])
+    return other
+
+
+@compiled
+def _grown(sets: Floats, one: int, now: float, power: Floats) -> None:
+    """Let the members of a set gather what there is down to a height."""
+    if sets[one, SINCE] > now:
+        sets[one, OWN] += power[int(sets[one, SIZE])] * (sets[one, SINCE] - now)
+        sets[one, SINCE] = now
+
+
+@compiled
+def _maximum(
+    order: Ints, gathered: Floats, power: Floats, starts: Ints, links: NDArray[Any], relative: int
+) -> float:
     """The largest score of a map; `gathered` is the integral of h^H up to each height."""
-    n = starts.size - 1
-    parent = np.full(n, -1, dtype=np.int32)
-    size = np.empty(n, dtype=np.int32)
-    since = np.empty(n, dtype=np.float64)  # what the integral was when the set got its size
-    own = np.zeros(n, dtype=np.float64)  # what every member has gathered since it belongs to the set
-    best = np.zeros(n, dtype=np.float64)  # what the best member had gathered before, beyond `own`
+    parent = np.full(starts.size - 1, -1, dtype=np.int32)
+    sets = np.zeros((starts.size - 1, 4), dtype=np.float64)
+    touched = 0
     for k in range(order.size):
         voxel = order[k]
+        touched ^= links[starts[order[min(k + AHEAD, order.size - 1)]]] if links.size else 0
         now = gathered[voxel]
-        parent[voxel], size[voxel], since[voxel] = voxel, 1, now
+        parent[voxel], sets[voxel, SIZE], sets[voxel, SINCE] = voxel, 1, now
         root = voxel
         for link in range(starts[voxel], starts[voxel + 1]):
-            if parent[neighbours[link]] < 0:
+            near = voxel * relative + links[link]
+            if parent[near] < 0 or parent[near] == root:
                 continue
-            other = _find(parent, neighbours[link])
+            other = _root(parent, near)
+            parent[near] = other
             if other == root:
                 continue
-            if since[other] > now:
-                own[other] += power[size[other]] * (since[other] - now)
-                since[other] = now
-            if size[root] > size[other]:
+            _grown(sets, other, now, power)
+            if sets[root, SIZE] > sets[other, SIZE]:
                 root, other = other, root
             # The smaller set joins the larger one.
             parent[root] = other
-            size[other] += size[root]
-            best[other] = max(best[other], own[root] - own[other] + best[root])
+            sets[other, SIZE] += sets[root, SIZE]
+            sets[other, BEST] = max(sets[other, BEST], sets[root, OWN] - sets[other, OWN] + sets[root, BEST])
             root = other
+        parent[voxel] = root
     score = 0.0
     for k in range(order.size):
         voxel = order[k]
         if parent[voxel] == voxel:
-            score = max(score, own[voxel] + power[size[voxel]] * since[voxel] + best[voxel])
-    return score
+            rest = power[int(sets[voxel, SIZE])] * sets[voxel, SINCE]
+            score = max(score, sets[voxel, OWN] + rest + sets[voxel, BEST])
+    return score if touched != -1 else score + 0.0  # so that the touching is not optimised away
 
 
 @compiled
 def _scores(
-    height: Floats, order: Ints, gathered: Floats, power: Floats, starts: Ints, neighbours: Ints
+    order: Ints, gathered: Floats, power: Floats, starts: Ints, links: NDArray[Any], relative: int
 ) -> Floats:
-    """Scores of all features with positive height."""
-    n = height.size
+    """Scores of all features of a map; those that are not in `order` have none."""
+    n = starts.size - 1
     parent = np.full(n, -1, dtype=np.int32)
-    size = np.empty(n, dtype=np.int32)
-    since = np.empty(n, dtype=np.float64)
-    own = np.zeros(n, dtype=np.float64)
+    sets = np.zeros((n, 4), dtype=np.float64)
     joined = np.full(n, -1, dtype=np.int32)  # the set that a set joined
     ahead = np.zeros(n, dtype=np.float64)  # what it had gathered more than that set when it joined
     history = np.empty(n, dtype=np.int32)
@@ -369,30 +405,30 @@ def _scores(
     for k in range(order.size):
         voxel = order[k]
         now = gathered[voxel]
-        parent[voxel], size[voxel], since[voxel] = voxel, 1, now
+        parent[voxel], sets[voxel, SIZE], sets[voxel, SINCE] = voxel, 1, now
         root = voxel
         for link in range(starts[voxel], starts[voxel + 1]):
-            if parent[neighbours[link]] < 0:
+            near = voxel * relative + links[link]
+            if parent[near] < 0 or parent[near] == root:
                 continue
-            other = _find(parent, neighbours[link])
+            other = _root(parent, near)
+            parent[near] = other
             if other == root:
                 continue
-            if since[other] > now:
-                own[other] += power[size[other]] * (since[other] - now)
-                since[other] = now
-            if size[root] > size[other]:
+            _grown(sets, other, now, power)
+            if sets[root, SIZE] > sets[other, SIZE]:
                 root, other = other, root
             parent[root] = other
-            joined[root], ahead[root] = other, own[root] - own[other]
+            joined[root], ahead[root] = other, sets[root, OWN] - sets[other, OWN]
             history[events] = root
             events += 1
-            size[other] += size[root]
+            sets[other, SIZE] += sets[root, SIZE]
             root = other
     score = np.zeros(n, dtype=np.float64)
     for k in range(order.size):
         voxel = order[k]
         if joined[voxel] < 0:
-            score[voxel] = own[voxel] + power[size[voxel]] * since[voxel]
+            score[voxel] = sets[voxel, OWN] + power[int(sets[voxel, SIZE])] * sets[voxel, SINCE]
     for event in range(events - 1, -1, -1):
         voxel = history[event]
         score[voxel] = ahead[voxel] + score[joined[voxel]]
@@ -435,10 +471,6 @@ def _sums(weight: Floats, starts: Ints, neighbours: Ints) -> Floats:
         if root[voxel] >= 0:
             found[voxel] = total[root[voxel]]
     return found
-
-
-Enhancement = Tfce | Clusters
-"""What turns maps of a statistic into scores."""
 
 
 def families(edges: Sequence[tuple[str, str]]) -> NDArray[np.int64]:
