@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from conn.config import Config, load
 from conn.config.checks import check
 from conn.config.load import dump, to_yaml
+from conn.config.model import Inference
 from conn.errors import ConfigError
 
 BASE = "datasets:\n  main: {bids_dir: raw, time_points: {labels: {pre: [a], post: [b]}}}\n"
@@ -426,3 +427,14 @@ def test_every_option_has_prose():
         f"{s.__name__}.{n}" for s in sections(Config) for n, f in s.model_fields.items() if not f.description
     ]
     assert silent == []
+
+
+def test_enhanced_maps_need_a_family_of_their_own_and_clusters_a_threshold():
+    for wrong, words in (
+        ({"joint_families": True, "enhancement": {}}, "no common scale"),
+        ({"enhancement": {"kind": "mass"}}, "need a threshold"),
+        ({"enhancement": {"threshold": 2.3}}, "tfce has none"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            Inference.model_validate(wrong)
+    assert Inference.model_validate({"enhancement": {}}).enhancement.kind == "tfce"

@@ -283,7 +283,8 @@ class Maker:
             "name": family.name, "contrast": contrast.name, "tests": sum(sizes[k] for k in family.kinds),
             "permutations": 2**contrast.n if complete else self.world.permutations + 1,
             "complete": complete, "exact": not contrast.has_nuisance, "smallest_p": 0.005,
-            "critical": 4.8, "scale": self.world.scale, "alpha": 0.05, "skewness": 0.3,
+            "critical": 4.8, "scale": self.world.scale, "statistic": self.world.scale, "alpha": 0.05,
+            "skewness": 0.3,
         }  # fmt: skip
 
     def value(self, run: str) -> np.ndarray:

@@ -15,8 +15,18 @@ from nilearn.image import smooth_img
 from scipy import stats
 from threadpoolctl import threadpool_limits
 
-from conn import confounds, images, paths, projection, receipts
-from conn.config.model import Clinical, Connectivity, CustomRoi, Denoise, Inference, Paired, Partial, Rois
+from conn import confounds, images, paths, projection, receipts, tfce
+from conn.config.model import (
+    Clinical,
+    Connectivity,
+    CustomRoi,
+    Denoise,
+    Enhancement,
+    Inference,
+    Paired,
+    Partial,
+    Rois,
+)
 from conn.errors import DesignError, InputError
 from conn.files import read_json, write_json
 from conn.index import Run
@@ -993,6 +1003,41 @@ def group_maps(out: Path) -> dict[str, np.ndarray]:
     correct(out, "m", ["seed-aL"], Inference(permutations=999))
     stems = ("effect", "t", "p", "pfwe", "g")
     return {s: images.read_volume(out / paths.group_map("m", "aL", "change", s))[1] for s in stems}
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        Enhancement(),
+        Enhancement(kind="mass", threshold=2.5, neighbours=6),
+        Enhancement(kind="extent", threshold=2),
+    ],
+)
+def test_enhanced_maps_are_corrected_by_their_score_and_edges_by_their_t(tmp_path, asked):
+    group(tmp_path)
+    settings = Inference(permutations=255, enhancement=asked)
+    test_edges(tmp_path, "m", "all", permutations=255, seed=1)
+    test_seed(
+        tmp_path, "m", "aL", [SEED], fwhm_mm=6.0, folder=tmp_path, permutations=255, seed=1, enhancement=asked
+    )
+    correct(tmp_path, "m", ["seed-aL", "edges"], settings)
+    t, score, p = (
+        images.read_volume(tmp_path / paths.group_map("m", "aL", "change", stat))[1]
+        for stat in ("t", asked.kind, "pfwe")
+    )
+    tested = np.isfinite(t)
+    graph = tfce.lattice(tested, asked.neighbours)
+    enhance = tfce.Tfce(graph) if asked.kind == "tfce" else tfce.Clusters(graph, asked.threshold, asked.kind)
+    order = tested.ravel(order="F")
+    expected = enhance.scores(t.ravel(order="F")[order])
+    found = score.ravel(order="F")[order]
+    assert np.allclose(found, expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())
+    # Larger scores never have larger p.
+    ranked = p.ravel(order="F")[order][np.argsort(-np.abs(found), kind="stable")]
+    assert (np.diff(ranked) >= 0).all() and np.array_equal(np.isfinite(p), tested)
+    families = {one["name"]: one for one in read_json(tmp_path / paths.families("m"))}
+    assert families["change.maps"]["scale"] == "score" and families["change.maps"]["statistic"] == "t"
+    assert families["change.edges"]["scale"] == "t"
 
 
 def test_group_maps_are_missing_outside_what_was_tested_and_around_the_seed(tmp_path):

@@ -47,6 +47,7 @@ rule test_seed:
         paths.test_result("{model}", "seed-{seed}"),
     log:
         paths.LOGS / "test" / "{model}_seed-{seed}.log",
+    threads: 1
     resources:
         mem_mb=lambda wildcards, attempt: 3000 * attempt,
     params:
@@ -54,6 +55,7 @@ rule test_seed:
         seed=CONFIG.seed,
         fwhm_mm=STUDY.map_fwhm,
         regions=lambda wildcards: STUDY.seed_regions(wildcards.seed),
+        enhancement=plain(CONFIG.inference)["enhancement"],
         rois=plain(CONFIG.rois),
         folder=STUDY.folder,
         seen=lambda wildcards: STUDY.seen(STUDY.seed_images(wildcards.seed)),

@@ -1,12 +1,13 @@
 from pathlib import Path
 
-from conn.config.model import Rois
+from conn.config.model import Enhancement, Rois
 from conn.jobs import job
 from conn.rois.registry import find
 from conn.stages.test import test_seed
 
 with job(Path(snakemake.log[0])):
     rois = Rois.model_validate(snakemake.params.rois, strict=False)
+    asked = snakemake.params.enhancement
     test_seed(
         Path(),
         snakemake.wildcards.model,
@@ -17,4 +18,6 @@ with job(Path(snakemake.log[0])):
         permutations=snakemake.params.permutations,
         seed=snakemake.params.seed,
         rois=rois,
+        enhancement=None if asked is None else Enhancement.model_validate(asked, strict=False),
+        threads=snakemake.threads,
     )

@@ -59,6 +59,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "file": "tpl-MNI152NLin2009cAsym_from-MNI152NLin6Asym_mode-image_xfm.h5",
     },
     "connectivity.partial": {},
+    "inference.enhancement": {},
     "models": {
         "change": {"design": "paired", "before": "pre", "after": "post"},
         "responders": {

@@ -533,6 +533,27 @@ CONTRASTS = {
 """Contrasts of each design; the first is the primary one."""
 
 
+class Enhancement(Section):
+    """How maps are enhanced before the largest value of each rearrangement is taken."""
+
+    kind: Literal["tfce", "mass", "extent"] = "tfce"
+    """`tfce`: threshold-free cluster enhancement (10.1016/j.neuroimage.2008.03.061), computed exactly. `mass`, `extent`: sum of the excess over `threshold`, or number of voxels, of the connected set above it that a voxel belongs to."""
+    neighbours: Literal[6, 18, 26] = 26
+    """Voxels that share a face (6), an edge too (18), or a corner too (26)."""
+    extent_power: Annotated[float, Field(ge=0)] = 0.5
+    """E of TFCE."""
+    height_power: Annotated[float, Field(ge=0)] = 2.0
+    """H of TFCE."""
+    threshold: Positive | None = None
+    """Of the absolute statistic (t, or z when degrees of freedom differ), for `mass` and `extent`. It is chosen before looking."""
+
+    @model_validator(mode="after")
+    def _threshold(self) -> Enhancement:
+        if (self.kind == "tfce") != (self.threshold is None):
+            raise ValueError("mass and extent need a threshold, tfce has none")
+        return self
+
+
 class Inference(Section):
     """Permutation tests."""
 
@@ -542,6 +563,16 @@ class Inference(Section):
     """Family-wise error rate that tables, figures and words go by."""
     joint_families: bool = False
     """Maps and edges of a contrast as one family instead of two."""
+    enhancement: Enhancement | None = None
+    """Maps: correct an enhanced score instead of the largest voxel (`enhancement: {}` is TFCE). More sensitive to weak effects over many voxels; a significant voxel then says that something is in its surroundings. Empty: the largest voxel. Edges are not enhanced."""
+
+    @model_validator(mode="after")
+    def _one_scale(self) -> Inference:
+        if self.joint_families and self.enhancement is not None:
+            raise ValueError(
+                "joint_families: enhanced maps and edges have no common scale; take one of the two"
+            )
+        return self
 
 
 class Report(Section):

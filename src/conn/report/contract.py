@@ -113,6 +113,8 @@ class TestedFamily:
     complete
         Whether these are all that exist.
     scale
+        What is corrected: ``t``, ``z`` or ``score``.
+    statistic
         ``t`` or ``z``.
     skewness
         Median |skewness| of residuals; None when it could not be computed.
@@ -125,6 +127,7 @@ class TestedFamily:
     permutations: int
     complete: bool
     scale: str
+    statistic: str
     skewness: float | None
 
 
@@ -520,7 +523,7 @@ def read_model(out: Path, name: str, config: Config) -> ModelResult:
 def _families(path: Path, design: Design) -> list[TestedFamily]:
     """Families that were tested, in the order of the file."""
     kinds = {family.name: family.kinds for family in design.families}
-    keys = ("name", "contrast", "tests", "permutations", "complete", "scale", "skewness")
+    keys = ("name", "contrast", "tests", "permutations", "complete", "scale", "statistic", "skewness")
     try:
         return [
             TestedFamily(kinds=kinds[f["name"]], **{key: f[key] for key in keys}) for f in read_json(path)

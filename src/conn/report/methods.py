@@ -12,7 +12,7 @@ import numpy as np
 
 import conn
 from conn.combination import choose
-from conn.config.model import Config, GroupByTime, Model, Paired, Regression, TwoSample
+from conn.config.model import Config, Enhancement, GroupByTime, Model, Paired, Regression, TwoSample
 from conn.confounds import STRATEGIES, takes_components
 from conn.design import exchange_words
 from conn.report.brain import TEMPLATE
@@ -108,6 +108,11 @@ ROY = Reference(
     "614-626 (2009).",
     "10.1016/j.neuroimage.2008.11.030",
 )
+SMITH = Reference(
+    "Smith SM, Nichols TE. Threshold-free cluster enhancement: addressing problems of smoothing, threshold "
+    "dependence and localisation in cluster inference. NeuroImage 2009.",
+    "10.1016/j.neuroimage.2008.03.061",
+)
 AFYOUNI = Reference(
     "Afyouni S, Smith SM, Nichols TE. Effective degrees of freedom of the Pearson's correlation coefficient "
     "under autocorrelation. NeuroImage 199, 609-625 (2019).",
@@ -143,6 +148,9 @@ def references(outputs: Outputs) -> list[Reference]:
         used.append(HOLM)
     if has_maps(outputs):
         used += [ICBM, OPACITY]
+    asked = outputs.config.inference.enhancement
+    if asked is not None and asked.kind == "tfce" and has_maps(outputs) and outputs.models:
+        used.append(SMITH)
     used += [ROY] if outputs.config.connectivity.together else []
     used += [AFYOUNI] if outputs.config.connectivity.xdf else []
     return sorted(used, key=lambda r: r.text)
@@ -178,6 +186,7 @@ def context(outputs: Outputs) -> dict[str, Any]:
         "combined": combined(outputs),
         "models": [model_words(outputs, name) for name in config.models],
         "maps": has_maps(outputs) and bool(outputs.models),
+        "enhancement": enhancement_words(config.inference.enhancement),
         "several_families": any(c.n_families > 1 for c in outputs.contrasts()),
         "welch": any(np.ptp(c.rows.variance_groups) > 0 for c in outputs.contrasts()),
         "nuisance": any(c.rows.has_nuisance for c in outputs.contrasts()),
@@ -186,6 +195,22 @@ def context(outputs: Outputs) -> dict[str, Any]:
         "references": references(outputs),
         "count": count,
     }
+
+
+def enhancement_words(asked: Enhancement | None) -> str:
+    """How maps were enhanced; empty when they were not."""
+    if asked is None:
+        return ""
+    near = f"{asked.neighbours} neighbours"
+    if asked.kind == "tfce":
+        return (
+            "Of maps, the score of threshold-free cluster enhancement (Smith and Nichols 2009; "
+            f"E = {asked.extent_power:g}, H = {asked.height_power:g}, {near}, integrated exactly) takes "
+            "the place of the statistic."
+        )
+    what = "mass" if asked.kind == "mass" else "extent"
+    sets = f"clusters above {asked.threshold:g} ({near})"
+    return f"Of maps, the {what} of {sets} takes the place of the statistic."
 
 
 def people(table: Any) -> int:

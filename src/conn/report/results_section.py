@@ -375,9 +375,8 @@ def _correction(contrast: ContrastResult, kind: str) -> str:
         maps = f"of the maps of {count(len(contrast.mapped), 'seed')}"
         joint = f"over {count(family.tests, 'test')}: edges, and voxels {maps}"
         over = joint if "edges" in family.kinds else f"over {count(family.tests, 'voxel')} {maps}"
-    return (
-        f"permutation distribution of the largest |{family.scale}| {over} ({_permutations(contrast, family)})"
-    )
+    largest = "enhanced score" if family.scale == "score" else f"|{family.scale}|"
+    return f"permutation distribution of the largest {largest} {over} ({_permutations(contrast, family)})"
 
 
 def _matrix_picture(context: Context, contrast: ContrastResult) -> Picture | None:
@@ -622,7 +621,7 @@ def _map_pictures(context: Context, contrast: ContrastResult) -> list[Picture]:
         if np.isfinite(r.volume.data).any()
     ]
     limit = float(np.clip(max(top, default=4.0), 3.0, 10.0))
-    label = contrast.family("maps").scale
+    label = contrast.family("maps").statistic
     pictures = [
         _mosaic(
             context,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from conn import images, inference, multiplicity, paths, receipts
 from conn.clusters import COLUMNS, find_clusters
-from conn.config.model import Inference
+from conn.config.model import Enhancement, Inference
 from conn.design import Design, Family, load_design
 from conn.files import write_json
 from conn.inference import Corrected, FamilyResult
@@ -63,7 +63,7 @@ def correct(out: Path, model: str, tests: Sequence[str], settings: Inference) ->
         files.append(_write_clusters(out, model, parts, loaded, settings.alpha))
     for part in parts:
         if part.what != EDGES:
-            files += _write_maps(out, model, part, loaded[part.what][1])
+            files += _write_maps(out, model, part, loaded[part.what][1], settings.enhancement)
     summary = [_summary(family, made, loaded) for family, made in families]
     write_json(out / paths.families(model), summary)
     files.append(paths.families(model))
@@ -90,7 +90,9 @@ def _families(
         members = _members(family, list(loaded))
         if members:
             results = [loaded[what][0][family.contrast].result for what in members]
-            made.append((family, inference.correct(results, alpha)))
+            enhanced = any(result.score.size for result in results)
+            correction = inference.correct_scores if enhanced else inference.correct
+            made.append((family, correction(results, alpha)))
     return made
 
 
@@ -128,9 +130,15 @@ def _summary(
         "smallest_p": made.smallest_p,
         "critical": float(made.critical) if reachable else None,
         "scale": made.scale,
+        "statistic": _common([one.result.scale for one in tested]),
         "alpha": made.alpha,
         "skewness": skewness if np.isfinite(skewness) else None,
     }
+
+
+def _common(scales: Sequence[str]) -> str:
+    """Z as soon as one test of a family is on it."""
+    return "z" if "z" in scales else "t"
 
 
 def _contrast(part: _Part) -> str:
@@ -229,7 +237,13 @@ def _volume(part: _Part, grid: images.Grid, values: NDArray[np.floating[Any]]) -
     return flat.reshape(grid.shape, order="F")
 
 
-def _write_maps(out: Path, model: str, part: _Part, extra: Mapping[str, NDArray[Any]]) -> list[Path]:
+def _write_maps(
+    out: Path,
+    model: str,
+    part: _Part,
+    extra: Mapping[str, NDArray[Any]],
+    enhancement: Enhancement | None,
+) -> list[Path]:
     grid, result = _grid(extra), part.tested.result
     values = {
         "effect": result.effect,
@@ -238,8 +252,12 @@ def _write_maps(out: Path, model: str, part: _Part, extra: Mapping[str, NDArray[
         "pfwe": part.corrected.p_fwe,
         "g": part.tested.size.g,
     }
+    stats = [*STATS]
+    if enhancement is not None:
+        stats.append(enhancement.kind)
+        values[enhancement.kind] = result.score
     files = []
-    for stat in STATS:
+    for stat in stats:
         path = paths.group_map(model, part.what.removeprefix("seed-"), _contrast(part), stat)
         images.write_map(paths.inside(out, path), grid, _volume(part, grid, values[stat]))
         files.append(path)

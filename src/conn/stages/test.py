@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 from scipy.stats import skew
 
-from conn import bids, effects, images, inference, paths
-from conn.config.model import Rois
+from conn import bids, effects, images, inference, paths, tfce
+from conn.config.model import Enhancement, Rois
 from conn.correlation import fisher_z
 from conn.design import Design, DesignContrast, load_design
 from conn.errors import DesignError, InputError
@@ -118,6 +118,8 @@ def test_seed(
     permutations: int,
     seed: int,
     rois: Rois = DEFAULT,
+    enhancement: Enhancement | None = None,
+    threads: int = 1,
 ) -> None:
     """Test the maps of one seed and write the result.
 
@@ -144,6 +146,10 @@ def test_seed(
         Of the permutation set.
     rois
         How regions are placed: weighting and transforms.
+    enhancement
+        Of the maps; None for the largest voxel.
+    threads
+        Maps that are enhanced at the same time; the result does not depend on it.
 
     Raises
     ------
@@ -167,12 +173,28 @@ def test_seed(
         if voxels.size == 0:
             # Somebody lacks the seed: one voxel that cannot be tested stands for the empty map.
             voxels = np.flatnonzero(~np.isfinite(data).all(axis=0))[:1]
-        tested[contrast.name] = _test(contrast, data[:, voxels], voxels, permutations, seed)
+        enhance = _enhancement(enhancement, grid, voxels, threads)
+        tested[contrast.name] = _test(contrast, data[:, voxels], voxels, permutations, seed, enhance=enhance)
     save(
         out / paths.test_result(model, f"seed-{label}"),
         tested,
         {"shape": np.array(grid.shape), "affine": grid.affine},
     )
+
+
+def _enhancement(
+    asked: Enhancement | None, grid: images.Grid, voxels: NDArray[np.int64], threads: int
+) -> tfce.Tfce | tfce.Clusters | None:
+    """What enhances the maps of some voxels of a grid."""
+    if asked is None:
+        return None
+    inside = np.zeros(int(np.prod(grid.shape)), dtype=bool)
+    inside[voxels] = True
+    graph = tfce.lattice(inside.reshape(grid.shape, order="F"), asked.neighbours)
+    if asked.kind == "tfce":
+        return tfce.Tfce(graph, asked.extent_power, asked.height_power, threads)
+    assert asked.threshold is not None
+    return tfce.Clusters(graph, asked.threshold, asked.kind, threads)
 
 
 def _files(out: Path, design: Design, ending: str) -> dict[str, str]:
@@ -263,10 +285,13 @@ def _test(
     permutations: int,
     seed: int,
     alpha: float | None = None,
+    enhance: tfce.Tfce | tfce.Clusters | None = None,
 ) -> Tested:
     """Test one contrast; effect sizes have intervals of coverage 1 - alpha, or none."""
     sets = rearrangements(contrast, permutations, seed)
-    result = inference.test(data, contrast.matrix, contrast.contrast, sets, contrast.variance_groups)
+    result = inference.test(
+        data, contrast.matrix, contrast.contrast, sets, contrast.variance_groups, enhance=enhance
+    )
     size = effects.effect_size(
         contrast.effect_type,
         data,
