@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+pytest_plugins = ("simulated",)
+"""Fixtures of simulated studies."""
+
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:

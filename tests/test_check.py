@@ -13,14 +13,10 @@ from conn.cli import main
 from conn.preflight import preflight
 from conn.study import open_study
 from conn.tables import read_tsv
-from simulated import (  # noqa: F401 - pytest finds the fixtures among the names
+from simulated import (
     SPHERE,
     SUBJECTS,
     World,
-    fixture_faulty,
-    fixture_finished,
-    fixture_pristine,
-    fixture_world,
 )
 
 pytestmark = pytest.mark.workflow

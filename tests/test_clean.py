@@ -18,11 +18,9 @@ from conn.files import write_json
 from conn.locks import hold
 from conn.receipts import Receipt
 from conn.study import Study, open_study
-from simulated import (  # noqa: F401 - pytest finds the fixtures among the names
+from simulated import (
     SUBJECTS,
     World,
-    fixture_finished,
-    fixture_pristine,
     planned,
     snapshot,
 )

@@ -519,7 +519,7 @@ def table(trial: Path) -> pd.DataFrame:
 
 def test_references_mean_what_the_configuration_says(table: pd.DataFrame) -> None:
     def values(reference: str, **when: str | bool) -> dict[str, float | str]:
-        column = resolve(reference, RULES, table, **when)  # type: ignore[arg-type]
+        column = resolve(reference, RULES, table, **when)
         return {subject: value for (_, subject), value in column.by_person.items()}
 
     assert values("age") == {"01": 30.0, "02": 31.0, "03": 32.0, "09": 60.0}

@@ -16,10 +16,8 @@ from conn.confounds import MOTION_24, combined_components, metadata_file
 from conn.report.methods import strategy_words
 from conn.study import open_study
 from conn.tables import read_tsv, write_tsv
-from simulated import (  # noqa: F401 - pytest finds the fixtures among the names
+from simulated import (
     World,
-    fixture_pristine,
-    fixture_world,
     planned,
     replace,
 )

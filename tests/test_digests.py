@@ -12,13 +12,10 @@ from typing import Any
 import pytest
 
 from conn import digests, images
-from simulated import (  # noqa: F401 - pytest finds the fixtures among the names
+from simulated import (
     SETTINGS,
     SUBJECTS,
     World,
-    fixture_finished,
-    fixture_pristine,
-    fixture_world,
     planned,
     replace,
 )

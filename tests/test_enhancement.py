@@ -9,10 +9,12 @@ from statsmodels.api import OLS
 
 from conn.errors import DesignError
 from conn.glm import t_to_z
+from conn.graph import lattice, numbered, shared_nodes
 from conn.inference import correct, correct_scores
 from conn.inference import test as run_test
 from conn.permutation import permutation_set
-from conn.tfce import Clusters, Tfce, families, lattice, shared_nodes
+from conn.suprathreshold import Clusters
+from conn.tfce import Tfce
 
 SHAPE = (5, 6, 4)
 
@@ -156,7 +158,7 @@ def test_edges_that_share_regions_support_each_other():
     names = [f"r{i}" for i in range(8)]
     pairs = [(a, b) for i, a in enumerate(names) for b in names[i + 1 :]]
     hub = np.array(["r0" in pair for pair in pairs])
-    enhance = Tfce(shared_nodes(families(pairs)), 0.4, 3.0)
+    enhance = Tfce(shared_nodes(numbered(pairs)), 0.4, 3.0)
     rng = np.random.default_rng(5)
     data = rng.normal(size=(14, len(pairs))) + 1.5 * hub
     flips = permutation_set(14, "flips", n_permutations=499, seed=0, has_nuisance=False)

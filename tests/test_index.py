@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 import re
 from collections import Counter
 from collections.abc import Iterable
@@ -323,7 +322,7 @@ def test_many_unfetched_files_make_a_short_command(tmp_path):
 
 def test_links_to_files_that_are_there_are_files(tmp_path):
     raw = trial(tmp_path)
-    os.rename(raw / "derivatives/fmriprep/sub-01", tmp_path / "elsewhere")  # noqa: PTH104
+    (raw / "derivatives/fmriprep/sub-01").rename(tmp_path / "elsewhere")
     (raw / "derivatives/fmriprep/sub-01").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
     found = index(tmp_path)
     assert len(found.runs) == 4

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -57,9 +58,10 @@ def test_no_text_file_is_a_table_of_voxels():
 
 
 def test_where_a_forbidden_atlas_is_named_it_is_named_only():
-    """The registry holds one coordinate a row for each; anything else about them is prose."""
+    """The registry holds one shape for each of their regions; many would trace the map."""
     rows = (ROOT / "src/conn/rois/registry.tsv").read_text(encoding="utf-8").splitlines()[1:]
     for atlas in FORBIDDEN:
         naming = [row.split("\t") for row in rows if atlas.lower() in row.lower()]
         assert all(len(re.findall(r"-?\d+(?:\.\d+)?", " ".join(row[4:7]))) == 3 for row in naming), atlas
+        assert max(Counter(row[1] for row in naming).values(), default=0) <= 1, atlas
     assert any("Brainstem Navigator" in row for row in rows), "the list is of names that occur"

@@ -16,13 +16,11 @@ import pytest
 from conn import images, memory, resources, smoothing
 from conn.check import check, foresee
 from conn.study import Study, open_study
-from simulated import (  # noqa: F401 - pytest finds the fixtures among the names
+from simulated import (
     ROOT,
     SUBJECTS,
     World,
     environment,
-    fixture_finished,
-    fixture_pristine,
 )
 
 SHAPE, VOLUMES, VOXEL_MM = (60, 72, 62), 120, 3.0

@@ -402,4 +402,4 @@ def test_a_person_does_not_change_when_the_trial_grows() -> None:
 )
 def test_trials_that_cannot_be_simulated_are_refused(change: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        replace(SMALL, **change)  # type: ignore[arg-type]
+        replace(SMALL, **change)

@@ -29,7 +29,7 @@ def skeletons(request: pytest.FixtureRequest) -> tuple[Path, Path]:
 @pytest.fixture(scope="module")
 def depression(skeletons: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("ds003007")
-    rehearse(out, *skeletons, **COARSE)  # type: ignore[arg-type]
+    rehearse(out, *skeletons, **COARSE)
     return out
 
 
@@ -78,7 +78,7 @@ def test_the_repetition_time_is_the_real_one_and_the_description_is_honest(depre
 def test_a_run_made_alone_has_the_same_bytes(
     depression: Path, skeletons: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    made = rehearse(tmp_path, *skeletons, runs=["sub-11_ses-pre_task-rest"], **COARSE)  # type: ignore[arg-type]
+    made = rehearse(tmp_path, *skeletons, runs=["sub-11_ses-pre_task-rest"], **COARSE)
     assert made.runs == ("sub-11_ses-pre_task-rest",)
     (image,) = _made(tmp_path, "desc-preproc_bold.nii.gz")
     relative = Path("derivatives") / "fmriprep" / image
@@ -87,7 +87,7 @@ def test_a_run_made_alone_has_the_same_bytes(
 
 def test_faults_are_planted_where_asked(skeletons: tuple[Path, Path], tmp_path: Path) -> None:
     cut, bare = "sub-01_ses-pre_task-rest", "sub-01_ses-post_task-rest"
-    rehearse(tmp_path, *skeletons, subjects=["sub-01"], truncated=[cut], without_confounds=[bare], **COARSE)  # type: ignore[arg-type]
+    rehearse(tmp_path, *skeletons, subjects=["sub-01"], truncated=[cut], without_confounds=[bare], **COARSE)
     assert [Path(path).name for path in _made(tmp_path, "timeseries.tsv")] == [
         f"{cut}_desc-confounds_timeseries.tsv"
     ]
@@ -119,7 +119,7 @@ def test_derivatives_of_level_minimal_are_named_as_such(shared_data: Path, tmp_p
             tmp_path,
             shared_data / "openneuro" / "ds003007",
             shared_data / "fmriprep" / "ds003037-fmriprep",
-            **COARSE,  # type: ignore[arg-type]
+            **COARSE,
         )
     assert not list(tmp_path.iterdir())
 

@@ -15,7 +15,7 @@ from nilearn.image import smooth_img
 from scipy import stats
 from threadpoolctl import threadpool_limits
 
-from conn import confounds, images, paths, projection, receipts, tfce
+from conn import confounds, images, paths, projection, receipts
 from conn.config.model import (
     Clinical,
     Connectivity,
@@ -29,6 +29,7 @@ from conn.config.model import (
 )
 from conn.errors import DesignError, InputError
 from conn.files import read_json, write_json
+from conn.graph import lattice
 from conn.index import Run
 from conn.receipts import Receipt
 from conn.rois import on_grid, registry
@@ -37,7 +38,9 @@ from conn.stages.design import design
 from conn.stages.measure import measure
 from conn.stages.project import RunSettings, project
 from conn.stages.test import load, test_edges, test_seed
+from conn.suprathreshold import Clusters
 from conn.tables import read_tsv, write_tsv
+from conn.tfce import Tfce
 
 test_edges.__test__ = test_seed.__test__ = False  # stages, not tests
 
@@ -1026,8 +1029,8 @@ def test_enhanced_maps_are_corrected_by_their_score_and_edges_by_their_t(tmp_pat
         for stat in ("t", asked.kind, "pfwe")
     )
     tested = np.isfinite(t)
-    graph = tfce.lattice(tested, asked.neighbours)
-    enhance = tfce.Tfce(graph) if asked.kind == "tfce" else tfce.Clusters(graph, asked.threshold, asked.kind)
+    graph = lattice(tested, asked.neighbours)
+    enhance = Tfce(graph) if asked.kind == "tfce" else Clusters(graph, asked.threshold, asked.kind)
     order = tested.ravel(order="F")
     expected = enhance.scores(t.ravel(order="F")[order])
     found = score.ravel(order="F")[order]

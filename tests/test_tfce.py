@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from conn.errors import DesignError
-from conn.tfce import STEPS, Clusters, Graph, Tfce, families, lattice, shared_nodes
+from conn.graph import STEPS, Graph, lattice, numbered, shared_nodes
+from conn.suprathreshold import Clusters
+from conn.tfce import Tfce
 
 SHAPE = (7, 8, 9)
 POWERS = [(0.5, 2.0), (1.0, 2.0), (0.4, 3.0), (1.0, 1.5), (0.0, 0.0)]
@@ -102,7 +104,7 @@ def test_neighbours_are_those_of_the_lattice_and_links_go_both_ways():
 def test_edges_are_neighbours_when_they_share_a_region():
     names = ["a", "b", "c", "d", "e"]
     pairs = [pair for pair in combinations(names, 2) if pair != ("a", "e")]
-    graph = shared_nodes(families(pairs))
+    graph = shared_nodes(numbered(pairs))
     for i, pair in enumerate(pairs):
         near = {pairs[j] for j in graph.neighbours[graph.starts[i] : graph.starts[i + 1]]}
         assert near == {other for other in pairs if other != pair and set(other) & set(pair)}
@@ -181,6 +183,15 @@ def test_clusters_are_those_that_scipy_labels(kind, connectivity):
     found = enhance.labels(values)
     pairs = set(zip(found.tolist(), in_mask(labels).tolist(), strict=True))
     assert len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs}) == last + 1
+
+
+def test_features_without_neighbours_are_sets_of_their_own_wherever_they_stand():
+    alone = np.zeros((9, 5, 4), dtype=bool)
+    alone[0, 0, 0] = alone[4, 2, 1] = alone[5, 2, 1] = alone[8, 4, 3] = True
+    values = np.array([1.0, 2.0, 1.5, 3.0])
+    found = Tfce(lattice(alone), 1.0, 1.0).scores(values)
+    assert np.allclose(found, [0.5, 2 * 1.5**2 / 2 + (2.0**2 - 1.5**2) / 2, 1.5**2, 4.5])
+    assert Tfce(lattice(alone), 1.0, 1.0).maxima(values.astype(np.float32))[0] == pytest.approx(4.5)
 
 
 def test_what_makes_no_sense_is_refused():

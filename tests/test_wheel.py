@@ -9,11 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from simulated import (  # noqa: F401 - pytest finds the fixtures among the names
+from simulated import (
     World,
     environment,
-    fixture_pristine,
-    fixture_world,
     once,
     planned,
 )

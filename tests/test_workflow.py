@@ -18,15 +18,12 @@ from conn import images
 from conn.cli import main
 from conn.locks import hold
 from conn.runner import TRIGGERS
-from simulated import (  # noqa: F401 - pytest finds the fixtures among the names
+from simulated import (
     PLANTED,
     REGIONS,
     ROOT,
     SUBJECTS,
     World,
-    fixture_finished,
-    fixture_pristine,
-    fixture_world,
     planned,
     snapshot,
 )
@@ -321,8 +318,6 @@ def test_the_linter_asks_for_environments_only_and_the_readme_says_why_there_are
 
 def test_the_rules_are_formatted():
     formatter = Path(sys.executable).with_name("snakefmt")
-    if not formatter.exists():
-        pytest.skip("snakefmt is not installed beside this interpreter")
     call = [str(formatter), "--check", str(ROOT / "workflow"), str(ROOT / "Snakefile")]
     done = subprocess.run(call, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -20,16 +20,11 @@ from conn.index import Index
 from conn.stages.design import design
 from conn.stages.exclusions import gather
 from conn.tables import read_tsv, write_tsv
-from simulated import (  # noqa: F401 - pytest finds the fixtures among the names
+from simulated import (
     REGIONS,
     SCRIPT,
     SETTINGS,
-    SPHERE,
     World,
-    fixture_faulty,
-    fixture_finished,
-    fixture_pristine,
-    fixture_world,
     replace,
 )
 

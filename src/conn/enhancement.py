@@ -8,12 +8,12 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from conn.glm import Floats, variance_and_df
-from conn.tiles import TILE_FEATURES, TILE_PERMUTATIONS, Job, Tile, make_tile, tile_width
+from conn.glm import Floats
+from conn.tiles import TILE_FEATURES, TILE_PERMUTATIONS, Job, Tile, make_tile, squared_v, tile_width
 from conn.zscale import squared_to_z
 
 
-class Enhancement(Protocol):
+class Enhancer(Protocol):
     """What turns maps of a statistic into scores, such as `conn.tfce.Tfce`."""
 
     def scores(self, values: ArrayLike) -> Floats:
@@ -23,7 +23,7 @@ class Enhancement(Protocol):
         """Largest absolute score of each of several maps, of shape (n_maps, n_features)."""
 
 
-def enhanced(values: NDArray[Any], job: Job, enhance: Enhancement, observed: Floats) -> tuple[Floats, Floats]:
+def enhanced(values: NDArray[Any], job: Job, enhance: Enhancer, observed: Floats) -> tuple[Floats, Floats]:
     """Scores of what was observed, and the largest score for every rearrangement.
 
     Parameters
@@ -94,13 +94,8 @@ def _signed(
     products = np.matmul(rows, tile.residuals, out=space[: len(rows)]).reshape(shape)
     sign = np.sign(products[0])
     np.square(products, out=products)
-    floor = job.dtype(job.floor)
     if job.scale == "t":
-        left = 1 - products.sum(axis=0)
+        left, floor = 1 - products.sum(axis=0), job.dtype(job.floor)
         return np.asarray(sign * np.sqrt(products[0] * job.dtype(job.model.df) / np.maximum(left, floor)))
     sums = np.matmul(inside, tile.squares, out=space[len(rows) :]).reshape(shape)
-    forms = products[1:].reshape(len(products) - 1, -1)
-    sums += (job.kernel.coefficients.astype(job.dtype) @ forms).reshape(-1, *shape[1:])
-    variance, df = variance_and_df(job.model, np.maximum(sums, floor))
-    v2 = products[0] * job.dtype(job.model.weights @ job.model.weights) / variance
-    return np.asarray(sign * squared_to_z(v2, df))
+    return np.asarray(sign * squared_to_z(*squared_v(products, sums, job)))

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
-from conn.enhancement import Enhancement, enhanced
+from conn.enhancement import Enhancer, enhanced
 from conn.errors import DesignError
-from conn.glm import Fit, Floats, Model, make_kernel, make_model, t_to_z, variance_and_df, z_to_t
+from conn.glm import Fit, Floats, Model, make_kernel, make_model, t_to_z, z_to_t
 from conn.permutation import PermutationSet
 from conn.tiles import (
     MAP_FEATURES,
@@ -24,6 +24,7 @@ from conn.tiles import (
     Scale,
     Tile,
     make_tile,
+    squared_v,
     tile_width,
 )
 
@@ -46,7 +47,7 @@ class TestResult:
     valid
         Whether a feature was tested: all rows finite and residual variance (of each variance group) above 0.
     tolerance
-        See `TOLERANCE`.
+        See `conn.tiles.TOLERANCE`.
     smallest_p
         Smallest p that the permutation set can give.
     exact
@@ -90,7 +91,7 @@ def test(
     block_bytes: int = 64 << 20,
     workers: int = 1,
     precision: Literal["auto", "float32", "float64"] = "auto",
-    enhance: Enhancement | None = None,
+    enhance: Enhancer | None = None,
 ) -> TestResult:
     """Test one contrast in every feature by rearranging residuals.
 
@@ -117,7 +118,8 @@ def test(
         variance group has fewer than 5 degrees of freedom. What is observed is always float64.
     enhance
         What turns every map of the statistic (t, or z when degrees of freedom differ) into scores, over a
-        graph of the features of `data`; see `conn.tfce`. None: nothing.
+        graph of the features of `data`; see `conn.tfce` and
+        `conn.suprathreshold`. None: nothing.
 
     Returns
     -------
@@ -253,14 +255,7 @@ def _welch(
     With u^2 = df * log(1 + v^2 / df): u^2 * (1 - 1 / (2 df)) <= z^2 <= u^2 (Wallace 1959,
     10.1214/aoms/1177706092).
     """
-    width = sums.shape[-1]
-    forms = squared[1:].reshape(len(squared) - 1, -1)
-    sums += (job.kernel.coefficients.astype(job.dtype) @ forms).reshape(-1, TILE_PERMUTATIONS, width)
-    np.maximum(sums, job.dtype(job.floor), out=sums)
-    variance, df = variance_and_df(job.model, sums)
-    v2 = squared[0]
-    v2 *= job.dtype(job.model.weights @ job.model.weights)
-    v2 /= variance
+    v2, df = squared_v(squared, sums, job)
     upper = np.log1p(v2 / df)
     upper *= df
     lower = upper * (1 - job.dtype(0.5) / df)
@@ -460,7 +455,7 @@ def correct(results: Sequence[TestResult], alpha: float = 0.05) -> FamilyResult:
     Westfall and Young 1993; Nichols and Holmes 2002, 10.1002/hbm.1058.
     """
     _check_family(results, alpha)
-    scale = _common_scale(results)
+    scale = common_scale(results)
     maxima = np.max([_maxima_on(scale, r) for r in results], axis=0)
     tolerance = max(r.tolerance for r in results)
     smallest_p = max(r.smallest_p for r in results)
@@ -492,7 +487,8 @@ def _check_family(results: Sequence[TestResult], alpha: float) -> None:
         )
 
 
-def _common_scale(results: Sequence[TestResult]) -> Scale:
+def common_scale(results: Sequence[TestResult]) -> Scale:
+    """The scale on which the statistics of several tests are comparable."""
     df = np.concatenate([r.df[r.valid] for r in results])
     differs = df.size > 0 and bool((df != df[0]).any())
     return "z" if differs or any(r.scale == "z" for r in results) else "t"

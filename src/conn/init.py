@@ -154,7 +154,7 @@ class Scans:
 
 def trial_order(value: str) -> tuple[int, tuple[tuple[int, str], ...]]:
     """Sort key of session labels: baseline words, natural order (d2 before d10), post, follow-up."""
-    word = re.match(r"[a-z]*", value.lower())[0]  # type: ignore[index]
+    word = re.split(r"[^a-z]", value.lower(), maxsplit=1)[0]
     rank = 0 if word in _EARLY else 3 if word in _LATEST else 2 if word in _LATE else 1
     parts = re.split(r"([0-9]+)", value)
     return rank, tuple((int(part), "") if part.isdigit() else (-1, part) for part in parts)

@@ -1,4 +1,4 @@
-"""Threshold-free cluster enhancement and suprathreshold clusters over any graph, exactly.
+"""Threshold-free cluster enhancement over any graph, exactly.
 
 The features of a map or a matrix are the nodes of a graph; neighbours are joined. A feature's score is the
 integral over all heights h up to its own value of extent(h)^E h^H dh, where extent(h) is the size of the
@@ -9,117 +9,22 @@ union-find structure keeps the size of each set, what its members have gathered,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from conn.compiled import compiled
 from conn.errors import DesignError
+from conn.graph import Floats, Graph, Ints, checked, each, root_of
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int32]
+AHEAD = 24
+"""How far ahead the links of a feature are touched, so that they are there when they are needed."""
 
-STEPS = {6: 1, 18: 2, 26: 3}
-"""Neighbours of a voxel → in how many of the three axes they may differ."""
-
-
-@dataclass(frozen=True, eq=False)
-class Graph:
-    """Which features are neighbours.
-
-    Attributes
-    ----------
-    starts : ndarray of shape (n + 1,), int32
-        Neighbours of feature i are ``neighbours[starts[i]:starts[i + 1]]``.
-    neighbours : ndarray of shape (n_links,), int32
-        Every link is there in both directions.
-    """
-
-    starts: Ints
-    neighbours: Ints
-
-    @property
-    def n(self) -> int:
-        """Number of features."""
-        return int(self.starts.size - 1)
-
-    @cached_property
-    def links(self) -> tuple[NDArray[Any], int]:
-        """Neighbours as they are read, and 1 when they are relative to the feature itself.
-
-        In a lattice they are near in number too: two bytes each instead of four, and half the memory to read.
-        """
-        far = self.neighbours - np.repeat(np.arange(self.n), np.diff(self.starts))
-        if np.abs(far).max(initial=0) < 2**15:
-            return far.astype(np.int16), 1
-        return self.neighbours, 0
-
-
-def lattice(mask: ArrayLike, connectivity: Literal[6, 18, 26] = 26) -> Graph:
-    """The graph of the voxels of a mask.
-
-    Parameters
-    ----------
-    mask
-        array of shape (nx, ny, nz): voxels that are features, in the order of their flat indices with the
-        first axis fastest.
-    connectivity
-        6 (faces), 18 (and edges) or 26 (and corners).
-
-    Returns
-    -------
-    Graph
-
-    Raises
-    ------
-    DesignError
-        Another connectivity, or no volume.
-    """
-    inside = np.asarray(mask, dtype=bool)
-    if connectivity not in STEPS or inside.ndim != 3:
-        raise DesignError(
-            f"connectivity is {connectivity} and the mask has shape {inside.shape}; 6, 18 or 26 and a volume "
-            "are needed"
-        )
-    place = np.full(tuple(n + 2 for n in inside.shape), -1, dtype=np.int32)
-    order = np.flatnonzero(inside.ravel(order="F"))
-    at = np.stack(np.unravel_index(order, inside.shape, order="F"))
-    place[tuple(at + 1)] = np.arange(order.size)
-    found = [
-        place[tuple(at + 1 + step[:, None])]
-        for step in np.argwhere(np.ones((3, 3, 3))) - 1
-        if 0 < np.abs(step).sum() <= STEPS[connectivity]
-    ]
-    table = np.stack(found, axis=1)
-    return _graph(table[table >= 0], (table >= 0).sum(axis=1))
-
-
-def shared_nodes(edges: ArrayLike) -> Graph:
-    """The graph of edges between regions: two edges are neighbours when they share a region.
-
-    Parameters
-    ----------
-    edges
-        int array of shape (n, 2): the regions of each edge.
-
-    Returns
-    -------
-    Graph
-    """
-    pairs = np.asarray(edges, dtype=np.int64).reshape(-1, 2)
-    touching = (pairs[:, None, :, None] == pairs[None, :, None, :]).any(axis=(2, 3))
-    np.fill_diagonal(touching, False)
-    return _graph(np.nonzero(touching)[1], touching.sum(axis=1))
-
-
-def _graph(neighbours: NDArray[Any], counts: NDArray[Any]) -> Graph:
-    starts = np.concatenate([[0], np.cumsum(counts)])
-    return Graph(starts.astype(np.int32), neighbours.astype(np.int32))
+SIZE, SINCE, OWN, BEST = 0, 1, 2, 3
+"""What is known of a connected set: its size; what the integral was when it got that size; what every member
+has gathered since it belongs to the set; and what the best member had gathered before, beyond that."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,7 +69,7 @@ class Tfce:
         ndarray of shape (n,)
             Positive and negative values are enhanced apart.
         """
-        given = _checked(values, self.graph)
+        given = checked(values, self.graph)
         power = self._extents()
         found = np.zeros(given.size)
         for sign in (1.0, -1.0):
@@ -188,7 +93,7 @@ class Tfce:
         """
         given = np.atleast_2d(np.asarray(values))
         power = self._extents()
-        return _each(given, lambda one: self._maximum(one, power), self.threads)
+        return each(given, lambda one: self._maximum(one, power), self.threads)
 
     def _maximum(self, one: NDArray[Any], power: Floats) -> float:
         best = 0.0
@@ -209,76 +114,6 @@ class Tfce:
         if self.height_power == 2:
             return np.asarray(positive * positive * positive / 3)
         return np.asarray(positive ** (self.height_power + 1) / (self.height_power + 1))
-
-
-@dataclass(frozen=True, eq=False)
-class Clusters:
-    """Extent or mass of the connected sets above a threshold.
-
-    Attributes
-    ----------
-    graph
-        Which features are neighbours.
-    threshold
-        Of the absolute statistic; above 0.
-    kind
-        ``extent`` (number of features) or ``mass`` (sum of what exceeds the threshold).
-    threads
-        See `Tfce`.
-
-    References
-    ----------
-    Bullmore et al. 1999, 10.1109/42.750253; for edges Zalesky et al. 2010, 10.1016/j.neuroimage.2010.06.041.
-    """
-
-    graph: Graph
-    threshold: float
-    kind: Literal["extent", "mass"] = "mass"
-    threads: int = 1
-
-    def __post_init__(self) -> None:
-        if not self.threshold > 0:
-            raise DesignError(f"the cluster-forming threshold is {self.threshold}; it must be above 0")
-
-    def scores(self, values: ArrayLike) -> Floats:
-        """Extent or mass of the set that each feature belongs to, with its sign; 0 below the threshold."""
-        given = _checked(values, self.graph)
-        found = np.zeros(given.size)
-        for sign in (1.0, -1.0):
-            excess = np.nan_to_num(sign * given, nan=0.0) - self.threshold
-            weight = np.where(excess > 0, 1.0 if self.kind == "extent" else excess, 0.0)
-            found += sign * _sums(weight, self.graph.starts, self.graph.neighbours)
-        return found
-
-    def maxima(self, values: ArrayLike) -> Floats:
-        """The largest extent or mass of each of several maps; array of shape (n_maps, n) to (n_maps,)."""
-        given = np.atleast_2d(np.asarray(values))
-        return _each(given, lambda one: float(np.abs(self.scores(one)).max(initial=0.0)), self.threads)
-
-    def labels(self, values: ArrayLike) -> NDArray[np.int64]:
-        """Number of the set that each feature belongs to, from 1, 0 below the threshold; signs apart."""
-        given = _checked(values, self.graph)
-        numbers = np.zeros(given.size, dtype=np.int64)
-        for sign in (1.0, -1.0):
-            above = (np.nan_to_num(sign * given, nan=0.0) > self.threshold).astype(np.float64)
-            root = _roots(above, self.graph.starts, self.graph.neighbours)
-            inside = above > 0
-            numbers[inside] = numbers.max() + 1 + np.unique(root[inside], return_inverse=True)[1]
-        return numbers
-
-
-def _checked(values: ArrayLike, graph: Graph) -> Floats:
-    given = np.asarray(values, dtype=np.float64)
-    if given.shape != (graph.n,):
-        raise DesignError(f"values have shape {given.shape}; the graph has {graph.n} features")
-    return given
-
-
-def _each(maps: NDArray[Any], function: Callable[[NDArray[Any]], float], threads: int) -> Floats:
-    if threads < 2:
-        return np.array([function(one) for one in maps])
-    with ThreadPoolExecutor(threads) as pool:
-        return np.array(list(pool.map(function, maps)))
 
 
 def _descending(height: NDArray[Any]) -> Ints:
@@ -317,32 +152,6 @@ def _radix(height: NDArray[np.float32], positive: Ints) -> Ints:
 
 
 @compiled
-def _find(parent: Ints, node: int) -> int:
-    while parent[node] != node:
-        parent[node] = parent[parent[node]]
-        node = parent[node]
-    return node
-
-
-AHEAD = 24
-"""How far ahead the links of a feature are touched, so that they are there when they are needed."""
-
-SIZE, SINCE, OWN, BEST = 0, 1, 2, 3
-"""What is known of a connected set: its size; what the integral was when it got that size; what every member
-has gathered since it belongs to the set; and what the best member had gathered before, beyond that."""
-
-
-@compiled
-def _root(parent: Ints, node: int) -> int:
-    """The set of a feature that is in one; features on the way are led closer to it."""
-    other = int(parent[node])
-    while parent[other] != other:
-        parent[node] = parent[other]
-        node, other = other, int(parent[other])
-    return other
-
-
-@compiled
 def _grown(sets: Floats, one: int, now: float, power: Floats) -> None:
     """Let the members of a set gather what there is down to a height."""
     if sets[one, SINCE] > now:
@@ -351,24 +160,38 @@ def _grown(sets: Floats, one: int, now: float, power: Floats) -> None:
 
 
 @compiled
-def _maximum(
-    order: Ints, gathered: Floats, power: Floats, starts: Ints, links: NDArray[Any], relative: int
-) -> float:
-    """The largest score of a map; `gathered` is the integral of h^H up to each height."""
+def _joined(
+    order: Ints,
+    gathered: Floats,
+    power: Floats,
+    starts: Ints,
+    links: NDArray[Any],
+    relative: int,
+    history: Ints,
+    ahead: Floats,
+) -> tuple[Ints, Floats, int]:
+    """Let features enter in descending order and join the sets of their neighbours.
+
+    `gathered` is the integral of h^H up to each height. `parent` leads to what stands for a set, `sets` holds
+    what is known of it. Where `history` has room, it takes the pairs of sets that joined, in their order, and
+    `ahead` what the members of the first had gathered more than those of the second. The last result says
+    nothing; it is there so that touching links ahead of time is not optimised away (it takes a tenth off).
+    """
     parent = np.full(starts.size - 1, -1, dtype=np.int32)
     sets = np.zeros((starts.size - 1, 4), dtype=np.float64)
-    touched = 0
+    events, touched = 0, 0
     for k in range(order.size):
-        voxel = order[k]
-        touched ^= links[starts[order[min(k + AHEAD, order.size - 1)]]] if links.size else 0
-        now = gathered[voxel]
-        parent[voxel], sets[voxel, SIZE], sets[voxel, SINCE] = voxel, 1, now
-        root = voxel
-        for link in range(starts[voxel], starts[voxel + 1]):
-            near = voxel * relative + links[link]
+        feature = order[k]
+        if links.size:
+            touched ^= links[min(starts[order[min(k + AHEAD, order.size - 1)]], links.size - 1)]
+        now = gathered[feature]
+        parent[feature], sets[feature, SIZE], sets[feature, SINCE] = feature, 1, now
+        root = feature
+        for link in range(starts[feature], starts[feature + 1]):
+            near = feature * relative + links[link]
             if parent[near] < 0 or parent[near] == root:
                 continue
-            other = _root(parent, near)
+            other = root_of(parent, near)
             parent[near] = other
             if other == root:
                 continue
@@ -378,16 +201,32 @@ def _maximum(
             # The smaller set joins the larger one.
             parent[root] = other
             sets[other, SIZE] += sets[root, SIZE]
-            sets[other, BEST] = max(sets[other, BEST], sets[root, OWN] - sets[other, OWN] + sets[root, BEST])
+            more = sets[root, OWN] - sets[other, OWN]
+            sets[other, BEST] = max(sets[other, BEST], more + sets[root, BEST])
+            if history.size:
+                history[events, 0], history[events, 1], ahead[events] = root, other, more
+                events += 1
             root = other
-        parent[voxel] = root
+        parent[feature] = root
+    for k in range(order.size):
+        if parent[order[k]] == order[k]:
+            _grown(sets, order[k], 0.0, power)
+    return parent, sets, touched
+
+
+@compiled
+def _maximum(
+    order: Ints, gathered: Floats, power: Floats, starts: Ints, links: NDArray[Any], relative: int
+) -> float:
+    """The largest score of a map."""
+    history, ahead = np.empty((0, 2), dtype=np.int32), np.empty(0, dtype=np.float64)
+    parent, sets, _ = _joined(order, gathered, power, starts, links, relative, history, ahead)
     score = 0.0
     for k in range(order.size):
-        voxel = order[k]
-        if parent[voxel] == voxel:
-            rest = power[int(sets[voxel, SIZE])] * sets[voxel, SINCE]
-            score = max(score, sets[voxel, OWN] + rest + sets[voxel, BEST])
-    return score if touched != -1 else score + 0.0  # so that the touching is not optimised away
+        feature = order[k]
+        if parent[feature] == feature:
+            score = max(score, sets[feature, OWN] + sets[feature, BEST])
+    return score
 
 
 @compiled
@@ -395,85 +234,14 @@ def _scores(
     order: Ints, gathered: Floats, power: Floats, starts: Ints, links: NDArray[Any], relative: int
 ) -> Floats:
     """Scores of all features of a map; those that are not in `order` have none."""
-    n = starts.size - 1
-    parent = np.full(n, -1, dtype=np.int32)
-    sets = np.zeros((n, 4), dtype=np.float64)
-    joined = np.full(n, -1, dtype=np.int32)  # the set that a set joined
-    ahead = np.zeros(n, dtype=np.float64)  # what it had gathered more than that set when it joined
-    history = np.empty(n, dtype=np.int32)
-    events = 0
+    history, ahead = np.full((order.size, 2), -1, dtype=np.int32), np.zeros(order.size, dtype=np.float64)
+    parent, sets, _ = _joined(order, gathered, power, starts, links, relative, history, ahead)
+    score = np.zeros(starts.size - 1, dtype=np.float64)
     for k in range(order.size):
-        voxel = order[k]
-        now = gathered[voxel]
-        parent[voxel], sets[voxel, SIZE], sets[voxel, SINCE] = voxel, 1, now
-        root = voxel
-        for link in range(starts[voxel], starts[voxel + 1]):
-            near = voxel * relative + links[link]
-            if parent[near] < 0 or parent[near] == root:
-                continue
-            other = _root(parent, near)
-            parent[near] = other
-            if other == root:
-                continue
-            _grown(sets, other, now, power)
-            if sets[root, SIZE] > sets[other, SIZE]:
-                root, other = other, root
-            parent[root] = other
-            joined[root], ahead[root] = other, sets[root, OWN] - sets[other, OWN]
-            history[events] = root
-            events += 1
-            sets[other, SIZE] += sets[root, SIZE]
-            root = other
-    score = np.zeros(n, dtype=np.float64)
-    for k in range(order.size):
-        voxel = order[k]
-        if joined[voxel] < 0:
-            score[voxel] = sets[voxel, OWN] + power[int(sets[voxel, SIZE])] * sets[voxel, SINCE]
-    for event in range(events - 1, -1, -1):
-        voxel = history[event]
-        score[voxel] = ahead[voxel] + score[joined[voxel]]
+        if parent[order[k]] == order[k]:
+            score[order[k]] = sets[order[k], OWN]
+    # A set that joined another gathers what that one gathers from then on; the last to join comes first.
+    for event in range(order.size - 1, -1, -1):
+        if history[event, 0] >= 0:
+            score[history[event, 0]] = ahead[event] + score[history[event, 1]]
     return score
-
-
-@compiled
-def _roots(weight: Floats, starts: Ints, neighbours: Ints) -> Ints:
-    """The representative of the connected set of each feature with a positive weight; -1 elsewhere."""
-    n = weight.size
-    parent = np.full(n, -1, dtype=np.int32)
-    for voxel in range(n):
-        if weight[voxel] <= 0:
-            continue
-        parent[voxel] = voxel
-        root = voxel
-        for link in range(starts[voxel], starts[voxel + 1]):
-            if neighbours[link] < voxel and parent[neighbours[link]] >= 0:
-                other = _find(parent, neighbours[link])
-                root = _find(parent, root)
-                if other != root:
-                    parent[max(other, root)] = min(other, root)
-                    root = min(other, root)
-    for voxel in range(n):
-        if parent[voxel] >= 0:
-            parent[voxel] = _find(parent, voxel)
-    return parent
-
-
-@compiled
-def _sums(weight: Floats, starts: Ints, neighbours: Ints) -> Floats:
-    """Sum of weights over the connected set of each feature."""
-    root = _roots(weight, starts, neighbours)
-    total = np.zeros(weight.size, dtype=np.float64)
-    for voxel in range(weight.size):
-        if root[voxel] >= 0:
-            total[root[voxel]] += weight[voxel]
-    found = np.zeros(weight.size, dtype=np.float64)
-    for voxel in range(weight.size):
-        if root[voxel] >= 0:
-            found[voxel] = total[root[voxel]]
-    return found
-
-
-def families(edges: Sequence[tuple[str, str]]) -> NDArray[np.int64]:
-    """Edges between names as pairs of numbers, for `shared_nodes`."""
-    names = {name: i for i, name in enumerate(dict.fromkeys(name for pair in edges for name in pair))}
-    return np.array([[names[a], names[b]] for a, b in edges], dtype=np.int64).reshape(-1, 2)

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from conn.glm import Fit, Floats, Kernel, Model, fit, residuals, t_to_z
+from conn.glm import Fit, Floats, Kernel, Model, fit, residuals, t_to_z, variance_and_df
 from conn.permutation import PermutationSet
 
 # The shape of every matrix product. Constants, so that the bytes of a result depend neither on the memory
@@ -124,3 +124,31 @@ def make_tile(values: NDArray[Any], job: Job, start: int) -> Tile:
 def tile_width(n_features: int) -> int:
     """Width of a tile: fixed for maps, smaller for a few edges."""
     return min(TILE_FEATURES, -(-n_features // 16) * 16)
+
+
+def squared_v(squared: NDArray[Any], sums: NDArray[Any], job: Job) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Squares of the Aspin-Welch v and their degrees of freedom, for a tile and a batch.
+
+    Parameters
+    ----------
+    squared
+        ndarray of shape (n_rows, TILE_PERMUTATIONS, width): squared products with the rows of the kernel;
+        overwritten.
+    sums
+        ndarray of shape (n_groups, TILE_PERMUTATIONS, width): sums of squares within each variance group;
+        overwritten.
+    job
+        Design and precision.
+
+    Returns
+    -------
+    v2, df : ndarrays of shape (TILE_PERMUTATIONS, width)
+    """
+    forms = squared[1:].reshape(len(squared) - 1, -1)
+    sums += (job.kernel.coefficients.astype(job.dtype) @ forms).reshape(-1, *sums.shape[1:])
+    np.maximum(sums, job.dtype(job.floor), out=sums)
+    variance, df = variance_and_df(job.model, sums)
+    v2 = squared[0]
+    v2 *= job.dtype(job.model.weights @ job.model.weights)
+    v2 /= variance
+    return v2, df

@@ -12,7 +12,10 @@ def deviate(t: float, df: float) -> float:
     t, df = mp.mpf(t), mp.mpf(df)
     tail = mp.betainc(df / 2, mp.mpf(1) / 2, 0, df / (df + t * t), regularized=True) / 2
     start = mp.sqrt(df * mp.log1p(t * t / df))
-    distance = lambda z: mp.log(mp.erfc(z / mp.sqrt(2)) / 2) - mp.log(tail)  # noqa: E731
+
+    def distance(z: mp.mpf) -> mp.mpf:
+        return mp.log(mp.erfc(z / mp.sqrt(2)) / 2) - mp.log(tail)
+
     return float(mp.findroot(distance, (start * mp.mpf("0.9"), start)))
 
 

@@ -130,15 +130,10 @@ def _summary(
         "smallest_p": made.smallest_p,
         "critical": float(made.critical) if reachable else None,
         "scale": made.scale,
-        "statistic": _common([one.result.scale for one in tested]),
+        "statistic": inference.common_scale([one.result for one in tested]),
         "alpha": made.alpha,
         "skewness": skewness if np.isfinite(skewness) else None,
     }
-
-
-def _common(scales: Sequence[str]) -> str:
-    """Z as soon as one test of a family is on it."""
-    return "z" if "z" in scales else "t"
 
 
 def _contrast(part: _Part) -> str:

@@ -14,18 +14,22 @@ from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 from scipy.stats import skew
 
-from conn import bids, effects, images, inference, paths, tfce
+from conn import bids, effects, images, inference, paths
 from conn.config.model import Enhancement, Rois
 from conn.correlation import fisher_z
 from conn.design import Design, DesignContrast, load_design
+from conn.enhancement import Enhancer
 from conn.errors import DesignError, InputError
 from conn.files import atomic, read_json
+from conn.graph import lattice
 from conn.inference import TestResult
 from conn.permutation import PermutationSet, permutation_set
 from conn.rois import on_grid
 from conn.rois.placement import Placed
 from conn.rois.registry import Roi
+from conn.suprathreshold import Clusters
 from conn.tables import MISSING, read_tsv, to_number
+from conn.tfce import Tfce
 
 Floats = NDArray[np.floating[Any]]
 
@@ -184,17 +188,17 @@ def test_seed(
 
 def _enhancement(
     asked: Enhancement | None, grid: images.Grid, voxels: NDArray[np.int64], threads: int
-) -> tfce.Tfce | tfce.Clusters | None:
+) -> Enhancer | None:
     """What enhances the maps of some voxels of a grid."""
     if asked is None:
         return None
     inside = np.zeros(int(np.prod(grid.shape)), dtype=bool)
     inside[voxels] = True
-    graph = tfce.lattice(inside.reshape(grid.shape, order="F"), asked.neighbours)
+    graph = lattice(inside.reshape(grid.shape, order="F"), asked.neighbours)
     if asked.kind == "tfce":
-        return tfce.Tfce(graph, asked.extent_power, asked.height_power, threads)
+        return Tfce(graph, asked.extent_power, asked.height_power, threads)
     assert asked.threshold is not None
-    return tfce.Clusters(graph, asked.threshold, asked.kind, threads)
+    return Clusters(graph, asked.threshold, asked.kind, threads)
 
 
 def _files(out: Path, design: Design, ending: str) -> dict[str, str]:
@@ -285,7 +289,7 @@ def _test(
     permutations: int,
     seed: int,
     alpha: float | None = None,
-    enhance: tfce.Tfce | tfce.Clusters | None = None,
+    enhance: Enhancer | None = None,
 ) -> Tested:
     """Test one contrast; effect sizes have intervals of coverage 1 - alpha, or none."""
     sets = rearrangements(contrast, permutations, seed)
