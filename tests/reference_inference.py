@@ -60,3 +60,65 @@ def refit_all(
                 _, v, df = direct_v(y, m, c, groups)
                 out[b, j] = stats.norm.isf(stats.t.sf(abs(v), df))
     return out
+
+
+def direct_f(y: Floats, m: Floats, c: Floats) -> tuple[float, float]:
+    """F of one feature and its second degrees of freedom, by two fits."""
+    reduced = m @ np.linalg.svd(c)[2][len(c) :].T
+    rest = [np.sum((y - x @ np.linalg.lstsq(x, y, rcond=None)[0]) ** 2) for x in (reduced, m)]
+    df = len(y) - np.linalg.matrix_rank(m)
+    return float((rest[0] - rest[1]) / len(c) / (rest[1] / df)), float(df)
+
+
+def direct_g(y: Floats, m: Floats, c: Floats, groups: NDArray[np.int64]) -> tuple[float, float]:
+    """G of Winkler et al. 2014 (10.1016/j.neuroimage.2014.01.060) and its second degrees of freedom."""
+    beta = np.linalg.lstsq(m, y, rcond=None)[0]
+    e = y - m @ beta
+    free = np.diag(np.eye(len(y)) - m @ np.linalg.pinv(m))
+    weights = np.zeros(len(y))
+    for g in np.unique(groups):
+        weights[groups == g] = free[groups == g].sum() / (e[groups == g] ** 2).sum()
+    s = len(c)
+    inner = np.linalg.inv(c @ np.linalg.inv(m.T @ np.diag(weights) @ m) @ c.T)
+    spread = sum(
+        (1 - weights[groups == g].sum() / weights.sum()) ** 2 / free[groups == g].sum()
+        for g in np.unique(groups)
+    )
+    lambda_ = 1 + 2 * (s - 1) / (s * (s + 2)) * spread
+    return float((c @ beta) @ inner @ (c @ beta) / s / lambda_), float(s * (s + 2) / (3 * spread))
+
+
+def two_sided(stat: float, df: float, rank: int | None) -> float:
+    """The deviate with the two-sided p of t, or the p of F."""
+    p = 2 * stats.t.sf(abs(stat), df) if rank is None else stats.f.sf(stat, rank, df)
+    return float(stats.norm.isf(p / 2))
+
+
+def refit_one(
+    y: Floats,
+    m: Floats,
+    c: Floats,
+    one: NDArray[np.int64],
+    kind: str,
+    own: Floats | None = None,
+    groups: NDArray[np.int64] | None = None,
+) -> tuple[float, float]:
+    """Statistic and df of one feature after one rearrangement, with gaps and a covariate of its own."""
+    wide = m if own is None else np.column_stack([m, own])
+    rows = c if own is None else np.column_stack([np.atleast_2d(c), np.zeros(len(np.atleast_2d(c)))])
+    rows = np.atleast_2d(rows)
+    reduced = wide @ np.linalg.svd(rows)[2][len(rows) :].T
+    there = np.isfinite(y) & np.isfinite(wide).all(axis=1)
+    e = np.full(len(y), np.nan)
+    e[there] = y[there] - reduced[there] @ np.linalg.lstsq(reduced[there], y[there], rcond=None)[0]
+    moved = e * one if kind == "flips" else e[one]
+    kept = np.isfinite(moved) & np.isfinite(wide).all(axis=1)
+    if np.linalg.matrix_rank(wide[kept]) < wide.shape[1]:
+        return 0.0, 1.0
+    if groups is None and c.ndim == 1:
+        return direct_t(moved[kept], wide[kept], rows[0])[1:]
+    if groups is None:
+        return direct_f(moved[kept], wide[kept], rows)
+    if c.ndim == 1:
+        return direct_v(moved[kept], wide[kept], rows[0], groups[kept])[1:]
+    return direct_g(moved[kept], wide[kept], rows, groups[kept])

@@ -29,26 +29,29 @@ class Model:
     matrix
         ndarray of shape (n, p), full column rank.
     contrast
-        ndarray of shape (p,).
+        ndarray of shape (p,) for t, (r, p) of full row rank for F.
     groups
         int ndarray of shape (n,): code of the variance group of each row, 0 … n_groups - 1.
     weights
-        ndarray of shape (n,): the estimate is ``weights @ y``; orthogonal to the nuisance.
+        ndarray of shape (n,), or (r, n) for F: the estimate is ``weights @ y``; orthogonal to the nuisance.
+    effect
+        ndarray of shape (n, r): orthonormal basis of what the tested columns add to the nuisance.
     nuisance
-        ndarray of shape (n, p - 1): orthonormal basis of the nuisance.
+        ndarray of shape (n, p - r): orthonormal basis of the nuisance.
     group_df
         ndarray of shape (n_groups,): sum of the diagonal of the residual-forming matrix over each group.
     group_rows
         ndarray of shape (n_groups,): number of rows of each group.
     shares, terms
         ndarrays: with two variance groups of variances s_1 and s_2, the variance of the estimate is
-        ``sum(terms / (shares / s_1 + (1 - shares) / s_2))``. Empty otherwise.
+        ``sum(terms / (shares / s_1 + (1 - shares) / s_2))``. Empty otherwise, and for F.
     """
 
     matrix: Floats
     contrast: Floats
     groups: NDArray[np.int64]
     weights: Floats
+    effect: Floats
     nuisance: Floats
     group_df: Floats
     group_rows: Floats
@@ -61,6 +64,15 @@ class Model:
         return int(self.group_rows.size)
 
     @property
+    def rank(self) -> int:
+        """Rank of the contrast."""
+        return int(self.effect.shape[1])
+
+    def pooled(self) -> Model:
+        """The same design with one variance for all rows."""
+        return make_model(self.matrix, self.contrast)
+
+    @property
     def df(self) -> float:
         """Residual degrees of freedom of the pooled model."""
         return float(self.matrix.shape[0] - self.matrix.shape[1])
@@ -71,7 +83,9 @@ class Fit:
     """Observed estimates per feature, each an ndarray of shape (n_features,).
 
     `effect` is in units of the data, `stat` is t (pooled) or Aspin-Welch v, `df` its degrees of freedom,
-    `valid` is False where a row is not finite or the residual variance is zero; there the rest is NaN.
+    `valid` is False where a row is not finite or the residual variance is zero; there the rest is NaN. With
+    `rank` the statistic is F (or G, or the F of Wilks' lambda) with `rank` and `df` degrees of freedom, and
+    there is neither effect nor standard error.
     """
 
     effect: Floats
@@ -79,6 +93,40 @@ class Fit:
     stat: Floats
     df: Floats
     valid: NDArray[np.bool_]
+    rank: int | None = None
+
+    @classmethod
+    def of_f(cls, stat: Floats, df: Floats, rank: int) -> Fit:
+        """Observed F values, NaN where not valid."""
+        gone = np.full(stat.shape, np.nan)
+        return cls(gone, gone, stat, df, np.isfinite(stat), rank)
+
+    def only(self, valid: NDArray[np.bool_]) -> Fit:
+        """The same where `valid` too, NaN elsewhere."""
+        both = self.valid & valid
+        effect, se, stat, df = (np.where(both, x, np.nan) for x in (self.effect, self.se, self.stat, self.df))
+        return Fit(effect, se, stat, df, both, self.rank)
+
+    def size(self, scale: str) -> Floats:
+        """Magnitude of the statistic: |t|, the root of F, or |z|; see `conn.tiles.Scale`."""
+        return magnitude(self.stat, self.df, self.rank, scale)
+
+
+def magnitude(stat: Floats, df: Floats, rank: int | None, scale: str) -> Floats:
+    """Magnitude of a statistic on a scale.
+
+    Parameters
+    ----------
+    stat, df
+        ndarrays of one shape: t, or F when there is a rank; its (second) degrees of freedom.
+    rank
+        First degrees of freedom of F; None for t.
+    scale
+        ``t`` or ``F``: as it is, |t| or the root of F. ``z``: the deviate with the same two-sided p.
+    """
+    if rank is None:
+        return np.abs(stat if scale != "z" else t_to_z(stat, df))
+    return f_to_z(stat, rank, df) if scale == "z" else np.sqrt(stat)
 
 
 def make_model(matrix: ArrayLike, contrast: ArrayLike, variance_groups: ArrayLike | None = None) -> Model:
@@ -89,15 +137,16 @@ def make_model(matrix: ArrayLike, contrast: ArrayLike, variance_groups: ArrayLik
     matrix
         array of shape (n, p).
     contrast
-        array of shape (p,).
+        array of shape (p,) for t, or (r, p) for F.
     variance_groups
         array of shape (n,), rows of equal value share one variance; None: one variance for all rows.
 
     Raises
     ------
     DesignError
-        Shapes that do not fit, missing values, dependent columns, an empty contrast, no residual degrees of
-        freedom, or a variance group whose variance cannot be estimated.
+        Shapes that do not fit, missing values, dependent columns, an empty contrast, rows of a contrast that
+        depend on each other, no residual degrees of freedom, or a variance group whose variance cannot be
+        estimated.
     """
     m, c = np.asarray(matrix, dtype=np.float64), np.asarray(contrast, dtype=np.float64)
     _check_matrix(m, c)
@@ -114,23 +163,30 @@ def make_model(matrix: ArrayLike, contrast: ArrayLike, variance_groups: ArrayLik
             f"the variance group of rows {rows} has {group_df.min():.2g} residual degrees of freedom; "
             "at least 0.5 are needed. Leave out covariates, or use one variance for all rows."
         )
-    two = group_df.size == 2
+    two = group_df.size == 2 and c.ndim == 1
     shares, terms = _spectrum(m, c, codes == 0) if two else (np.empty(0), np.empty(0))
-    weights = np.asarray(m @ np.linalg.solve(m.T @ m, c))
+    weights = np.asarray(np.linalg.solve(m.T @ m, c.T).T @ m.T)
     sizes = np.bincount(codes).astype(np.float64)
-    return Model(m, c, codes, weights, _nuisance(m, c), group_df, sizes, shares, terms)
+    effect = weights[:, None] / np.linalg.norm(weights) if c.ndim == 1 else np.linalg.qr(weights.T)[0]
+    return Model(m, c, codes, weights, effect, _nuisance(m, c), group_df, sizes, shares, terms)
 
 
 def _check_matrix(m: Floats, c: Floats) -> None:
-    if m.ndim != 2 or c.shape != (m.shape[1],):
+    if m.ndim != 2 or c.ndim not in (1, 2) or c.shape[-1] != m.shape[1] or c.size == 0:
         raise DesignError(
-            f"the design matrix has shape {m.shape} and the contrast {c.shape}; (n, p) and (p,) are needed"
+            f"the design matrix has shape {m.shape} and the contrast {c.shape}; (n, p) and (p,) or (r, p) "
+            "are needed"
         )
     if not (np.isfinite(m).all() and np.isfinite(c).all()):
         rows = np.flatnonzero(~np.isfinite(m).all(axis=1)).tolist()
         raise DesignError(f"the design matrix or the contrast has missing values (rows {rows})")
     if not c.any():
         raise DesignError("the contrast is zero in every column; it must name an effect")
+    if c.ndim == 2 and np.linalg.matrix_rank(c) < len(c):
+        raise DesignError(
+            f"the contrast has {len(c)} rows but rank {np.linalg.matrix_rank(c)}; leave out those that "
+            "follow from the others"
+        )
     n, p = m.shape
     scaled = m / np.where(norms := np.linalg.norm(m, axis=0), norms, 1.0)
     rank = int(np.linalg.matrix_rank(scaled, tol=1e-8))
@@ -145,8 +201,9 @@ def _check_matrix(m: Floats, c: Floats) -> None:
 
 
 def _nuisance(m: Floats, c: Floats) -> Floats:
-    """Orthonormal basis of what is left of the model when the contrast is zero; shape (n, p - 1)."""
-    null = np.linalg.svd(c[None, :])[2][1:].T
+    """Orthonormal basis of what is left of the model when the contrast is zero; shape (n, p - r)."""
+    rows = np.atleast_2d(c)
+    null = np.linalg.svd(rows)[2][len(rows) :].T
     return np.linalg.qr(m @ null)[0]
 
 
@@ -178,15 +235,23 @@ def fit(data: ArrayLike, model: Model) -> Fit:
     y = np.asarray(data, dtype=np.float64)
     valid = np.isfinite(y).all(axis=0)
     y = np.where(valid, y, 0.0)
-    unit = model.weights / np.linalg.norm(model.weights)
-    squares = residuals(y, np.column_stack([model.nuisance, unit])) ** 2
+    squares = residuals(y, np.column_stack([model.nuisance, model.effect])) ** 2
     sums = np.stack([squares[model.groups == g].sum(axis=0) for g in range(model.n_groups)])
     # A variance below rounding of the data is no variance.
     valid &= (sums > 1e-24 * np.square(y).sum(axis=0)).all(axis=0)
+    if model.contrast.ndim == 2:
+        return _fit_f(y, model, np.where(valid, sums.sum(axis=0), np.nan), valid)
     with np.errstate(invalid="ignore", divide="ignore"):
         variance, df = variance_and_df(model, np.where(valid, sums, np.nan))
     effect, se = np.where(valid, model.weights @ y, np.nan), np.sqrt(variance)
     return Fit(effect, se, effect / se, df, valid)
+
+
+def _fit_f(y: Floats, model: Model, left: Floats, valid: NDArray[np.bool_]) -> Fit:
+    """Pooled F from residual sums of squares."""
+    explained = np.square(model.effect.T @ y).sum(axis=0)
+    stat = explained / model.rank / (left / model.df)
+    return Fit.of_f(stat, np.where(valid, model.df, np.nan), model.rank)
 
 
 def variance_and_df(model: Model, sums: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -286,7 +351,7 @@ class Kernel:
         The design.
     rows
         ndarray of shape (n_products, n): inner products taken of every rearranged residual vector. Row 0
-        gives the estimate, for weights of length 1.
+        gives the estimate, for weights of length 1; for F the first r rows span the effect.
     coefficients
         ndarray of shape (n_groups, n_products - 1): the residual sum of squares of a group is the sum of
         squares of the rearranged residuals in the group plus ``coefficients @ products[1:]**2``. With one
@@ -311,7 +376,7 @@ def make_kernel(model: Model, exchange: Exchange) -> Kernel:
     exchange
         With ``labels`` an intercept among the nuisance is left out: no order of rows changes it.
     """
-    unit = model.weights / np.linalg.norm(model.weights)
+    unit = model.effect.T
     indicators = (model.groups == np.arange(model.n_groups)[:, None]).astype(np.float64)
     if model.n_groups == 1:
         basis = _without_intercept(model.nuisance) if exchange == "labels" else model.nuisance
@@ -413,6 +478,44 @@ def _log_tail(t: Floats, df: Floats) -> Floats:
     return np.asarray(
         a * log_x + 0.5 * np.log1p(-x) - np.log(a) - special.betaln(a, 0.5) + series - np.log(2.0)
     )
+
+
+def f_to_z(f: ArrayLike, rank: int, df: ArrayLike) -> Floats:
+    """The absolute normal deviate whose two-sided probability is the upper tail of F, per element.
+
+    For rank 1 it is that of the t whose square is F.
+
+    Parameters
+    ----------
+    f
+        array: F values, at least 0.
+    rank
+        First degrees of freedom.
+    df
+        array that broadcasts against f: second degrees of freedom.
+
+    Returns
+    -------
+    ndarray of float64
+    """
+    f, df = np.broadcast_arrays(np.asarray(f, dtype=np.float64), np.asarray(df, dtype=np.float64))
+    if rank == 1:
+        return np.abs(t_to_z(np.sqrt(f), df))
+    tail = np.asarray(special.fdtrc(rank, df, f))
+    z = -np.asarray(special.ndtri(tail / 2))
+    tiny = tail < 1e-290
+    if tiny.any():
+        z = np.where(tiny, 0.0, z)
+        z[tiny] = -special.ndtri_exp(_log_f_tail(f[tiny], rank, df[tiny]) - np.log(2.0))
+    return z
+
+
+def _log_f_tail(f: Floats, rank: int, df: Floats) -> Floats:
+    """Logarithm of P(F > f) far out, by the hypergeometric form of the incomplete beta function."""
+    a, b, x = df / 2, rank / 2, df / (df + rank * f)
+    series = np.log(special.hyp2f1(a + b, 1.0, a + 1.0, x))
+    log_x = -np.log1p(rank * f / df)
+    return np.asarray(a * log_x + b * np.log1p(-x) - np.log(a) - special.betaln(a, b) + series)
 
 
 def z_to_t(z: ArrayLike, df: ArrayLike) -> Floats:

@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
+from conn.covariate import adjusted
+from conn.covariate_welch import unequal
 from conn.enhancement import Enhancer, enhanced
 from conn.errors import DesignError
-from conn.glm import Fit, Floats, Model, make_kernel, make_model, t_to_z, z_to_t
+from conn.general import general
+from conn.glm import Fit, Floats, Model, magnitude, make_model, z_to_t
+from conn.multivariate import blocks
 from conn.permutation import PermutationSet
-from conn.tiles import (
-    MAP_FEATURES,
-    TILE_FEATURES,
-    TILE_PERMUTATIONS,
-    Job,
-    Scale,
-    Tile,
-    make_tile,
-    squared_v,
-    tile_width,
-)
+from conn.shared import shared
+from conn.tiles import MAP_FEATURES, TILE_FEATURES, Job, Scale
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,16 +30,20 @@ class TestResult:
     Attributes
     ----------
     effect, se, stat, df
-        Estimate in units of the data, standard error, t (or Aspin-Welch v), its degrees of freedom.
+        Estimate in units of the data, standard error, t (or Aspin-Welch v), its degrees of freedom. For F (or
+        G, or the F of Wilks' lambda) `df` is the second of its degrees of freedom, and estimate and standard
+        error are NaN.
+    rank
+        First degrees of freedom of F; 0 for t.
     scale
-        ``t``, or ``z`` when degrees of freedom differ between features: the scale of `maxima`.
+        ``t`` or ``F``, or ``z`` when degrees of freedom differ between features: the scale of `maxima`.
     p
         Uncorrected two-sided p by permutation.
     maxima
         ndarray of shape (n_set,): largest |statistic| over the valid features for every rearrangement, on
         `scale`, the observed one first. 0 when no feature is valid.
     valid
-        Whether a feature was tested: all rows finite and residual variance (of each variance group) above 0.
+        Whether a feature was tested: enough rows finite, residual variance (of each variance group) above 0.
     tolerance
         See `conn.tiles.TOLERANCE`.
     smallest_p
@@ -75,10 +73,17 @@ class TestResult:
     permutations: str
     score: Floats = field(default_factory=lambda: np.empty(0))
     score_maxima: Floats = field(default_factory=lambda: np.empty(0))
+    rank: int = 0
 
     def on_scale(self, scale: Scale) -> Floats:
         """Absolute statistic per feature on a scale."""
-        return np.abs(self.stat) if scale == "t" else np.abs(t_to_z(self.stat, self.df))
+        if scale == "F":
+            return self.stat
+        return magnitude(self.stat, self.df, self.rank or None, scale)
+
+
+FEWEST_IN_CELL = 3
+"""Rows with a value that every cell of the design needs where some are missing."""
 
 
 def test(
@@ -88,6 +93,9 @@ def test(
     permutations: PermutationSet,
     variance_groups: ArrayLike | None = None,
     *,
+    covariate: ArrayLike | None = None,
+    cells: ArrayLike | None = None,
+    min_share: float = 1.0,
     block_bytes: int = 64 << 20,
     workers: int = 1,
     precision: Literal["auto", "float32", "float64"] = "auto",
@@ -98,17 +106,28 @@ def test(
     Parameters
     ----------
     data
-        array of shape (n, n_features); a memory map is read block by block. Not finite in any row: the
-        feature is left out.
+        array of shape (n, n_features); a memory map is read block by block. With several values in a row
+        (more than two time points within people), of shape (q, n, n_features): Hotelling's T² or Wilks'
+        lambda of all values together.
     matrix
         array of shape (n, p), full rank.
     contrast
-        array of shape (p,).
+        array of shape (p,): t; or (r, p): F.
     permutations
         Of n rows. The same set for all tests of a family.
     variance_groups
-        array of shape (n,): rows of equal value share a variance. More than one value: Aspin-Welch v, every
-        statistic goes to z by its own degrees of freedom. None: pooled t.
+        array of shape (n,): rows of equal value share a variance. More than one value: Aspin-Welch v, or G
+        for F; every statistic goes to z by its own degrees of freedom. None: pooled.
+    covariate
+        array of the shape of `data`: a further column of the design that each feature has for itself, such
+        as its baseline. It is nuisance, and residuals are those of the matrix and it.
+    cells
+        array of shape (n,): cell of the design of each row. None: all are one cell.
+    min_share
+        Share of rows with a value from which a feature is tested. 1: all. Where rows are missing, a
+        rearrangement moves residuals with their gaps over all n rows, what receives a gap is left out, and
+        the statistic goes to z by its own degrees of freedom, and so do all others then. A cell with fewer
+        than 3 values takes the feature out.
     block_bytes
         Bound on the residuals held at a time by one worker, at least one tile of 1024 features.
     workers
@@ -117,9 +136,8 @@ def test(
         Of the rearranged statistics. ``auto``: float32 from 20,000 features on, float64 otherwise and when a
         variance group has fewer than 5 degrees of freedom. What is observed is always float64.
     enhance
-        What turns every map of the statistic (t, or z when degrees of freedom differ) into scores, over a
-        graph of the features of `data`; see `conn.tfce` and
-        `conn.suprathreshold`. None: nothing.
+        What turns every map of the statistic (t, root of F, or z when degrees of freedom differ) into scores,
+        over a graph of the features of `data`; see `conn.tfce` and `conn.suprathreshold`. None: nothing.
 
     Returns
     -------
@@ -129,7 +147,8 @@ def test(
     Raises
     ------
     DesignError
-        See `make_model`; also a permutation set of another number of rows.
+        See `make_model`; also a permutation set of another number of rows, arrays that do not fit each other,
+        or rows of several values with what they cannot have.
 
     References
     ----------
@@ -137,29 +156,40 @@ def test(
     """
     model = make_model(matrix, contrast, variance_groups)
     values = np.asanyarray(data)
-    _check_rows(values, model, permutations)
-    dtype = _precision(precision, values.shape[1], model)
-    job = Job(make_kernel(model, permutations.kind), permutations, dtype)
-    task = partial(_block, values, job)
+    own = None if covariate is None else np.asanyarray(covariate)
+    _check_rows(values, own, model, permutations)
+    dtype = _precision(precision, values.shape[-1], model)
+    jobs = _jobs(values, own, model, permutations, dtype, _partly(values, own, cells, min_share))
+    tasks = [(job, block) for job in jobs for block in _blocks(job, block_bytes)]
     if workers > 1:
         with ThreadPoolExecutor(workers) as pool:
-            parts = list(pool.map(task, _blocks(values.shape, job, block_bytes)))
+            parts = list(pool.map(_block, *zip(*tasks, strict=True)))
     else:
-        parts = [task(block) for block in _blocks(values.shape, job, block_bytes)]
-    result = _assemble(parts, job)
+        parts = [_block(job, block) for job, block in tasks]
+    result = _assemble(parts, jobs, values.shape[-1])
     if enhance is None:
         return result
-    observed = np.where(result.valid, np.copysign(result.on_scale(job.scale), result.stat), np.nan)
-    score, maxima = enhanced(values, job, enhance, observed)
+    scale: Scale = "z" if result.scale == "z" else jobs[0].scale
+    size = magnitude(result.stat, result.df, result.rank or None, scale)
+    observed = np.where(result.valid, np.copysign(size, result.stat), np.nan)
+    score, maxima = enhanced(jobs, enhance, observed)
     return replace(result, score=score, score_maxima=maxima)
 
 
-def _check_rows(values: NDArray[Any], model: Model, permutations: PermutationSet) -> None:
+def _check_rows(
+    values: NDArray[Any], own: NDArray[Any] | None, model: Model, permutations: PermutationSet
+) -> None:
     n = model.matrix.shape[0]
-    if values.ndim != 2 or values.shape[0] != n:
+    if values.ndim not in (2, 3) or values.shape[-2] != n:
         raise DesignError(f"data has shape {values.shape}; the design matrix has {n} rows")
     if permutations.n_rows != n:
         raise DesignError(f"the permutations are for {permutations.n_rows} rows; the design matrix has {n}")
+    if own is not None and own.shape != values.shape:
+        raise DesignError(
+            f"the covariate has shape {own.shape} and the data {values.shape}; they must be equal"
+        )
+    if own is not None and values.ndim == 3:
+        raise DesignError("rows of several values have no covariate of each feature's own")
 
 
 def _precision(asked: str, n_features: int, model: Model) -> type[np.floating[Any]]:
@@ -169,159 +199,126 @@ def _precision(asked: str, n_features: int, model: Model) -> type[np.floating[An
     return np.float64 if n_features < MAP_FEATURES or small_group else np.float32
 
 
+def _partly(
+    values: NDArray[Any], own: NDArray[Any] | None, cells: ArrayLike | None, min_share: float
+) -> NDArray[np.bool_]:
+    """Features with missing rows that are tested all the same, of shape (n_features,)."""
+    if not 0 < min_share <= 1:
+        raise DesignError(f"min_share is {min_share}; it must be above 0 and at most 1")
+    if min_share == 1:
+        return np.zeros(values.shape[-1], dtype=bool)
+    if values.ndim == 3:
+        raise DesignError("rows of several values need all of them; leave min_share at 1")
+    n, n_features = values.shape
+    codes = np.zeros(n, dtype=np.int64) if cells is None else np.asarray(cells)
+    chosen = np.zeros(n_features, dtype=bool)
+    for start in range(0, n_features, 8 * TILE_FEATURES):
+        part = slice(start, start + 8 * TILE_FEATURES)
+        there = np.isfinite(values[:, part])
+        if own is not None:
+            there &= np.isfinite(own[:, part])
+        enough = [there[codes == code].sum(axis=0) >= FEWEST_IN_CELL for code in np.unique(codes)]
+        total = there.sum(axis=0)
+        chosen[part] = (total < n) & (total >= min_share * n) & np.all(enough, axis=0)
+    return chosen
+
+
+def _jobs(
+    values: NDArray[Any],
+    own: NDArray[Any] | None,
+    model: Model,
+    permutations: PermutationSet,
+    dtype: type[np.floating[Any]],
+    partly: NDArray[np.bool_],
+) -> list[Job]:
+    """The fastest way for the features with all rows, and the general one for those with some missing."""
+    features, as_z = np.flatnonzero(~partly), bool(partly.any())
+    plain = model.n_groups == 1 or (own is None and model.contrast.ndim == 1)
+    first: Job
+    if values.ndim == 3:
+        first = blocks(values, model, permutations, features, dtype)
+    elif own is not None and model.n_groups == 2 and model.contrast.ndim == 1:
+        first = unequal(values, own, model, permutations, features, dtype)
+    elif not plain:
+        first = general(values, model, permutations, features, dtype, own)
+    elif own is not None:
+        first = adjusted(values, own, model, permutations, features, dtype, as_z)
+    else:
+        first = shared(values, model, permutations, features, dtype, as_z)
+    if not as_z:
+        return [first]
+    rest = general(values, model, permutations, np.flatnonzero(partly), dtype, own)
+    return [first, rest] if features.size else [rest]
+
+
 @dataclass(frozen=True, eq=False)
 class _Part:
     """What one block of features gives."""
 
-    fit: Fit
+    fits: list[Fit]
     counts: NDArray[np.int64]
     maxima: Floats
 
 
-def _blocks(shape: tuple[int, ...], job: Job, block_bytes: int) -> list[slice]:
-    """Blocks of features: a number of whole tiles whose residuals stay below the bound."""
-    n, n_features = shape
-    per_tile = TILE_FEATURES * n * (8 + 2 * np.dtype(job.dtype).itemsize)
-    size = TILE_FEATURES * max(1, block_bytes // per_tile)
-    return [slice(i, min(i + size, n_features)) for i in range(0, n_features, size)]
+def _blocks(job: Job, block_bytes: int) -> list[range]:
+    """First features of the tiles of each block: whole tiles whose residuals stay below the bound."""
+    tiles = max(1, block_bytes // (TILE_FEATURES * job.bytes_per_feature))
+    return [job.starts[i : i + tiles] for i in range(0, len(job.starts), tiles)] or [range(0)]
 
 
-def _block(values: NDArray[Any], job: Job, block: slice) -> _Part:
+def _block(job: Job, starts: range) -> _Part:
     """Test a block of features: fit and residuals tile by tile, then all rearrangements."""
-    starts = range(block.start, block.stop, TILE_FEATURES)
-    tiles = [make_tile(values, job, start) for start in starts]
+    tiles = [job.tile(start) for start in starts]
     maxima = np.zeros(job.permutations.n_set)
-    n_rows = len(job.kernel.rows) + len(job.kernel.indicators)
-    space = np.empty((n_rows * TILE_PERMUTATIONS, tile_width(values.shape[1])), dtype=job.dtype)
     for batch in job.batches():
-        rows = job.rearranged(job.kernel.rows, batch)
-        inside = job.rearranged(job.kernel.indicators, batch, squares=True)
+        turned = job.turned(batch)
+        used = batch.stop - batch.start
         for tile in tiles:
             if tile.columns.size:
-                _statistics(tile, rows, inside, space, batch, maxima, job)
-    return _Part(
-        _stack([tile.fit for tile in tiles]), np.concatenate([tile.counts for tile in tiles]), maxima
+                reached, best = job.judged(tile, turned, maxima[batch])
+                np.maximum(maxima[batch], best, out=maxima[batch])
+                # A batch has fewer than 256 rearrangements, so that a byte holds the count.
+                counts = np.add.reduce(reached[:used].view(np.uint8), axis=0, dtype=np.uint8)
+                tile.counts[tile.columns] += counts[: tile.columns.size]
+    counts = [tile.counts for tile in tiles]
+    return _Part([t.fit for t in tiles], np.concatenate(counts) if counts else np.empty(0, np.int64), maxima)
+
+
+def _assemble(parts: Sequence[_Part], jobs: Sequence[Job], n_features: int) -> TestResult:
+    order = np.concatenate([job.features for job in jobs])
+    fits = [one for part in parts for one in part.fits]
+
+    def placed(pieces: Iterator[NDArray[Any]], like: type) -> NDArray[Any]:
+        whole: NDArray[Any] = np.zeros(n_features, dtype=like)
+        whole[order] = np.concatenate([np.empty(0, dtype=like), *pieces])
+        return whole
+
+    effect, se, stat, df, valid = (
+        placed((getattr(one, name) for one in fits), bool if name == "valid" else np.float64)
+        for name in ("effect", "se", "stat", "df", "valid")
     )
-
-
-def _statistics(
-    tile: Tile,
-    rows: NDArray[Any],
-    inside: NDArray[Any],
-    space: NDArray[Any],
-    batch: slice,
-    maxima: Floats,
-    job: Job,
-) -> None:
-    """Add the counts of one batch of rearrangements to a tile and raise the maxima.
-
-    `space` holds the products, so that they are not allocated again for each tile.
-    """
-    used = batch.stop - batch.start
-    shape = (-1, TILE_PERMUTATIONS, space.shape[1])
-    products = np.matmul(rows, tile.residuals, out=space[: len(rows)]).reshape(shape)
-    np.square(products, out=products)
-    if job.scale == "t":
-        reached, best = _pooled(tile, products, used, job)
-    else:
-        sums = np.matmul(inside, tile.squares, out=space[len(rows) :]).reshape(shape)
-        reached, best = _welch(tile, products, sums, maxima[batch], job)
-    np.maximum(maxima[batch], best, out=maxima[batch])
-    # A tile has fewer than 256 rearrangements, so that a byte holds the count.
-    counts = np.add.reduce(reached[:used].view(np.uint8), axis=0, dtype=np.uint8)
-    tile.counts[tile.columns] += counts[: tile.columns.size]
-
-
-def _pooled(tile: Tile, squared: NDArray[Any], used: int, job: Job) -> tuple[NDArray[np.bool_], Floats]:
-    """Pooled t by way of r^2, the share of the variance left by the nuisance that the effect explains."""
-    share = squared[0]
-    if len(squared) > 1:
-        left = np.subtract(job.dtype(1), squared[1], out=squared[1])
-        for other in squared[2:]:
-            left -= other
-        np.maximum(left, job.dtype(job.floor), out=left)
-        share /= left
-    df, limit = job.model.df, np.square(tile.limit)
-    reached = share >= (limit / (df + limit)).astype(job.dtype)
-    top = np.minimum(share[:used].max(axis=1).astype(np.float64), 1 - job.floor)
-    return reached, np.sqrt(df * top / (1 - top))
-
-
-def _welch(
-    tile: Tile, squared: NDArray[Any], sums: NDArray[Any], maxima: Floats, job: Job
-) -> tuple[NDArray[np.bool_], Floats]:
-    """Aspin-Welch v to z. Wallace's bounds decide nearly all elements, the exact transform the others.
-
-    With u^2 = df * log(1 + v^2 / df): u^2 * (1 - 1 / (2 df)) <= z^2 <= u^2 (Wallace 1959,
-    10.1214/aoms/1177706092).
-    """
-    v2, df = squared_v(squared, sums, job)
-    upper = np.log1p(v2 / df)
-    upper *= df
-    lower = upper * (1 - job.dtype(0.5) / df)
-    reached = _reached(tile, v2, df, upper, lower, job)
-    return reached, _maxima(v2, df, upper, lower, maxima, job)
-
-
-def _exact(v2: NDArray[Any], df: NDArray[Any]) -> Floats:
-    return t_to_z(np.sqrt(v2.astype(np.float64)), df.astype(np.float64))
-
-
-def _reached(
-    tile: Tile, v2: NDArray[Any], df: NDArray[Any], upper: NDArray[Any], lower: NDArray[Any], job: Job
-) -> NDArray[np.bool_]:
-    """Whether each rearranged |z| is as large as the observed one."""
-    limit = np.square(tile.limit)
-    sure = lower >= (limit * (1 + job.slack)).astype(job.dtype)
-    maybe = upper >= (limit * (1 - job.slack)).astype(job.dtype)
-    maybe &= ~sure
-    where = np.flatnonzero(maybe)
-    sure.reshape(-1)[where] = (
-        _exact(v2.reshape(-1)[where], df.reshape(-1)[where]) >= tile.limit[where % tile.limit.size]
-    )
-    return sure
-
-
-def _maxima(
-    v2: NDArray[Any], df: NDArray[Any], upper: NDArray[Any], lower: NDArray[Any], maxima: Floats, job: Job
-) -> Floats:
-    """Largest |z| of each rearrangement; elements that cannot beat what is known are not transformed."""
-    known = lower.max(axis=1).astype(np.float64)
-    known[: maxima.size] = np.maximum(known[: maxima.size], np.square(maxima))
-    worth = upper >= (known * (1 - job.slack)).astype(job.dtype)[:, None]
-    where = np.flatnonzero(worth)
-    best = np.zeros(TILE_PERMUTATIONS)
-    np.maximum.at(best, where // worth.shape[1], _exact(v2.reshape(-1)[where], df.reshape(-1)[where]))
-    return best[: maxima.size]
-
-
-def _stack(fits: Sequence[Fit]) -> Fit:
-    names = ("effect", "se", "stat", "df", "valid")
-    return Fit(*(np.concatenate([getattr(f, name) for f in fits]) for name in names))
-
-
-def _assemble(parts: Sequence[_Part], job: Job) -> TestResult:
-    whole = _stack([part.fit for part in parts])
-    counts = np.concatenate([part.counts for part in parts])
+    counts = placed((part.counts for part in parts), np.int64)
     maxima = np.max([part.maxima for part in parts], axis=0)
-    n_set = job.permutations.n_set
+    scale, rank = jobs[0].scale, (fits[0].rank if fits else None)
+    n_set, permutations = jobs[0].permutations.n_set, jobs[0].permutations
     result = TestResult(
-        whole.effect,
-        whole.se,
-        whole.stat,
-        whole.df,
-        job.scale,
-        np.where(whole.valid, np.maximum(counts, 1) / n_set, np.nan),
-        maxima,
-        whole.valid,
-        job.tolerance,
-        job.permutations.smallest_p,
-        job.permutations.exact,
-        job.permutations.digest,
+        effect,
+        se,
+        stat,
+        df,
+        scale,
+        np.where(valid, np.maximum(counts, 1) / n_set, np.nan),
+        np.square(maxima) if scale == "F" else maxima,
+        valid,
+        max(job.tolerance for job in jobs),
+        permutations.smallest_p,
+        permutations.exact,
+        permutations.digest,
+        rank=rank or 0,
     )
     # The identity is what was observed, in full precision.
-    if whole.valid.any():
-        maxima[0] = np.nanmax(result.on_scale(job.scale))
+    if valid.any():
+        result.maxima[0] = np.nanmax(np.where(valid, result.on_scale(scale), np.nan))
     return result
 
 
@@ -352,7 +349,7 @@ class FamilyResult:
     critical
         A |statistic| above this, on `scale`, has ``p_fwe <= alpha``; infinite when none can.
     scale
-        ``t``, ``z``, or ``score`` when scores were corrected.
+        ``t``, ``F``, ``z``, or ``score`` when scores were corrected.
     maxima
         ndarray of shape (n_set,): largest statistic of the family for every rearrangement.
     n_features
@@ -491,14 +488,15 @@ def common_scale(results: Sequence[TestResult]) -> Scale:
     """The scale on which the statistics of several tests are comparable."""
     df = np.concatenate([r.df[r.valid] for r in results])
     differs = df.size > 0 and bool((df != df[0]).any())
-    return "z" if differs or any(r.scale == "z" for r in results) else "t"
+    return "z" if differs or any(r.scale == "z" for r in results) else results[0].scale
 
 
 def _maxima_on(scale: Scale, result: TestResult) -> Floats:
     """Maxima on the scale of the family; within a pooled test all degrees of freedom are equal."""
     if scale == result.scale or not result.valid.any():
         return result.maxima
-    return t_to_z(result.maxima, result.df[result.valid][0])
+    df = np.full_like(result.maxima, result.df[result.valid][0])
+    return magnitude(result.maxima, df, result.rank or None, "z")
 
 
 def _critical(maxima: Floats, alpha: float, tolerance: float) -> float:
@@ -517,7 +515,7 @@ def _correct_one(
     below = np.searchsorted(maxima, stat * (1 - tolerance) - tolerance, side="left")
     p_fwe = np.where(result.valid, np.maximum(maxima.size - below, 1) / maxima.size, np.nan)
     marginal = special.stdtrit(result.df, 1 - alpha / 2) * result.se
-    own = np.full_like(result.df, critical) if scale == "t" else z_to_t(critical, result.df)
+    own = z_to_t(critical, result.df) if scale == "z" else np.full_like(result.df, critical)
     half = _agree(own * result.se, result.effect, p_fwe <= alpha)
     return Corrected(
         p_fwe,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from conn.glm import Fit, Floats, Kernel, Model, fit, residuals, t_to_z, variance_and_df
+from conn.glm import Fit, Floats
 from conn.permutation import PermutationSet
 
 # The shape of every matrix product. Constants, so that the bytes of a result depend neither on the memory
@@ -22,26 +23,97 @@ TOLERANCE = {"float64": 1e-9, "float32": 2e-5}
 """Statistics that differ by less count as ties: ``other >= own * (1 - tolerance) - tolerance``."""
 
 _FLOOR = {"float64": 1e-13, "float32": 1e-6}
-Scale = Literal["t", "z"]
+
+Scale = Literal["t", "F", "z"]
+"""``z`` when degrees of freedom differ: the deviate with the two-sided p of a t, or the p of an F."""
 
 
 @dataclass(frozen=True, eq=False)
-class Job:
-    """What is the same for all blocks of features."""
+class Tile:
+    """Up to `TILE_FEATURES` features of a job, with what their rearrangement needs.
 
-    kernel: Kernel
+    Attributes
+    ----------
+    fit
+        What was observed, of every feature of the tile.
+    columns
+        int ndarray of shape (n_valid,): the features that can be tested, counted from the first of the tile.
+    limit
+        ndarray of shape (width,), width >= n_valid: what a rearranged statistic must reach to count.
+    counts
+        int ndarray, one number per feature of the tile: how many did; it adds up over batches.
+    """
+
+    fit: Fit
+    columns: NDArray[np.int64]
+    limit: Floats
+    counts: NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Job(ABC):
+    """A test of some features by a permutation set: how tiles are made and rearranged.
+
+    Attributes
+    ----------
+    permutations
+        Of the rows.
+    dtype
+        Of rearranged statistics; what is observed is always float64.
+    features
+        int ndarray of shape (n_own,): which features of the whole this job tests.
+    """
+
     permutations: PermutationSet
     dtype: type[np.floating[Any]]
+    features: NDArray[np.int64]
 
     @property
-    def model(self) -> Model:
-        """The design."""
-        return self.kernel.model
-
-    @property
+    @abstractmethod
     def scale(self) -> Scale:
-        """``z`` when degrees of freedom differ between features."""
-        return "t" if self.model.n_groups == 1 else "z"
+        """Of what `signed` gives: t, the root of F, or z."""
+
+    @property
+    @abstractmethod
+    def bytes_per_feature(self) -> int:
+        """Memory that a feature of a tile takes."""
+
+    @abstractmethod
+    def tile(self, start: int) -> Tile:
+        """Fit up to `TILE_FEATURES` of the job's features from `start` on and keep what is rearranged."""
+
+    @abstractmethod
+    def turned(self, batch: slice) -> Any:
+        """What the tiles have in common for a batch of rearrangements."""
+
+    @abstractmethod
+    def signed(self, tile: Any, turned: Any) -> NDArray[Any]:
+        """Statistic of a tile for each rearrangement of a batch.
+
+        Returns
+        -------
+        ndarray of shape (TILE_PERMUTATIONS, width)
+            t, root of F or z. Rows beyond a short batch and columns beyond the valid features say nothing.
+        """
+
+    def judged(self, tile: Any, turned: Any, maxima: Floats) -> tuple[NDArray[np.bool_], Floats]:
+        """Which rearranged statistics reach what was observed, and the largest of each rearrangement.
+
+        Parameters
+        ----------
+        tile, turned
+            From the methods of these names.
+        maxima
+            ndarray of shape (n_batch,): what is known already; smaller ones need not be found.
+
+        Returns
+        -------
+        reached : ndarray of shape (TILE_PERMUTATIONS, width)
+        best : ndarray of shape (n_batch,)
+        """
+        size = np.abs(self.signed(tile, turned))
+        best = size[: maxima.size, : tile.columns.size].max(axis=1).astype(np.float64)
+        return size >= tile.limit.astype(size.dtype), best
 
     @property
     def tolerance(self) -> float:
@@ -49,32 +121,41 @@ class Job:
         return TOLERANCE[self.dtype.__name__]
 
     @property
-    def slack(self) -> float:
-        """Relative rounding that Wallace's bounds are widened by."""
-        return 1e-12 if self.dtype is np.float64 else 1e-5
-
-    @property
     def floor(self) -> float:
         """Share of the sum of squares below which a rearranged residual variance is rounding."""
         return _FLOOR[self.dtype.__name__]
 
+    @property
+    def starts(self) -> range:
+        """First feature of each tile."""
+        return range(0, self.features.size, TILE_FEATURES)
+
+    @property
+    def width(self) -> int:
+        """Width of a tile: fixed for maps, smaller for a few edges."""
+        return min(TILE_FEATURES, -(-self.features.size // 16) * 16)
+
     def lowered(self, stat: Floats) -> Floats:
         """The smallest statistic that counts as being as large as `stat`."""
-        return np.asarray(stat * (1 - self.tolerance) - self.tolerance)
+        return np.maximum(stat * (1 - self.tolerance) - self.tolerance, 0)
 
     def batches(self) -> list[slice]:
         """Rearrangements that are computed at once."""
         n_set = self.permutations.n_set
         return [slice(i, min(i + TILE_PERMUTATIONS, n_set)) for i in range(0, n_set, TILE_PERMUTATIONS)]
 
+    def filled(self, batch: slice) -> NDArray[Any]:
+        """Signs or orders of a batch, of shape (TILE_PERMUTATIONS, n); a short one repeats its first."""
+        table = self.permutations.table[batch]
+        missing = TILE_PERMUTATIONS - len(table)
+        return np.concatenate([table, np.repeat(table[:1], missing, axis=0)]) if missing else table
+
     def rearranged(self, rows: Floats, batch: slice, *, squares: bool = False) -> NDArray[Any]:
         """Rows whose product with E (or its squares) is their product with PE (or its squares).
 
-        The shape is (n_rows * TILE_PERMUTATIONS, n); a short batch is filled up with its first member.
+        The shape is (n_rows * TILE_PERMUTATIONS, n).
         """
-        table = self.permutations.table[batch]
-        if len(table) < TILE_PERMUTATIONS:
-            table = np.concatenate([table, np.repeat(table[:1], TILE_PERMUTATIONS - len(table), axis=0)])
+        table = self.filled(batch)
         if self.permutations.kind == "flips":
             turned = rows[:, None, :] * (table**2 if squares else table)
         else:
@@ -82,73 +163,6 @@ class Job:
         return np.ascontiguousarray(turned.reshape(-1, rows.shape[1]), dtype=self.dtype)
 
 
-@dataclass(frozen=True, eq=False)
-class Tile:
-    """Up to `TILE_FEATURES` features, padded to a fixed width with repeats of the last valid one.
-
-    `columns` are the valid features; `residuals` (n, width) have length 1, `squares` are their squares;
-    `limit` (n_valid,) is what a rearranged statistic must reach to count; `counts` adds up over batches.
-    """
-
-    fit: Fit
-    columns: NDArray[np.int64]
-    residuals: NDArray[Any]
-    squares: NDArray[Any]
-    limit: Floats
-    counts: NDArray[np.int64]
-
-
-def make_tile(values: NDArray[Any], job: Job, start: int) -> Tile:
-    """Fit up to `TILE_FEATURES` features from `start` on and keep their residuals."""
-    data = np.asarray(values[:, start : start + TILE_FEATURES], dtype=np.float64)
-    observed = fit(data, job.model)
-    columns = np.flatnonzero(observed.valid)
-    width = tile_width(values.shape[1])
-    padded = columns[np.minimum(np.arange(width), columns.size - 1)] if columns.size else columns
-    e = residuals(data[:, padded], job.model.nuisance)
-    e = (e / np.linalg.norm(e, axis=0)).astype(job.dtype)
-    stat = np.abs(observed.stat[padded])
-    if job.scale == "z":
-        stat = np.abs(t_to_z(stat, observed.df[padded]))
-    squares = np.square(e) if job.scale == "z" else e[:0]
-    return Tile(
-        observed,
-        columns,
-        e,
-        squares,
-        np.maximum(job.lowered(stat), 0),
-        np.zeros(data.shape[1], dtype=np.int64),
-    )
-
-
-def tile_width(n_features: int) -> int:
-    """Width of a tile: fixed for maps, smaller for a few edges."""
-    return min(TILE_FEATURES, -(-n_features // 16) * 16)
-
-
-def squared_v(squared: NDArray[Any], sums: NDArray[Any], job: Job) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Squares of the Aspin-Welch v and their degrees of freedom, for a tile and a batch.
-
-    Parameters
-    ----------
-    squared
-        ndarray of shape (n_rows, TILE_PERMUTATIONS, width): squared products with the rows of the kernel;
-        overwritten.
-    sums
-        ndarray of shape (n_groups, TILE_PERMUTATIONS, width): sums of squares within each variance group;
-        overwritten.
-    job
-        Design and precision.
-
-    Returns
-    -------
-    v2, df : ndarrays of shape (TILE_PERMUTATIONS, width)
-    """
-    forms = squared[1:].reshape(len(squared) - 1, -1)
-    sums += (job.kernel.coefficients.astype(job.dtype) @ forms).reshape(-1, *sums.shape[1:])
-    np.maximum(sums, job.dtype(job.floor), out=sums)
-    variance, df = variance_and_df(job.model, sums)
-    v2 = squared[0]
-    v2 *= job.dtype(job.model.weights @ job.model.weights)
-    v2 /= variance
-    return v2, df
+def padded(columns: NDArray[np.int64], width: int) -> NDArray[np.int64]:
+    """Valid columns of a tile, filled up to a width with repeats of the last; empty when there is none."""
+    return columns[np.minimum(np.arange(width), columns.size - 1)] if columns.size else columns

@@ -55,6 +55,23 @@ def squared_to_z(v2: NDArray[Any], df: NDArray[Any]) -> NDArray[Any]:
     return np.asarray(_looked_up(v2.ravel(), df.ravel(), _table()).reshape(v2.shape))
 
 
+def signed_z(t: NDArray[Any], df: NDArray[Any]) -> NDArray[Any]:
+    """Deviates of many t: exact in float64, by the table in float32.
+
+    Parameters
+    ----------
+    t, df
+        ndarrays of one shape.
+    """
+    if t.dtype == np.float64:
+        return t_to_z(t, df)
+    return np.asarray(np.copysign(squared_to_z(np.square(t), df), t))
+
+
+TABLE_TOLERANCE = 1e-4
+"""Ties among values of which some went to z by the table and others exactly, see `conn.tiles.TOLERANCE`."""
+
+
 @compiled
 def _looked_up(v2: NDArray[Any], df: NDArray[Any], table: Floats) -> NDArray[Any]:
     found = np.empty_like(v2)

@@ -1,0 +1,257 @@
+"""Statistics of features that share one design: every rearrangement is a matrix product."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from conn.glm import Floats, Kernel, Model, fit, magnitude, make_kernel, residuals, t_to_z, variance_and_df
+from conn.permutation import PermutationSet
+from conn.tiles import TILE_FEATURES, TILE_PERMUTATIONS, Job, Scale, Tile, padded
+from conn.zscale import signed_z, squared_to_z
+
+
+@dataclass(frozen=True, eq=False)
+class SharedTile(Tile):
+    """`residuals` (n, width) of the nuisance model have length 1, `squares` are their squares."""
+
+    residuals: NDArray[Any]
+    squares: NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Turned:
+    """Rows of the kernel and its indicators, rearranged by a batch; `space` takes their products."""
+
+    rows: NDArray[Any]
+    inside: NDArray[Any]
+    space: NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Shared(Job):
+    """Pooled t or F, or Aspin-Welch v, of features that have a value in every row.
+
+    Attributes
+    ----------
+    values
+        ndarray of shape (n, n_features) or a memory map of it.
+    kernel
+        The design.
+    as_z
+        Give z also where all degrees of freedom are equal, because other jobs of the test do.
+    """
+
+    values: NDArray[Any]
+    kernel: Kernel
+    as_z: bool = False
+
+    @property
+    def model(self) -> Model:
+        """The design."""
+        return self.kernel.model
+
+    @property
+    def pooled(self) -> bool:
+        """Whether all rows share a variance."""
+        return self.model.n_groups == 1
+
+    @property
+    def scale(self) -> Scale:
+        """``z`` when degrees of freedom differ between features."""
+        if self.as_z or not self.pooled:
+            return "z"
+        return "t" if self.model.contrast.ndim == 1 else "F"
+
+    @property
+    def bytes_per_feature(self) -> int:
+        """Residuals, in float64 while they are made."""
+        return len(self.model.matrix) * (8 + 2 * np.dtype(self.dtype).itemsize)
+
+    @property
+    def slack(self) -> float:
+        """Relative rounding that Wallace's bounds are widened by."""
+        return 1e-12 if self.dtype is np.float64 else 1e-5
+
+    def tile(self, start: int) -> SharedTile:
+        """See `Job.tile`."""
+        data = np.asarray(self.values[:, self.features[start : start + TILE_FEATURES]], dtype=np.float64)
+        observed = fit(data, self.model)
+        columns = np.flatnonzero(observed.valid)
+        there = padded(columns, self.width)
+        e = residuals(data[:, there], self.model.nuisance)
+        e = (e / np.linalg.norm(e, axis=0)).astype(self.dtype)
+        squares = e[:0] if self.pooled else np.square(e)
+        limit = self.lowered(observed.size(self.limit_scale)[there])
+        return SharedTile(observed, columns, limit, np.zeros(data.shape[1], dtype=np.int64), e, squares)
+
+    @property
+    def limit_scale(self) -> Scale:
+        """The scale on which rearrangements are judged: with one variance z is not needed for it."""
+        if not self.pooled:
+            return "z"
+        return "t" if self.model.contrast.ndim == 1 else "F"
+
+    def turned(self, batch: slice) -> Turned:
+        """See `Job.turned`."""
+        rows = self.rearranged(self.kernel.rows, batch)
+        inside = self.rearranged(self.kernel.indicators, batch, squares=True)
+        n_rows = len(rows) if self.pooled else len(rows) + len(inside)
+        return Turned(rows, inside, np.empty((n_rows, self.width), dtype=self.dtype))
+
+    def judged(self, tile: SharedTile, turned: Turned, maxima: Floats) -> tuple[NDArray[np.bool_], Floats]:
+        """See `Job.judged`; fewer steps than by way of every statistic."""
+        squared, sums = self._products(tile, turned)
+        np.square(squared, out=squared)
+        if not self.pooled:
+            return self._welch(tile, squared, sums, maxima)
+        reached, best = self._judge_share(tile, squared, maxima.size)
+        return reached, self._rescaled(best)
+
+    def _products(self, tile: SharedTile, turned: Turned) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Products with the rows of the kernel, and sums of squares within variance groups."""
+        shape = (-1, TILE_PERMUTATIONS, self.width)
+        n_rows = len(turned.rows)
+        products = np.matmul(turned.rows, tile.residuals, out=turned.space[:n_rows]).reshape(shape)
+        if self.pooled:
+            return products, products[:0]
+        sums = np.matmul(turned.inside, tile.squares, out=turned.space[n_rows:]).reshape(shape)
+        return products, sums
+
+    def _rescaled(self, best: Floats) -> Floats:
+        """Largest t or root of F to z, when it is asked for though all degrees of freedom are equal."""
+        return self._to_z(best) if self.as_z else best
+
+    def _to_z(self, size: Floats) -> Floats:
+        df = np.full_like(size, self.model.df)
+        if self.model.contrast.ndim == 1:
+            return magnitude(size, df, None, "z")
+        return magnitude(np.square(size), df, self.model.rank, "z")
+
+    def _judge_share(
+        self, tile: SharedTile, squared: NDArray[Any], used: int
+    ) -> tuple[NDArray[np.bool_], Floats]:
+        """By the share of the variance left by the nuisance that the effect explains."""
+        share, left = self._share(squared)
+        share /= left
+        df = self.model.df / self.model.rank
+        limit = np.square(tile.limit)
+        reached = share >= (limit / (df + limit)).astype(self.dtype)
+        top = np.minimum(share[:used].max(axis=1).astype(np.float64), 1 - self.floor)
+        return reached, np.sqrt(df * top / (1 - top))
+
+    def _share(self, squared: NDArray[Any]) -> tuple[NDArray[Any], Any]:
+        """Sum of squares of the effect, and what the nuisance leaves; overwrites `squared`."""
+        rank = self.model.rank
+        share = squared[0]
+        for other in squared[1:rank]:
+            share += other
+        if len(squared) == rank:
+            return share, self.dtype(1)
+        left = np.subtract(self.dtype(1), squared[rank], out=squared[rank])
+        for other in squared[rank + 1 :]:
+            left -= other
+        return share, np.maximum(left, self.dtype(self.floor), out=left)
+
+    def signed(self, tile: SharedTile, turned: Turned) -> NDArray[Any]:
+        """See `Job.signed`."""
+        products, sums = self._products(tile, turned)
+        sign = np.sign(products[0]) if self.model.contrast.ndim == 1 else self.dtype(1)
+        np.square(products, out=products)
+        if not self.pooled:
+            return np.asarray(sign * squared_to_z(*self._squared_v(products, sums)))
+        share, left = self._share(products)
+        rest = np.maximum(left - share, self.dtype(self.floor))
+        size = np.asarray(sign * np.sqrt(share * self.dtype(self.model.df / self.model.rank) / rest))
+        if not self.as_z:
+            return size
+        if self.model.contrast.ndim == 1:
+            return signed_z(size, np.full_like(size, self.model.df))
+        return self._to_z(size.astype(np.float64)).astype(self.dtype)
+
+    def _squared_v(self, squared: NDArray[Any], sums: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Squares of the Aspin-Welch v and their degrees of freedom; overwrites what it is given."""
+        forms = squared[1:].reshape(len(squared) - 1, -1)
+        sums += (self.kernel.coefficients.astype(self.dtype) @ forms).reshape(-1, *sums.shape[1:])
+        np.maximum(sums, self.dtype(self.floor), out=sums)
+        variance, df = variance_and_df(self.model, sums)
+        v2 = squared[0]
+        v2 *= self.dtype(self.model.weights @ self.model.weights)
+        v2 /= variance
+        return v2, df
+
+    def _welch(
+        self, tile: SharedTile, squared: NDArray[Any], sums: NDArray[Any], maxima: Floats
+    ) -> tuple[NDArray[np.bool_], Floats]:
+        """Aspin-Welch v to z. Wallace's bounds decide nearly all elements, the exact transform the others.
+
+        With u^2 = df * log(1 + v^2 / df): u^2 * (1 - 1 / (2 df)) <= z^2 <= u^2 (Wallace 1959,
+        10.1214/aoms/1177706092).
+        """
+        v2, df = self._squared_v(squared, sums)
+        upper = np.log1p(v2 / df)
+        upper *= df
+        lower = upper * (1 - self.dtype(0.5) / df)
+        reached = self._reached(tile, v2, df, upper, lower)
+        return reached, self._largest(v2, df, upper, lower, maxima)
+
+    def _reached(
+        self, tile: Tile, v2: NDArray[Any], df: NDArray[Any], upper: NDArray[Any], lower: NDArray[Any]
+    ) -> NDArray[np.bool_]:
+        """Whether each rearranged |z| is as large as the observed one."""
+        limit = np.square(tile.limit)
+        sure = lower >= (limit * (1 + self.slack)).astype(self.dtype)
+        maybe = upper >= (limit * (1 - self.slack)).astype(self.dtype)
+        maybe &= ~sure
+        where = np.flatnonzero(maybe)
+        exact = _exact_z(v2.reshape(-1)[where], df.reshape(-1)[where])
+        sure.reshape(-1)[where] = exact >= tile.limit[where % tile.limit.size]
+        return sure
+
+    def _largest(
+        self, v2: NDArray[Any], df: NDArray[Any], upper: NDArray[Any], lower: NDArray[Any], maxima: Floats
+    ) -> Floats:
+        """Largest |z| of each rearrangement; elements that cannot beat what is known are not transformed."""
+        known = lower.max(axis=1).astype(np.float64)
+        known[: maxima.size] = np.maximum(known[: maxima.size], np.square(maxima))
+        worth = upper >= (known * (1 - self.slack)).astype(self.dtype)[:, None]
+        where = np.flatnonzero(worth)
+        best = np.zeros(TILE_PERMUTATIONS)
+        exact = _exact_z(v2.reshape(-1)[where], df.reshape(-1)[where])
+        np.maximum.at(best, where // worth.shape[1], exact)
+        return best[: maxima.size]
+
+
+def _exact_z(v2: NDArray[Any], df: NDArray[Any]) -> Floats:
+    return t_to_z(np.sqrt(v2.astype(np.float64)), df.astype(np.float64))
+
+
+def shared(
+    values: NDArray[Any],
+    model: Model,
+    permutations: PermutationSet,
+    features: NDArray[np.int64],
+    dtype: type[np.floating[Any]],
+    as_z: bool = False,
+) -> Shared:
+    """A job of features that share one design.
+
+    Parameters
+    ----------
+    values
+        ndarray of shape (n, n_features).
+    model
+        The design.
+    permutations
+        Of n rows.
+    features
+        Which features.
+    dtype
+        Of rearranged statistics.
+    as_z
+        See `Shared`.
+    """
+    return Shared(permutations, dtype, features, values, make_kernel(model, permutations.kind), as_z)
