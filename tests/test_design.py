@@ -746,6 +746,23 @@ def test_a_design_survives_the_way_through_its_files_exactly(model: Model, tmp_p
     assert not any(str(tmp_path).encode() in text for text in before)
 
 
+def test_values_and_baselines_beside_the_rows_survive_the_way_through_files(tmp_path: Path) -> None:
+    plain = only(compiled(by_time()))
+    wide = dataclasses.replace(
+        plain,
+        contrast=np.eye(2)[1:],
+        more_weights=(plain.run_weights, tuple({"a1": 0.1 + i, "b1": -1 / 3} for i in range(8))),
+        covariate_weights=tuple({f"base{i}": 1.0} for i in range(8)),
+        effect_type="none",
+        sensitivity=True,
+        exchanged="the sequence",
+    )
+    assert (wide.statistic, wide.rank, wide.n_variates, wide.has_nuisance) == ("F", 1, 3, True)
+    np.testing.assert_array_equal(wide.tested, [1] * 4 + [0] * 4)
+    save_design(tmp_path, Design("m", "group_by_time", (wide,), (), (0.1,)))
+    assert_same(load_design(tmp_path, "m"), Design("m", "group_by_time", (wide,), (), (0.1,)))
+
+
 def test_awkward_names_of_levels_and_variables_survive(tmp_path: Path) -> None:
     cohort, runs = study()
     cohort["arm"] = cohort["arm"].map({"drug": "two  words: 50 %;", "placebo": "plâcebo"})
