@@ -121,7 +121,8 @@ def compiled(model: Model, cohort: pd.DataFrame | None = None, inference: Infere
 
 
 def only(design: Design) -> DesignContrast:
-    (contrast,) = design.contrasts
+    """The one contrast that is no repetition with motion as a covariate."""
+    (contrast,) = (c for c in design.contrasts if not c.sensitivity)
     return contrast
 
 

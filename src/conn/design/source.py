@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
 from conn.cohort import Column, Person, as_text, resolve
-from conn.config.model import Clinical, GroupByTime, Model, Regression, TwoSample
+from conn.config.model import Clinical, Model
 from conn.design.plans import Plan
 from conn.errors import DesignError, InputError
 from conn.tables import MISSING
@@ -16,7 +17,19 @@ from conn.tables import MISSING
 
 @dataclass(frozen=True)
 class Source:
-    """A model with the tables that it is compiled from."""
+    """A model with the tables that it is compiled from.
+
+    Attributes
+    ----------
+    name, model, clinical
+        The model's name, its settings, and what its references mean.
+    cohort
+        `cohort.tsv` as text.
+    runs
+        Keys of the included runs by person and time point.
+    df
+        Degrees of freedom by run.
+    """
 
     name: str
     model: Model
@@ -27,35 +40,54 @@ class Source:
 
     @property
     def key(self) -> str:
+        """Where the model stands in the configuration."""
         return f"models.{self.name}"
 
     @property
     def people(self) -> list[Person]:
+        """Everybody in the cohort, sorted."""
         return sorted(set(zip(self.cohort["dataset"], self.cohort["subject"], strict=True)))
 
-    @property
-    def group(self) -> str | None:
-        return self.model.group if isinstance(self.model, TwoSample | GroupByTime) else None
-
-    @property
-    def levels(self) -> tuple[str, ...]:
-        return self.model.levels if isinstance(self.model, TwoSample | GroupByTime) else ()
-
-    @property
-    def predictor(self) -> str | None:
-        return self.model.predictor if isinstance(self.model, Regression) else None
-
     def column(self, reference: str, field: str, plan: Plan) -> Column:
+        """What a reference of the model means, one value per person, at the time points of a plan."""
+        timing = plan.timing
+        at = timing.at
+        if at is None and timing.before is None:
+            at = plan.points[0]
         return resolve(
             reference,
             self.clinical,
             self.cohort,
-            at=plan.at,
-            before=plan.before,
-            after=plan.after,
-            mean=plan.mean,
+            at=at,
+            before=timing.before,
+            after=timing.after,
+            mean=timing.mean,
             key=f"{self.key}.{field}",
         )
+
+    def contrasts(self, reference: str, field: str, plan: Plan) -> list[Column]:
+        """A number that varies over more than two time points: one column for each contrast of them."""
+        key = f"{self.key}.{field}"
+        values = {
+            point: resolve(reference, self.clinical, self.cohort, at=point, key=key).by_person
+            for point in plan.points
+        }
+        people = set.intersection(*(set(found) for found in values.values()))
+        return [
+            Column(
+                f"{reference} ({number})",
+                {p: math.fsum(w * float(values[t][p]) for t, w in weights.items()) for p in people},
+                "number",
+                time_varying=True,
+            )
+            for number, weights in enumerate(plan.variates, start=1)
+        ]
+
+
+def signed(column: Column, signs: Mapping[Person, float]) -> Column:
+    """A number of each person times a sign; people without a sign are absent."""
+    values = {p: signs[p] * float(value) for p, value in column.by_person.items() if p in signs}
+    return replace(column, by_person=values)
 
 
 def runs_by_point(name: str, cohort: pd.DataFrame) -> dict[tuple[Person, str], tuple[str, ...]]:

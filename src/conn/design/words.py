@@ -6,7 +6,7 @@ from collections import Counter
 
 import numpy as np
 
-from conn.design.phrases import and_words, subjects_words
+from conn.design.phrases import and_words, sizes_words, subjects_words
 from conn.design.plans import Plan
 from conn.design.rows import Rows
 from conn.design.source import Source
@@ -14,11 +14,10 @@ from conn.design.spec import Design, DesignContrast
 
 
 def words_of(source: Source, plan: Plan, rows: Rows) -> str:
-    parts = [_estimand(source, plan)]
-    if source.model.covariates:
-        changes = "change of " if plan.at is None and not plan.mean else ""
-        names = [(changes if rows.columns[c].time_varying else "") + c for c in source.model.covariates]
-        parts.append(f"adjusted for {and_words(names)}")
+    """What a contrast estimates, from whom."""
+    parts = [plan.estimand]
+    if plan.covariates:
+        parts.append(f"adjusted for {and_words([_covariate(plan, rows, c) for c in plan.covariates])}")
     if source.model.strata:
         within = "exchanged within strata of" if plan.exchange == "labels" else "adjusted for strata of"
         parts.append(f"{within} {and_words(source.model.strata)}")
@@ -28,25 +27,20 @@ def words_of(source: Source, plan: Plan, rows: Rows) -> str:
     return "; ".join(parts)
 
 
-def _estimand(source: Source, plan: Plan) -> str:
-    if plan.tested == "predictor":
-        return f"slope per unit of {source.predictor}: {plan.data}"
-    if plan.tested == "group":
-        first, second = source.levels
-        what = "difference of changes" if plan.name == "interaction" else "difference"
-        return f"{what}, {first} minus {second}: {plan.data}"
-    mean = f"mean {plan.data}"
-    if source.group is None:
-        return mean
-    return f"{mean}: the unweighted mean of the changes of {source.levels[0]} and {source.levels[1]}"
+def _covariate(plan: Plan, rows: Rows, reference: str) -> str:
+    """A covariate with what becomes of it when it varies over time."""
+    column = rows.columns.get(reference)
+    varies = column is None or column.time_varying
+    return plan.timing.words.format(reference) if varies else reference
 
 
 def exchange_words(contrast: DesignContrast) -> str:
     """What may change places under the null hypothesis, in words."""
-    method = " by way of residuals (Freedman-Lane, approximate)" if contrast.has_nuisance else ""
+    method = _method(contrast)
     if contrast.exchange == "flips":
-        return f"sign flips{method}, one sign per subject; errors are assumed to be symmetric"
-    what = "the predictor" if contrast.effect_type == "slope" else "group labels"
+        several = f" for all {contrast.n_variates} values" if contrast.n_variates > 1 else ""
+        return f"sign flips{method}, one sign per subject{several}; errors are assumed to be symmetric"
+    what = contrast.exchanged or ("the predictor" if contrast.effect_type == "slope" else "group labels")
     if len(contrast.strata_names) == 1:
         return f"exchange of {what}{method} among {contrast.n} subjects"
     counts = Counter(contrast.strata.tolist())
@@ -54,12 +48,19 @@ def exchange_words(contrast: DesignContrast) -> str:
     return f"exchange of {what}{method} within {len(contrast.strata_names)} strata ({cells})"
 
 
+def _method(contrast: DesignContrast) -> str:
+    if contrast.covariate_weights:
+        return " by way of residuals that are made anew in each voxel or edge (Freedman-Lane, approximate)"
+    return " by way of residuals (Freedman-Lane, approximate)" if contrast.has_nuisance else ""
+
+
 def variance_words(contrast: DesignContrast) -> str:
     """How the error variance is estimated, in words."""
+    if contrast.n_variates > 1:
+        return f"one error covariance of {contrast.n_variates} values"
     if np.ptp(contrast.variance_groups) == 0:
         return "one error variance"
-    counts = Counter(contrast.row_levels)
-    sizes = ", ".join(f"{level} {counts[level]}" for level in contrast.levels)
+    sizes = sizes_words(contrast.levels, contrast.row_levels)
     return f"an error variance per group, because the sizes differ ({sizes})"
 
 
@@ -80,9 +81,8 @@ def describe(design: Design) -> list[str]:
     """
     lines = []
     for contrast, smallest in zip(design.contrasts, design.smallest_p, strict=True):
-        kind = "confirmatory" if contrast.confirmatory else "exploratory"
         families = ", ".join(f.name for f in design.families if f.contrast == contrast.name) or "none"
-        lines.append(f"{design.model}, {contrast.name} ({kind}): {contrast.words}.")
+        lines.append(f"{design.model}, {contrast.name} ({status_words(contrast)}): {contrast.words}.")
         lines.append(f"{_count_words(contrast)}; columns: {', '.join(contrast.columns)}.")
         lines.append(f"{exchange_words(contrast)}; {variance_words(contrast)}.")
         lines.append(f"Families: {families}. Smallest attainable p: {smallest:.2g}.")
@@ -90,8 +90,14 @@ def describe(design: Design) -> list[str]:
     return lines + [f"Note: {note}." for note in design.notes]
 
 
+def status_words(contrast: DesignContrast) -> str:
+    """``confirmatory``, ``exploratory``, or that it repeats another contrast."""
+    if contrast.sensitivity:
+        return "sensitivity analysis, edges only, not counted by Holm"
+    return "confirmatory" if contrast.confirmatory else "exploratory"
+
+
 def _count_words(contrast: DesignContrast) -> str:
-    counts = Counter(contrast.row_levels)
-    sizes = ", ".join(f"{level} {counts[level]}" for level in contrast.levels)
+    sizes = sizes_words(contrast.levels, contrast.row_levels)
     out = f", {len(contrast.dropped)} left out" if contrast.dropped else ""
     return f"{contrast.n} subjects" + (f" ({sizes})" if sizes else "") + out
