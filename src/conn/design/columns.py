@@ -107,10 +107,18 @@ def _one_contrast(source: Source, plan: Plan, columns: Sequence[str], tested: We
         if header(name) not in columns:
             raise DesignError(
                 f"{source.key}.tests.{plan.name}: the matrix has no column {name!r}; it has "
-                f"{', '.join(columns)}.{did_you_mean(name, columns)}"
+                f"{', '.join(columns)}.{did_you_mean(name, columns) or _first_level(name, columns)}"
             )
         row[columns.index(header(name))] = weight
     return row
+
+
+def _first_level(name: str, columns: Sequence[str]) -> str:
+    """A hint for a column that would be the first level of a category."""
+    variable = name.split("=")[0]
+    if "=" not in name or not any(column.startswith(f"{variable}=") for column in columns):
+        return ""
+    return f" The first level of {variable} has no column: the others are differences from it."
 
 
 def _centred(source: Source, rows: Rows, reference: str, field: str) -> NDArray[np.float64]:

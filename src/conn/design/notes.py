@@ -50,6 +50,12 @@ def _liberal(contrast: DesignContrast) -> Iterator[str]:
             f"{contrast.name}: groups of {shown} share one error covariance, for a test of several values "
             "knows no other; should the smaller group vary more, false positives exceed 5 %"
         )
+    elif sizes[0] >= UNEQUAL * sizes[-1] and len(sizes) > 2:
+        yield (
+            f"{contrast.name}: groups of {shown}: should the smallest ones vary more than the others, "
+            "family-wise false positives exceed 5 % (two groups whose sizes differ by half: 7 to 11 %, "
+            "simulated)"
+        )
     elif sizes[0] >= UNEQUAL * sizes[-1]:
         yield (
             f"{contrast.name}: groups of {shown}: should the smaller one vary at least "

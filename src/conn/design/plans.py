@@ -127,7 +127,7 @@ class Plan:
         """Names of the cells."""
         names: list[str] = [""] if self.factors else []
         for factor in self.factors:
-            names = [f"{name}, {level}".removeprefix(", ") for name in names for level in factor.levels]
+            names = [f"{name}/{level}".removeprefix("/") for name in names for level in factor.levels]
         return tuple(names)
 
 
