@@ -115,7 +115,7 @@ def _one_contrast(source: Source, plan: Plan, columns: Sequence[str], tested: We
 
 def _first_level(name: str, columns: Sequence[str]) -> str:
     """A hint for a column that would be the first level of a category."""
-    variable = name.split("=")[0]
+    variable = name.split("=", maxsplit=1)[0]
     if "=" not in name or not any(column.startswith(f"{variable}=") for column in columns):
         return ""
     return f" The first level of {variable} has no column: the others are differences from it."
