@@ -121,7 +121,8 @@ def compiled(model: Model, cohort: pd.DataFrame | None = None, inference: Infere
 
 
 def only(design: Design) -> DesignContrast:
-    (contrast,) = design.contrasts
+    """The one contrast that is no repetition with motion as a covariate."""
+    (contrast,) = (c for c in design.contrasts if not c.sensitivity)
     return contrast
 
 
@@ -234,7 +235,7 @@ def unbalanced() -> pd.DataFrame:
 @pytest.mark.truth
 def test_group_by_time_has_interaction_time_and_group_as_by_hand() -> None:
     z = run_values()
-    design = compiled(by_time(contrasts=ALL), unbalanced())
+    design = compiled(by_time(contrasts=ALL, sensitivity="none"), unbalanced())
     assert [c.name for c in design.contrasts] == ["interaction", "time", "group"]
     drug, placebo = ["01", "02", "03", "04", "05", "06"], ["07", "08"]
 
@@ -337,9 +338,9 @@ def test_levels_of_a_covariate_stand_in_configured_order() -> None:
 
 
 def test_the_primary_contrast_is_the_default_and_confirmatory_is_as_configured() -> None:
-    assert [c.name for c in compiled(by_time()).contrasts] == ["interaction"]
+    assert [c.name for c in compiled(by_time(sensitivity="none")).contrasts] == ["interaction"]
     chosen = {"group": Contrast(), "interaction": Contrast(confirmatory=True)}
-    found = compiled(by_time(contrasts=chosen)).contrasts
+    found = compiled(by_time(contrasts=chosen, sensitivity="none")).contrasts
     assert [(c.name, c.confirmatory) for c in found] == [("interaction", True), ("group", False)]
 
 
@@ -671,20 +672,22 @@ def test_the_smallest_p_is_that_of_the_permutation_set(model: Model) -> None:
 
 
 def test_families_are_one_per_contrast_and_kind() -> None:
-    design = compiled(by_time(contrasts=ALL))
+    design = compiled(by_time(contrasts=ALL, sensitivity="none"))
     assert [f.name for f in design.families] == [
         f"{contrast}.{kind}" for contrast in ("interaction", "time", "group") for kind in ("maps", "edges")
     ]
-    joint = compiled(paired(), inference=Inference(joint_families=True))
+    joint = compiled(paired(sensitivity="none"), inference=Inference(joint_families=True))
     assert [(f.name, f.kinds) for f in joint.families] == [("change.all", ("maps", "edges"))]
-    no_maps = compiled(paired(seeds="none"), inference=Inference(joint_families=True))
+    no_maps = compiled(paired(seeds="none", sensitivity="none"), inference=Inference(joint_families=True))
     assert [f.name for f in no_maps.families] == ["change.edges"]
     assert compiled(paired(seeds="none", edges=())).families == ()
 
 
 def test_a_model_is_described_in_sentences() -> None:
     cohort = change(study()[0], "04", "post", "runs", "n/a")
-    model = by_time(covariates=("age",), contrasts={"interaction": Contrast(confirmatory=True)})
+    model = by_time(
+        covariates=("age",), contrasts={"interaction": Contrast(confirmatory=True)}, sensitivity="none"
+    )
     assert describe(compiled(model, cohort)) == [
         "m, interaction (confirmatory): difference of changes, drug minus placebo: change of connectivity, "
         "post minus pre; adjusted for age.",
@@ -696,12 +699,14 @@ def test_a_model_is_described_in_sentences() -> None:
         "Note: 1 of 7 subjects have unequal numbers of runs at pre and post (1 and 2 in 1), so that one is "
         "measured more precisely than the other; connectivity.combine_runs first or most_df takes one run "
         "everywhere.",
+        "Note: |Δk|, by how much the degrees of freedom of a subject differ between pre and post, is 6.0 on "
+        "average (drug 14.0, placebo 0.0).",
     ]
 
 
 def test_a_design_that_cannot_reach_alpha_says_so() -> None:
     people = {s: PEOPLE[s] for s in ("01", "02", "05", "06")}
-    design = compiled(paired(), study(people)[0])
+    design = compiled(paired(sensitivity="none"), study(people)[0])
     assert design.smallest_p == (0.125,)
     assert describe(design)[-1].startswith(
         "Note: change: with 4 subjects the smallest attainable p is 0.12, above"
@@ -744,6 +749,23 @@ def test_a_design_survives_the_way_through_its_files_exactly(model: Model, tmp_p
     save_design(tmp_path, compiled(model, cohort), {"seeds": ["sgACC"]})
     assert [path.read_bytes() for path in sorted(tmp_path.iterdir())] == before
     assert not any(str(tmp_path).encode() in text for text in before)
+
+
+def test_values_and_baselines_beside_the_rows_survive_the_way_through_files(tmp_path: Path) -> None:
+    plain = only(compiled(by_time()))
+    wide = dataclasses.replace(
+        plain,
+        contrast=np.eye(2)[1:],
+        more_weights=(plain.run_weights, tuple({"a1": 0.1 + i, "b1": -1 / 3} for i in range(8))),
+        covariate_weights=tuple({f"base{i}": 1.0} for i in range(8)),
+        effect_type="none",
+        sensitivity=True,
+        exchanged="the sequence",
+    )
+    assert (wide.statistic, wide.rank, wide.n_variates, wide.has_nuisance) == ("F", 1, 3, True)
+    np.testing.assert_array_equal(wide.tested, [1] * 4 + [0] * 4)
+    save_design(tmp_path, Design("m", "group_by_time", (wide,), (), (0.1,)))
+    assert_same(load_design(tmp_path, "m"), Design("m", "group_by_time", (wide,), (), (0.1,)))
 
 
 def test_awkward_names_of_levels_and_variables_survive(tmp_path: Path) -> None:

@@ -225,7 +225,7 @@ def test_examples_of_open_data_fit_the_real_tables(name, shared_data):
                 "neurofeedbackByTime": (6, 15),
                 "improvement": 25,
             },
-            "ds005917": {"ketamine": 43, "ketamineInDepression": 24, "severity": 32},
+            "ds005917": {"ketamine": (21, 22), "ketamineInDepression": (12, 12), "severity": 32},
             "ds000208": {
                 "placeboResponders": (18, 19),
                 "duloxetineResponders": (8, 11),

@@ -6,7 +6,8 @@ import difflib
 from collections.abc import Iterator
 from pathlib import Path
 
-from conn.config.model import CONTRASTS, Config, ModelBase
+from conn.config.contrasts import SENSITIVITY, contrasts_of
+from conn.config.model import Config, Model, ModelBase
 from conn.errors import ConfigError
 from conn.rois import networks, registry, selection
 
@@ -164,31 +165,52 @@ def pairs_of(model: ModelBase) -> tuple[tuple[str, str], ...]:
 
 
 def _models(config: Config) -> Iterator[str]:
+    for name, model in config.models.items():
+        known = contrasts_of(model)
+        for contrast in model.contrasts:
+            if contrast not in known:
+                yield (
+                    f"models.{name}.contrasts: {contrast!r} is no contrast of {model.design}; "
+                    f"known: {', '.join(known)}"
+                )
+        for contrast in known:
+            if f"{contrast}{SENSITIVITY}" in known:
+                yield (
+                    f"models.{name}.tests: {contrast}{SENSITIVITY} is the name of {contrast} with motion as "
+                    "a covariate; call it something else"
+                )
+        yield from _time_points(config, name, model)
+        yield from _levels(name, model)
+        yield from _variables(config, name, model)
+
+
+def _time_points(config: Config, name: str, model: Model) -> Iterator[str]:
     known = {label for d in config.datasets.values() for label in d.time_points.labels}
     open_ended = any(not d.time_points.labels for d in config.datasets.values())
-    for name, model in config.models.items():
-        design = str(getattr(model, "design", ""))
-        for contrast in model.contrasts:
-            if contrast not in CONTRASTS[design]:
-                yield (
-                    f"models.{name}.contrasts: {contrast!r} is no contrast of {design}; "
-                    f"known: {', '.join(CONTRASTS[design])}"
-                )
-        points = {key: getattr(model, key, None) for key in ("before", "after", "at")}
-        for key, point in points.items():
-            if point is not None and point not in known and not open_ended:
-                near = difflib.get_close_matches(point, known, n=1)
-                hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(sorted(known))}"
-                yield f"models.{name}.{key} = {point!r}: no such time point; {hint}"
-        if points["before"] is not None and points["before"] == points["after"]:
-            yield f"models.{name}: before and after are both {points['before']!r}"
-        yield from _variables(config, name, model)
+    points = {key: getattr(model, key, None) for key in ("before", "after", "at", "treatment", "control")}
+    points |= {f"points[{i}]": point for i, point in enumerate(getattr(model, "points", ()))}
+    for key, point in points.items():
+        if point is not None and point not in known and not open_ended:
+            near = difflib.get_close_matches(point, known, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(sorted(known))}"
+            yield f"models.{name}.{key} = {point!r}: no such time point; {hint}"
+    for one, other in (("before", "after"), ("treatment", "control")):
+        if points[one] is not None and points[one] == points[other]:
+            yield f"models.{name}: {one} and {other} are both {points[one]!r}"
+
+
+def _levels(name: str, model: Model) -> Iterator[str]:
+    for key in ("levels", "arm_levels", "outcome_levels"):
+        levels: tuple[str, ...] = getattr(model, key, ())
+        twice = [level for level in dict.fromkeys(levels) if levels.count(level) > 1]
+        if twice:
+            yield f"models.{name}.{key}: {twice[0]!r} is listed twice"
 
 
 def _variables(config: Config, name: str, model: ModelBase) -> Iterator[str]:
     names = {*config.clinical.variables, "response", "remission", "dataset"}
     asked = {
-        "group": getattr(model, "group", None),
+        **{key: getattr(model, key, None) for key in ("group", "arm", "outcome", "sequence")},
         **{f"subset.{key}": key for key in model.subset},
         **{f"strata[{i}]": key for i, key in enumerate(model.strata)},
     }

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from conn.config.contrasts import PAIRWISE
 from conn.config.model import CONTRASTS, Config
 from conn.errors import ConnError
 
@@ -39,7 +40,10 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "clinical.scales": {"MADRS": {"columns": {"pre": "MADRS_ses-pre", "post": "MADRS_ses-post"}}},
     "clinical.response": {"scale": "MADRS"},
     "clinical.remission": {"scale": "MADRS", "threshold": 10},
-    "clinical.variables": {"arm": {"column": "group", "kind": "category"}},
+    "clinical.variables": {
+        "arm": {"column": "group", "kind": "category"},
+        "order": {"column": "order", "kind": "category"},
+    },
     "rois.custom": {
         "myInsula": {"center": [38, 6, 2], "radius_mm": 5, "space": "MNI152NLin2009cAsym"},
     },
@@ -76,6 +80,43 @@ EXAMPLES: dict[str, dict[str, Any]] = {
             "levels": ["drug", "placebo"],
         },
         "slope": {"design": "regression", "before": "pre", "after": "post", "predictor": "MADRS.change"},
+        "baseline": {"design": "one_sample", "at": "pre"},
+        "trial": {
+            "design": "parallel_arms",
+            "before": "pre",
+            "after": "post",
+            "arm": "arm",
+            "levels": ["drug", "placebo"],
+            "randomised": True,
+        },
+        "drugAgainstPlacebo": {
+            "design": "crossover",
+            "treatment": "drug",
+            "control": "placebo",
+            "sequence": "order",
+            "levels": ["drug_first", "placebo_first"],
+        },
+        "course": {
+            "design": "within",
+            "points": ["pre", "mid", "post"],
+            "group": "arm",
+            "levels": ["drug", "placebo"],
+        },
+        "armByResponse": {
+            "design": "treatment_by_outcome",
+            "before": "pre",
+            "after": "post",
+            "arm": "arm",
+            "arm_levels": ["drug", "placebo"],
+            "outcome": "response",
+            "outcome_levels": ["responder", "nonresponder"],
+        },
+        "written": {
+            "design": "formula",
+            "at": "pre",
+            "formula": "MADRS.pre * arm",
+            "tests": {"moderation": {"MADRS.pre:arm=placebo": 1}},
+        },
     },
     "models.contrasts": {"change": {"confirmatory": True}},
 }
@@ -442,13 +483,25 @@ def _designs(path: str, option: Option, sections: list[Node]) -> Iterator[str]:
     for section in sections:
         design = str(_design(section))
         own = [o for o in _options(section) if o.name not in shared]
-        primary, *others = (f"`{name}`" for name in CONTRASTS[design])
-        more = f" (the primary one), {' and '.join(others)}" if others else ""
-        words = f"{_words(section)} Contrast{'s' if others else ''}: {primary}{more}."
+        words = f"{_words(section)} {_contrast_words(design)}"
         yield _table(f"`{path}.NAME` with `design: {design}`", words, own)
     for contrast in (o for o in common if _named_sections(o.node)):
         inner = _named_sections(contrast.node)[0]
         yield _table(f"`{path}.NAME.{contrast.name}.NAME`", _words(inner), _options(inner))
+
+
+def _contrast_words(design: str) -> str:
+    """The contrasts of a design, the primary one first."""
+    if not CONTRASTS[design]:
+        return "Contrasts: the names of `tests`."
+    primary, *others = (f"`{name}`" for name in CONTRASTS[design])
+    more = f" (the primary one), {' and '.join(others)}" if others else ""
+    words = f"Contrast{'s' if others else ''}: {primary}{more}."
+    pairs = [f"`{base}`" for base in PAIRWISE.get(design, ())]
+    if pairs:
+        example = f"`{PAIRWISE[design][0]}AVsB`"
+        words += f" With more than two levels: {' and '.join(pairs)} of each pair too, as in {example}."
+    return words
 
 
 def _words(section: Node) -> str:

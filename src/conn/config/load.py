@@ -264,7 +264,11 @@ def _kind(value: object) -> str:
 def _in_file(error: dict[str, Any], data: Any) -> Location:
     """Location in the file: without what pydantic adds (names of union members, discriminators)."""
     kept: list[str | int] = []
+    passed: Any = None
     for position, part in enumerate(error["loc"]):
+        if isinstance(data, dict) and data is not passed and part == data.get("design"):
+            passed = data  # the discriminator, though a key may have its name
+            continue
         absent = error["type"] == "missing" and position == len(error["loc"]) - 1
         if isinstance(data, dict) and isinstance(part, str) and (part in data or absent):
             kept.append(part)

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from conn.config.formula import parse
 from conn.confounds import lowest_high_pass
 
 Label = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9]*$")]
@@ -458,7 +459,12 @@ class ModelBase(Section):
     edge_measure: Literal["pearson", "partial"] = "pearson"
     """What an edge is: a Pearson correlation, or the partial one given all other regions of `connectivity.partial`; `edges: all` are then the pairs of that set."""
     contrasts: dict[str, Contrast] = {}
-    """Contrasts of the design to test. Empty: the primary one."""
+    """Contrasts of the design to test. Empty: the primary one, and what is always shown beside it."""
+    sensitivity: Literal["mean_fd", "none"] = "mean_fd"
+    """Repeat the first contrast over edges with motion as one more covariate (`mean_fd`; its difference where rows are differences). It is named after the contrast with `FD` at the end, is never confirmatory, and does not count when families are corrected for each other. `none`: do not."""
+
+
+Levels = Annotated[tuple[str, ...], Field(min_length=2)]
 
 
 class Paired(ModelBase):
@@ -473,31 +479,31 @@ class Paired(ModelBase):
 
 
 class TwoSample(ModelBase):
-    """Do two groups differ at one time point?"""
+    """Do two or more groups differ at one time point?"""
 
     design: Literal["two_sample"]
-    """Difference between two groups at one time point, by exchange of labels."""
+    """Difference between groups at one time point, by exchange of labels."""
     at: Label
     """Time point."""
     group: Name
     """A category: a name of `clinical.variables`, `response` or `remission`."""
-    levels: tuple[str, str]
-    """The two groups: the first minus the second."""
+    levels: Levels
+    """The groups. Two: the first minus the second. More: an F test, and each pair as a contrast of its own."""
 
 
 class GroupByTime(ModelBase):
-    """Does the change differ between two groups?"""
+    """Does the change differ between two or more groups?"""
 
     design: Literal["group_by_time"]
-    """Difference of changes between two groups; `time` and `group` are further contrasts."""
+    """Difference of changes between groups; `time` and `group` are further contrasts."""
     before: Label
     """Time point subtracted."""
     after: Label
     """Time point it is subtracted from."""
     group: Name
     """A category: a name of `clinical.variables`, `response` or `remission`."""
-    levels: tuple[str, str]
-    """The two groups: the first minus the second."""
+    levels: Levels
+    """The groups. Two: the first minus the second. More: an F test, and each pair as a contrast of its own."""
 
 
 class Regression(ModelBase):
@@ -516,21 +522,163 @@ class Regression(ModelBase):
 
     @model_validator(mode="after")
     def _outcome(self) -> Regression:
-        change = self.before is not None and self.after is not None
-        if change == (self.at is not None) or (self.before is None) != (self.after is None):
-            raise ValueError("give either at, or before and after")
+        _one_outcome(self.at, self.before, self.after)
         return self
 
 
-Model = Annotated[Paired | TwoSample | GroupByTime | Regression, Field(discriminator="design")]
+class OneSample(ModelBase):
+    """Is there connectivity at one time point?"""
 
-CONTRASTS = {
+    design: Literal["one_sample"]
+    """Mean connectivity at one time point against 0, by sign flips."""
+    at: Label
+    """Time point."""
+
+
+class ParallelArms(ModelBase):
+    """Do arms of a trial differ after treatment?"""
+
+    design: Literal["parallel_arms"]
+    """Arms after treatment: adjusted for the baseline of the same voxel or edge, and as change beside it."""
+    before: Label
+    """Baseline."""
+    after: Label
+    """Time point after treatment."""
+    arm: Name
+    """A category: a name of `clinical.variables`, `response` or `remission`."""
+    levels: Levels
+    """The arms. Two: the first minus the second. More: an F test, and each pair as a contrast of its own."""
+    randomised: bool
+    """Whether chance alone decided who is in which arm. Then the adjusted difference is the primary contrast; if not, the change is, because adjusting for baseline cannot repair arms that started at different levels (Lord's paradox)."""
+
+
+class Crossover(ModelBase):
+    """Did the same people differ between treatment and control?"""
+
+    design: Literal["crossover"]
+    """Treatment minus control in people who had both, free of the order of the two."""
+    treatment: Label
+    """Time point under treatment."""
+    control: Label
+    """Time point under control."""
+    sequence: Name
+    """A category that says which came first: a name of `clinical.variables`."""
+    levels: tuple[str, str]
+    """Its value where the treatment came first, then its value where the control came first."""
+
+
+class Within(ModelBase):
+    """Did connectivity change over three or more time points?"""
+
+    design: Literal["within"]
+    """Any change over three or more time points, tested without assuming sphericity."""
+    points: Annotated[tuple[Label, ...], Field(min_length=3)]
+    """Time points, in the order of the trial."""
+    group: Name | None = None
+    """A category. Given: `groupByWithin` asks whether the course differs between groups."""
+    levels: tuple[str, ...] = ()
+    """The groups, two or more."""
+
+    @model_validator(mode="after")
+    def _groups(self) -> Within:
+        if (self.group is None) != (len(self.levels) == 0) or len(self.levels) == 1:
+            raise ValueError("give both group and at least two levels, or neither")
+        if len(set(self.points)) < len(self.points):
+            raise ValueError(f"points: a time point is listed twice in {', '.join(self.points)}")
+        return self
+
+
+class TreatmentByOutcome(ModelBase):
+    """Does the effect of treatment differ between those who improved and those who did not?"""
+
+    design: Literal["treatment_by_outcome"]
+    """Two arms by two outcomes at one time point, or the change."""
+    at: Label | None = None
+    """Time point whose connectivity is the outcome."""
+    before: Label | None = None
+    """With `after`: the change of connectivity is the outcome."""
+    after: Label | None = None
+    """See `before`."""
+    arm: Name
+    """A category: a name of `clinical.variables`."""
+    arm_levels: tuple[str, str]
+    """Two arms: the first minus the second."""
+    outcome: Name
+    """A category: `response`, `remission` or a name of `clinical.variables`."""
+    outcome_levels: tuple[str, str]
+    """Two outcomes: the first minus the second."""
+
+    @model_validator(mode="after")
+    def _outcome(self) -> TreatmentByOutcome:
+        _one_outcome(self.at, self.before, self.after)
+        if self.arm == self.outcome:
+            raise ValueError(f"arm and outcome are both {self.arm!r}; they must be different variables")
+        return self
+
+
+class Formula(ModelBase):
+    """What no other design says."""
+
+    design: Literal["formula"]
+    """A linear model that you write down; check its words and columns with `conn check`."""
+    at: Label | None = None
+    """Time point whose connectivity is the outcome."""
+    before: Label | None = None
+    """With `after`: the change of connectivity is the outcome."""
+    after: Label | None = None
+    """See `before`."""
+    formula: str
+    """Names as in `covariates`, with `+`, `:` (product) and `*` (`a * b` is `a + b + a:b`). The intercept is always there. Numbers are centred, categories become centred columns `NAME=LEVEL` for all levels but the first."""
+    tests: Annotated[dict[Label, dict[str, float] | tuple[str, ...]], Field(min_length=1)]
+    """Contrasts by name: columns with weights are a t, a list of columns is an F. The intercept is the column `intercept`."""
+    exchange: Literal["labels", "flips"] = "labels"
+    """What may happen under the null hypothesis: rows change places (`labels`), or change sign (`flips`; for the intercept of differences)."""
+
+    @model_validator(mode="after")
+    def _checked(self) -> Formula:
+        _one_outcome(self.at, self.before, self.after)
+        parse(self.formula)
+        for name, test in self.tests.items():
+            if not test or (isinstance(test, dict) and not any(test.values())):
+                raise ValueError(f"tests.{name}: nothing is tested; name columns")
+            if not isinstance(test, dict) and len(set(test)) < len(test):
+                raise ValueError(f"tests.{name}: a column is listed twice")
+        return self
+
+
+def _one_outcome(at: str | None, before: str | None, after: str | None) -> None:
+    change = before is not None and after is not None
+    if change == (at is not None) or (before is None) != (after is None):
+        raise ValueError("give either at, or before and after")
+
+
+Model = Annotated[
+    Paired
+    | TwoSample
+    | GroupByTime
+    | Regression
+    | OneSample
+    | ParallelArms
+    | Crossover
+    | Within
+    | TreatmentByOutcome
+    | Formula,
+    Field(discriminator="design"),
+]
+
+CONTRASTS: dict[str, tuple[str, ...]] = {
     "paired": ("change",),
     "two_sample": ("difference",),
     "group_by_time": ("interaction", "time", "group"),
     "regression": ("slope",),
+    "one_sample": ("mean",),
+    "parallel_arms": ("adjusted", "change"),
+    "crossover": ("treatment", "treatmentFlips", "carryover", "period"),
+    "within": ("within", "groupByWithin"),
+    "treatment_by_outcome": ("interaction", "arm", "outcome"),
+    "formula": (),
 }
-"""Contrasts of each design; the first is the primary one."""
+"""Contrasts of each design that do not depend on its settings; see `conn.config.contrasts` for the others."""
 
 
 class Enhancement(Section):
