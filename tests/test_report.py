@@ -449,7 +449,7 @@ def first_level(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_sections_stand_in_the_order_that_a_reviewer_reads(trial: Path) -> None:
     _, page = read(trial)
     assert page.headings[1:] == [
-        "What was left out", "Cohort", "Data quality", "Regions", "Design", "Results", "Settings", "Methods",
+        "What was left out", "Cohort", "Data quality", "Regions", "Plan", "Design", "Results", "Settings", "Methods",
         "What this cannot tell you", "Software",
     ]  # fmt: skip
 
