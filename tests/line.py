@@ -81,4 +81,4 @@ def group(study: Study, name: str) -> None:
     if "edges" in study.tests(name):
         alpha, measure = config.inference.alpha, model.edge_measure
         edges_stage(Path(), name, study.edges(name), alpha=alpha, measure=measure, **options)
-    correct(Path(), name, study.tests(name), config.inference, study.lock_states[name])
+    correct(Path(), name, study.tests(name), config.inference, study.table_state(name))

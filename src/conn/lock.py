@@ -291,8 +291,9 @@ def _shown(settings: Mapping[str, Any], key: str) -> str:
 
 def unknown_options(entry: Entry, plans: Mapping[str, Plan]) -> tuple[str, ...]:
     """Options that the lock does not know and that have their default: they came with a later version."""
-    known = {name: entry.models[name].settings for name in plans if name in entry.models}
-    return tuple(sorted({key for name, old in known.items() for key in _new_defaults(old, plans[name])}))
+    known = {name: model.settings for name, model in entry.models.items() if name in plans}
+    kept = {name: old for name, old in known.items() if not any(_differences(old, plans[name]))}
+    return tuple(sorted({key for name, old in kept.items() for key in _new_defaults(old, plans[name])}))
 
 
 # Entries --------------------------------------------------------------------------------------------

@@ -362,6 +362,11 @@ class Study:
         """What the lock says of each model, see `conn.lock.state_of`."""
         return {name: lock.state_of(self.lock.last, name, plan) for name, plan in self.plans.items()}
 
+    def table_state(self, model: str) -> str:
+        """What tables of a model print of the lock: of exploratory contrasts nothing, so that they stay."""
+        confirmatory = any(self.plans[model].contrasts.values())
+        return self.lock_states[model] if confirmatory else lock.NOT_LOCKED
+
     @cached_property
     def lock_record(self) -> dict[str, Any]:
         """The lock as the output folder holds it."""
