@@ -115,8 +115,8 @@ def test_a_setting_that_several_models_share_is_listed_once():
 def test_models_that_come_and_go_are_changes():
     found = lock.compare(ONE.last, {"another": plan()})
     assert found == (
-        Change("models.change", "planned", "not in the plan", ("change",)),
         Change("models.another", "not in the plan", "planned", ("another",)),
+        Change("models.change", "planned", "not in the plan", ("change",)),
     )
 
 

@@ -255,7 +255,7 @@ def compare(entry: Entry, plans: Mapping[str, Plan]) -> tuple[Change, ...]:
         A setting that several models share stands once.
     """
     found: dict[tuple[str, str, str], list[str]] = {}
-    for name in dict.fromkeys([*entry.models, *plans]):
+    for name in dict.fromkeys([*plans, *entry.models]):
         for change in _model_changes(entry, name, plans):
             found.setdefault(change, []).append(name)
     return tuple(Change(*change, tuple(models)) for change, models in found.items())
