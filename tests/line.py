@@ -8,7 +8,7 @@ from pathlib import Path
 
 from conn import paths
 from conn.config import load
-from conn.files import write_text
+from conn.files import write_json, write_text
 from conn.report import build_report
 from conn.rois.registry import find
 from conn.stages.cohort import cohort
@@ -45,6 +45,7 @@ def walk(config: Path) -> Study:
         cohort(Path(), study.config.clinical, study.bids_dirs, study.time_points, study.subjects)
         for name in study.config.models:
             group(study, name)
+        write_json(paths.LOCK, study.lock_record)
         gather(Path(), study.index, list(study.config.models))
         build_report(Path(), load(paths.CONFIG))
     return study
@@ -80,4 +81,4 @@ def group(study: Study, name: str) -> None:
     if "edges" in study.tests(name):
         alpha, measure = config.inference.alpha, model.edge_measure
         edges_stage(Path(), name, study.edges(name), alpha=alpha, measure=measure, **options)
-    correct(Path(), name, study.tests(name), config.inference)
+    correct(Path(), name, study.tests(name), config.inference, study.table_state(name))

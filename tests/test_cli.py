@@ -52,7 +52,7 @@ def test_the_command_is_installed_under_its_name():
 def test_help_names_every_command(capsys):
     code, text = stopped(capsys, "--help")
     assert code == 0
-    for command in ("run", "check", "status", "why", "init", "simulate", "rois"):
+    for command in ("run", "check", "lock", "status", "why", "init", "simulate", "rois"):
         assert f"\n    {command} " in text
 
 
@@ -82,7 +82,7 @@ def test_a_configuration_that_is_not_there_ends_with_2_and_one_line(call, tmp_pa
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("command", ["run", "check", "status"])
+@pytest.mark.parametrize("command", ["run", "check", "lock", "status"])
 def test_a_misspelt_key_ends_with_2_and_nothing_is_written(call, tmp_path, command):
     config = tmp_path / "conn.yaml"
     config.write_text("datasets: {main: {bids_dir: raw, tusk: rest}}\n")

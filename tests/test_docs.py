@@ -242,7 +242,7 @@ ENTITIES = {"sub": "X", "ses": "Y"}
 MATRICES = (paths.PEARSON, paths.PARTIAL, paths.XDF)
 NAMES = [
     *(p.as_posix() for p in (paths.CONFIG, paths.RUNS, paths.EXCLUSIONS, paths.COHORT, paths.METHODS)),
-    *(p.as_posix() for p in (paths.REPORT, paths.FIGURES, paths.CACHE, paths.LOGS)),
+    *(p.as_posix() for p in (paths.REPORT, paths.LOCK, paths.FIGURES, paths.CACHE, paths.LOGS)),
     paths.seed_map(ENTITIES, "R").name.removeprefix("sub-X_ses-Y"),
     paths.timeseries(ENTITIES).name.removeprefix("sub-X_ses-Y"),
     *(paths.relmat(ENTITIES, stat=s).name.removeprefix("sub-X_ses-Y") for s in MATRICES),
@@ -258,6 +258,7 @@ NAMES = [
 EDGE_COLUMNS = [
     *("roi_a", "roi_b", "contrast", "family", "n", "estimate", "se", "df", "stat", "p", "p_fwe", "p_fdr"),
     *("ci_low", "ci_high", "ci_sim_low", "ci_sim_high", "g", "g_type", "g_ci_low", "g_ci_high", "p_holm"),
+    "status",
 ]
 COVERAGE_COLUMNS = ["roi", "voxels", "covered", "coverage", "volume_mm3", "tsnr", "flag"]
 
@@ -274,7 +275,7 @@ def test_every_output_is_documented(name):
         ("`exclusions.tsv`", [field.name for field in fields(Exclusion)]),
         ("`cohort.tsv`", [*FIRST_COLUMNS, "response", "remission"]),
         ("`model-M_edges.tsv`", EDGE_COLUMNS),
-        ("`model-M_clusters.tsv`", [*CLUSTER_COLUMNS, "p_holm"]),
+        ("`model-M_clusters.tsv`", [*CLUSTER_COLUMNS, "p_holm", "status"]),
         ("`model-M_design.tsv`", list(ROW_COLUMNS)),
         (
             "`…_seg-rois_stat-coverage.tsv`",

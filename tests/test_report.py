@@ -19,6 +19,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+import conn
 from conn import paths
 from conn.clusters import COLUMNS
 from conn.config.load import dump
@@ -26,6 +27,7 @@ from conn.config.model import Config
 from conn.design import DesignContrast, Family, compile_model, save_design
 from conn.errors import InputError
 from conn.files import write_json, write_text
+from conn.lock import Lock, Plan, next_entry, record
 from conn.report import build_report
 from conn.report.contract import RUN_COLUMNS
 from conn.report.regions import edge
@@ -449,8 +451,8 @@ def first_level(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_sections_stand_in_the_order_that_a_reviewer_reads(trial: Path) -> None:
     _, page = read(trial)
     assert page.headings[1:] == [
-        "What was left out", "Cohort", "Data quality", "Regions", "Design", "Results", "Settings", "Methods",
-        "What this cannot tell you", "Software",
+        "What was left out", "Cohort", "Data quality", "Regions", "Plan", "Design", "Results", "Settings",
+        "Methods", "What this cannot tell you", "Software",
     ]  # fmt: skip
 
 
@@ -867,3 +869,111 @@ def test_the_page_shows_its_pictures_under_its_own_policy(trial: Path, tmp_path:
     saturation = colours.max(axis=1).astype(int) - colours.min(axis=1)
     assert (saturation > 60).mean() > 0.05, "the coverage map and the mean matrix are in colour"
     assert (colours.min(axis=1) > 240).mean() > 0.3
+
+
+# -------------------------------------------------------------------------------------------------- the plan
+
+
+LOCKED = Plan({"seed": 3, "datasets.trial.subjects": ["PT001K"]}, frozenset(), {"change": True})
+SMALL = World(n=6, models=("change",), maps=False, label="PT{:03d}K")
+
+
+def lock_of(*plans: dict[str, Plan], results: tuple[str, ...] = ()) -> Lock:
+    """A lock with an entry a month, from January 2026; `results` were there at the last of them."""
+    found = Lock("my.lock.json")
+    for month, plan in enumerate(plans, start=1):
+        last = month == len(plans)
+        entry = next_entry(
+            found,
+            plan,
+            date=f"2026-{month:02d}-01T10:00:00Z",
+            version="0.0.9",
+            results_of=results if last else (),
+            words={"gone": {"change": "what was planned"}},
+            reason=f"reason of sub-PT002K {month}" if month > 1 else None,
+        )
+        found = replace(found, entries=(*found.entries, entry))
+    return found
+
+
+def report_with(out: Path, found: Lock, now: dict[str, Plan], world: World = SMALL) -> tuple[str, Page, str]:
+    """Page and methods of a small study with this lock."""
+    config = make(out, world)
+    write_json(out / paths.LOCK, record(found, now))
+    build_report(out, config)
+    return *read(out), (out / paths.METHODS).read_text(encoding="utf-8")
+
+
+def test_a_plan_that_was_kept_is_said_with_date_and_sum(tmp_path: Path) -> None:
+    found = lock_of({"change": LOCKED})
+    html, page, methods = report_with(tmp_path, found, {"change": LOCKED})
+    assert html.count('<span class="badge planned">confirmatory, locked 2026-01-01</span>') == 3
+    for text in (html, methods):
+        assert "The plan of the analysis was locked on 2026-01-01 with conn 0.0.9." in text
+        assert found.entries[0].sha256 in text
+        assert "Nothing in the plan was changed since the last entry." in text
+        assert "No group results were in the output folder" in text
+    assert f"Results were made with conn {conn.__version__}, the last entry with conn 0.0.9." in html
+    assert "change (confirmatory, locked 2026-01-01)" in methods.lower()
+    rows, _ = page.table("Date", "What", "Models")
+    assert [row[:5] for row in rows] == [["2026-01-01", "locked", "change", "none", "conn 0.0.9"]]
+    assert "are the authors&#39; word" not in html
+
+
+def test_amendments_and_later_changes_are_listed_with_key_before_and_after(tmp_path: Path) -> None:
+    other = replace(LOCKED, settings={**LOCKED.settings, "seed": 4})
+    now = replace(LOCKED, settings={**LOCKED.settings, "seed": 5})
+    found = lock_of({"change": LOCKED, "gone": LOCKED}, {"change": other}, results=("change",))
+    html, page, methods = report_with(tmp_path, found, {"change": now})
+    rows, _ = page.table("When", "Setting", "Before", "After", "Models")
+    assert rows == [
+        ["2026-02-01", "seed", "3", "4", "change"],
+        ["2026-02-01", "models.gone", "planned", "not in the plan", "gone"],
+        ["after the last entry", "seed", "4", "5", "change"],
+    ]
+    assert '<span class="badge">confirmatory, changed after locking</span>' in html
+    assert "badge planned" not in html
+    for text in (html, methods):
+        assert "Changed since, without an amendment: 1 setting (seed)." in text
+        assert "On 2026-02-01 group results were there already, of change." in text
+        assert "Planned as confirmatory and not tested here: gone, change (what was planned)." in text
+        assert "It was amended once: 2026-02-01 (reason of sub-PT002K 2)." in text
+    assert "are the authors&#39; word" in html
+
+
+def test_a_plan_that_was_locked_too_late_says_so(tmp_path: Path) -> None:
+    found = lock_of({"change": LOCKED}, results=("change",))
+    html, _, methods = report_with(tmp_path, found, {"change": LOCKED})
+    assert '<span class="badge">confirmatory, locked after results existed</span>' in html
+    assert "(confirmatory, locked after results existed)" in methods
+
+
+def test_without_a_lock_the_report_says_that_confirmatory_is_a_word(tmp_path: Path) -> None:
+    html, page, methods = report_with(tmp_path, Lock("my.lock.json"), {"change": LOCKED})
+    assert '<span class="badge">confirmatory, not locked</span>' in html
+    assert "The plan was not locked (conn lock)" in html and "The plan was not locked (conn lock)" in methods
+    assert "Plan" in page.headings
+
+
+def test_without_a_lock_and_without_confirmatory_contrasts_there_is_no_section(tmp_path: Path) -> None:
+    world = replace(SMALL, models=("baseline",))
+    _, page, methods = report_with(tmp_path, Lock("my.lock.json"), {}, world)
+    assert "Plan" not in page.headings
+    assert "**Plan.**" not in methods
+
+
+def test_an_anonymous_report_hides_labels_in_the_plan_too(tmp_path: Path) -> None:
+    fewer = replace(LOCKED, settings={**LOCKED.settings, "datasets.trial.subjects": ["PT002K", "PT003K"]})
+    world = replace(SMALL, report={"anonymise": True})
+    found = lock_of({"change": LOCKED}, {"change": fewer})
+    html, page, _ = report_with(tmp_path, found, {"change": fewer}, world)
+    rows, _ = page.table("When", "Setting", "Before", "After")
+    assert rows[0][1:4] == ["datasets.trial.subjects", "labels, not shown", "labels, not shown"]
+    assert not re.search(r"PT\d\d\dK", without_images(html))
+
+
+def test_a_damaged_record_of_the_lock_is_an_error_that_names_it(tmp_path: Path) -> None:
+    config = make(tmp_path, SMALL)
+    write_json(tmp_path / paths.LOCK, {"entries": []})
+    with pytest.raises(InputError, match=r"lock\.json: not a record of the lock"):
+        build_report(tmp_path, config)

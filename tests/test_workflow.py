@@ -38,8 +38,9 @@ COHORT += " response remission"
 EDGES = (
     "roi_a roi_b contrast family n estimate se df stat p p_fwe p_fdr ci_low ci_high ci_sim_low ci_sim_high"
 )
-EDGES += " g g_type g_ci_low g_ci_high p_holm"
+EDGES += " g g_type g_ci_low g_ci_high p_holm status"
 CLUSTERS = "seed contrast family cluster peak_x peak_y peak_z voxels volume_mm3 peak_stat p_fwe label p_holm"
+CLUSTERS += " status"
 COVERAGE = (
     "roi voxels covered coverage volume_mm3 tsnr flag half_filled filled_mm3 grey_matter edge_mm csf_mm"
 )

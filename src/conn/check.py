@@ -20,6 +20,7 @@ from conn.exclusions import OF_MEASURES, PARTIAL, Exclusion
 from conn.images import Grid, read_header
 from conn.index import Run, sidecar
 from conn.preflight import foreseen_cohort, foreseen_runs
+from conn.preregistration import state_lines
 from conn.receipts import Receipt
 from conn.rois import on_grid, registry
 from conn.rois.placement import Placed
@@ -103,6 +104,7 @@ def check(study: Study) -> str:
         _excluded(foreseen_exclusions(study, foreseen)),
         _cleaning(study.config.denoise, foreseen),
         *_group(study, foreseen, problems),
+        ["LOCK", *state_lines(study)] if study.plans else [],
         _resources(study, foreseen),
     ]
     if problems:

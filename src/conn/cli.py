@@ -57,6 +57,8 @@ def parser() -> argparse.ArgumentParser:
     one = _add(commands, "check", _check, "say what a configuration means, without computing")
     one.add_argument("config", type=Path, help="configuration file")
 
+    _add_lock(commands)
+
     one = _add(commands, "clean", _clean, "remove the kept projections to free disk; results stay")
     one.add_argument("config", type=Path, help="configuration file")
     one.add_argument(
@@ -83,6 +85,15 @@ def _add(
     one = commands.add_parser(name, help=text, description=text.capitalize() + ".")
     one.set_defaults(command=command)
     return one
+
+
+def _add_lock(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    text = "write down the plan of models and contrasts before there are results; say whether it was kept"
+    one = _add(commands, "lock", _lock, text)
+    one.add_argument("config", type=Path, help="configuration file")
+    either = one.add_mutually_exclusive_group()
+    either.add_argument("--amend", metavar="REASON", help="lock a changed plan; history and reason are kept")
+    either.add_argument("--show", action="store_true", help="only print history, state and differences")
 
 
 def _add_init(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -191,6 +202,15 @@ def _check(options: argparse.Namespace) -> int:
     from conn.study import open_study
 
     print(check(open_study(options.config)))
+    return 0
+
+
+def _lock(options: argparse.Namespace) -> int:
+    from conn.preregistration import lock_plan, show
+    from conn.study import open_study
+
+    study = open_study(options.config)
+    print(show(study) if options.show else lock_plan(study, options.amend))
     return 0
 
 

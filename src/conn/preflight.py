@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from conn.cohort import Cohort, build_cohort, read_clinical
-from conn.design import compile_model
+from conn.design import Design, compile_model
 from conn.receipts import Receipt
 from conn.stages.collect import refuse_nothing, run_table
 from conn.study import Study
@@ -35,14 +35,34 @@ def preflight(study: Study) -> None:
     TooLittleDataError
         No run can even be tried.
     """
+    designs(study)
+
+
+def designs(study: Study) -> dict[str, Design]:
+    """Every model, compiled as if every run that can be tried were included.
+
+    Parameters
+    ----------
+    study
+        The study.
+
+    Raises
+    ------
+    ConnError
+        See `preflight`.
+    """
     hopeful = {key: _hopeful(key) for key in study.runs}
     refuse_nothing(study.index.runs, hopeful)
     runs = foreseen_runs(study, hopeful)
     made = foreseen_cohort(study, runs)
     config = study.config
+    compiled = {}
     for name, model in config.models.items():
         combine_runs = config.connectivity.combine_runs
-        compile_model(name, model, config.clinical, made.table, runs, config.inference, combine_runs)
+        compiled[name] = compile_model(
+            name, model, config.clinical, made.table, runs, config.inference, combine_runs
+        )
+    return compiled
 
 
 def _hopeful(key: str) -> Receipt:

@@ -11,6 +11,7 @@ from conn.exclusions import OF_MEASURES, PARTIAL, XDF, Exclusion, to_table
 from conn.files import read_json
 from conn.jobs import KILLED
 from conn.locks import hold
+from conn.preregistration import summary
 from conn.rois import registry
 from conn.stages.collect import first_level
 from conn.study import Study
@@ -33,6 +34,7 @@ def status(study: Study) -> tuple[str, int]:
     ]
     left_out = [e for e in first_level(out, study.index) if e.roi == "n/a"]
     lines.append(f"left out so far: {len(left_out)} (conn why SUBJECT says why)")
+    lines += summary(study)
     failures = list(_failures(out, _alive(out)))
     lines += failures
     return "\n".join(lines), 0 if (out / paths.REPORT).exists() and not failures else 1

@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from conn import confounds, paths
+from conn import confounds, lock, paths
 from conn.bids import sidecar
 from conn.cohort import natural
 from conn.config import Config, load
@@ -23,8 +23,10 @@ from conn.config.checks import check
 from conn.config.load import dump
 from conn.config.model import Rois
 from conn.errors import ConfigError, InputError, ResourceError
-from conn.files import read_json, write_json
+from conn.files import digest, read_json, write_json
 from conn.index import Index, Run, build_index, dataset_roots, run_to_record
+from conn.lock import Lock, Plan
+from conn.plan import plan_of
 from conn.rois import binding, networks, registry, selection, sources
 from conn.stages.collect import index_to_record
 from conn.tissues import find_tissues
@@ -319,13 +321,56 @@ class Study:
             "design": tuple(map(paths.design_json, models)),
             "test": tuple(paths.test_result(model, what) for model in models for what in self.tests(model)),
             "correct": tuple(map(paths.correct_receipt, models)),
-            "report": (paths.EXCLUSIONS, paths.CONFIG, paths.REPORT),
+            "report": (paths.EXCLUSIONS, paths.CONFIG, paths.LOCK, paths.REPORT),
         }
 
     @property
     def resolved(self) -> str:
         """The resolved configuration as YAML, with paths as seen from the output folder."""
         return dump(self.config, self.root, self.out)
+
+    @property
+    def lock_file(self) -> Path:
+        """The lock of the plan, beside the configuration."""
+        return lock.path_of(self.config_path)
+
+    @cached_property
+    def lock(self) -> Lock:
+        """The lock of the plan, without entries when there is none.
+
+        Raises
+        ------
+        InputError
+            The file is cut short or edited.
+        """
+        return lock.read(self.lock_file)
+
+    @cached_property
+    def plans(self) -> dict[str, Plan]:
+        """What decides each model."""
+        sums: dict[str, str] = {}
+
+        def digest_of(text: str) -> str:
+            if text not in sums:
+                sums[text] = digest(sources.locate(text, self.root))
+            return sums[text]
+
+        return {name: plan_of(self.config, name, digest_of) for name in self.config.models}
+
+    @cached_property
+    def lock_states(self) -> dict[str, str]:
+        """What the lock says of each model, see `conn.lock.state_of`."""
+        return {name: lock.state_of(self.lock.last, name, plan) for name, plan in self.plans.items()}
+
+    def table_state(self, model: str) -> str:
+        """What tables of a model print of the lock: of exploratory contrasts nothing, so that they stay."""
+        confirmatory = any(self.plans[model].contrasts.values())
+        return self.lock_states[model] if confirmatory else lock.NOT_LOCKED
+
+    @cached_property
+    def lock_record(self) -> dict[str, Any]:
+        """The lock as the output folder holds it."""
+        return lock.record(self.lock, self.plans)
 
     def refuse_foreign(self) -> None:
         """Our files go only where nobody else's results are.
@@ -343,10 +388,11 @@ class Study:
         Raises
         ------
         ConfigError, InputError
-            See `conn.index.build_index`.
+            See `conn.index.build_index` and `lock`.
         ResourceError
             The output folder cannot be written.
         """
+        _ = self.lock  # A damaged one is told before anything runs.
         record = index_to_record(self.index)
         self.refuse_foreign()
         path = self.out / INDEX

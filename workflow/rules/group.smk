@@ -99,6 +99,7 @@ rule correct:
     params:
         tests=lambda wildcards: STUDY.tests(wildcards.model),
         inference=plain(CONFIG.inference),
+        lock=lambda wildcards: STUDY.table_state(wildcards.model),
         code=calls("conn.stages.correct", "correct"),
     script:
         "../scripts/correct.py"

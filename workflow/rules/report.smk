@@ -12,9 +12,22 @@ rule settings:
         "../scripts/settings.py"
 
 
+rule lock:
+    output:
+        paths.LOCK,
+    log:
+        paths.LOGS / "lock.log",
+    params:
+        record=lambda wildcards: STUDY.lock_record,
+        code=calls("conn.files", "lock"),
+    script:
+        "../scripts/lock.py"
+
+
 rule report:
     input:
         config=paths.CONFIG,
+        lock=paths.LOCK,
         runs=paths.RUNS,
         exclusions=paths.EXCLUSIONS,
         collected=paths.COLLECTED,

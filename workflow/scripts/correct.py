@@ -10,4 +10,5 @@ with job(Path(snakemake.log[0])):
         snakemake.wildcards.model,
         snakemake.params.tests,
         Inference.model_validate(snakemake.params.inference, strict=False),
+        snakemake.params.lock,
     )

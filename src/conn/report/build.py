@@ -20,9 +20,17 @@ from conn.config.model import Config
 from conn.errors import ConnError
 from conn.exclusions import OF_MEASURES
 from conn.files import write_text
-from conn.report import cohort_section, methods, page, quality_section, regions_section, results_section
+from conn.report import (
+    cohort_section,
+    methods,
+    page,
+    plan_section,
+    quality_section,
+    regions_section,
+    results_section,
+)
 from conn.report.brain import TEMPLATE
-from conn.report.contract import Outputs, read_outputs
+from conn.report.contract import ContrastResult, Outputs, read_outputs
 from conn.report.people import Names, make_names
 from conn.report.results_section import Context
 from conn.report.style import Picture
@@ -153,6 +161,9 @@ def _page(context: Context, methods_text: str) -> dict[str, Any]:
         "quality_pictures": [p for p in quality if p],
         "quality_maps": quality_section.mean_seed_maps(context.folder, outputs) if not config.models else [],
         "runs": cohort_section.runs_table(outputs, names),
+        "plan_words": [names.text(sentence) for sentence in plan_section.sentences(outputs)],
+        "plan_history": plan_section.history(outputs, names),
+        "plan_changes": plan_section.changes(outputs, names),
         "designs": [results_section.design_block(context, c) for c in contrasts],
         "results": results,
         "no_results": _no_results(outputs),
@@ -252,13 +263,23 @@ def _tested(outputs: Outputs) -> str:
     )
     text += f"{'was' if len(contrasts) == 1 else 'were'} tested"
     text += (
-        f", {spelled(len(planned)) if planned else 'none'} of them declared confirmatory."
+        f", {spelled(len(planned)) if planned else 'none'} of them declared confirmatory{_locked(planned)}."
         if len(contrasts) > 1
         else "."
     )
     if missing:
         text += f" There are no results of {listed(missing)}."
     return text
+
+
+def _locked(planned: list[ContrastResult]) -> str:
+    """How many of the contrasts that are declared confirmatory were locked in time."""
+    if not planned:
+        return ""
+    kept = sum(contrast.planned for contrast in planned)
+    if kept == len(planned):
+        return " and locked before there were results"
+    return f" ({spelled(kept) if kept else 'none'} locked before there were results and unchanged since)"
 
 
 def count_words(n: int, noun: str) -> str:
@@ -315,6 +336,8 @@ def _sections(outputs: Outputs) -> list[page.Section]:
         page.Section("quality", "Data quality"),
         page.Section("regions", "Regions"),
     ]
+    if plan_section.sentences(outputs):
+        made.append(page.Section("plan", "Plan"))
     if outputs.contrasts():
         made.append(page.Section("design", "Design", below(outputs, "design")))
     return [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 
-from conn import bids, paths
+from conn import bids, lock, paths
 from conn.clusters import COLUMNS
 from conn.config.model import CONTRASTS, Config
 from conn.design import Design, DesignContrast, load_design
@@ -153,6 +153,8 @@ class ContrastResult:
         Whether the model has other contrasts.
     n_families
         Families of tests in the whole model, over which Holm corrects.
+    state
+        What the lock of the plan says of the model, see `conn.lock.state_of`.
     """
 
     model: str
@@ -165,6 +167,7 @@ class ContrastResult:
     maps: dict[str, dict[str, Path]]
     several: bool
     n_families: int
+    state: str = lock.NOT_LOCKED
 
     @property
     def name(self) -> str:
@@ -178,8 +181,18 @@ class ContrastResult:
 
     @property
     def confirmatory(self) -> bool:
-        """Planned before the data were seen."""
+        """Marked as planned before the data were seen."""
         return self.rows.confirmatory
+
+    @property
+    def planned(self) -> bool:
+        """Marked confirmatory, locked before there were results, and as it was locked."""
+        return self.confirmatory and lock.in_time(self.state)
+
+    @property
+    def status(self) -> str:
+        """``exploratory``, or ``confirmatory`` with what the lock says."""
+        return lock.label(self.state, confirmatory=self.confirmatory)
 
     @property
     def people(self) -> tuple[Person, ...]:
@@ -244,6 +257,8 @@ class Outputs:
     models: tuple[ModelResult, ...]
     truth: Mapping[str, Any] | None
     problems: tuple[str, ...] = ()
+    lock: Mapping[str, Any] = field(default_factory=dict)
+    """The lock of the plan, see `conn.lock.record`; empty for outputs of before there was one."""
 
     @cached_property
     def simulated(self) -> bool:
@@ -399,6 +414,8 @@ def read_outputs(out: Path, config: Config) -> Outputs:
     """
     problems: list[str] = []
     runs, settings = _runs(out / paths.RUNS), _settings(out / paths.CONFIG)
+    found = _lock(out / paths.LOCK)
+    states = {name: model["state"] for name, model in found.get("models", {}).items()}
     return Outputs(
         out=out,
         config=config,
@@ -406,10 +423,22 @@ def read_outputs(out: Path, config: Config) -> Outputs:
         runs=runs,
         exclusions=_table(out / paths.EXCLUSIONS, EXCLUSION_COLUMNS),
         cohort=_table(out / paths.COHORT, ["dataset", "subject", "time_point", "runs"]),
-        models=tuple(read_model(out, name, config) for name in config.models),
+        models=tuple(read_model(out, name, config, states.get(name)) for name in config.models),
         truth=_truth(out, settings["report"]["truth"], problems),
         problems=tuple(problems),
+        lock=found,
     )
+
+
+def _lock(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        data = read_json(path)
+        _ = [data[key] for key in ("file", "entries", "changes", "new_options")]
+        return {**data, "models": {name: dict(model) for name, model in data["models"].items()}}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{path}: not a record of the lock ({error!r}); run the workflow again") from None
 
 
 def _settings(path: Path) -> dict[str, Any]:
@@ -472,7 +501,7 @@ def _coverage(path: Path) -> pd.Series:
     return pd.Series(table["coverage"].to_numpy(), index=pd.Index(table["roi"]))
 
 
-def read_model(out: Path, name: str, config: Config) -> ModelResult:
+def read_model(out: Path, name: str, config: Config, state: str | None = None) -> ModelResult:
     """Read the group results of a model; one without a design has no results.
 
     Parameters
@@ -483,6 +512,8 @@ def read_model(out: Path, name: str, config: Config) -> ModelResult:
         The model.
     config
         The configuration.
+    state
+        What the lock of the plan says of the model; None when nothing does.
 
     Returns
     -------
@@ -512,6 +543,7 @@ def read_model(out: Path, name: str, config: Config) -> ModelResult:
             maps=maps.get(rows.name, {}),
             several=len(design.contrasts) > 1,
             n_families=len(families),
+            state=state or lock.NOT_LOCKED,
         )
         for rows, smallest in zip(design.contrasts, design.smallest_p, strict=True)
     ]

@@ -15,6 +15,7 @@ from conn.combination import choose
 from conn.config.model import Config, Enhancement, GroupByTime, Model, Paired, Regression, TwoSample
 from conn.confounds import STRATEGIES, takes_components
 from conn.design import exchange_words
+from conn.report import plan_section
 from conn.report.brain import TEMPLATE
 from conn.report.contract import ContrastResult, Outputs
 from conn.report.results_section import DESIGNS, anchor_of
@@ -184,6 +185,7 @@ def context(outputs: Outputs) -> dict[str, Any]:
         "measures": list(measures(outputs)),
         "config": config,
         "combined": combined(outputs),
+        "plan": plan_section.sentences(outputs),
         "models": [model_words(outputs, name) for name in config.models],
         "maps": has_maps(outputs) and bool(outputs.models),
         "enhancement": enhancement_words(config.inference.enhancement),
@@ -361,8 +363,7 @@ def _comparison(model: Model) -> str:
 
 
 def _contrast_words(contrast: ContrastResult) -> str:
-    status = "confirmatory" if contrast.confirmatory else "exploratory"
-    parts = [f"{humanised(contrast.name)} ({status}): {contrast.words}", f"n = {contrast.n}"]
+    parts = [f"{humanised(contrast.name)} ({contrast.status}): {contrast.words}", f"n = {contrast.n}"]
     parts.append(f"columns {', '.join(contrast.rows.columns)}")
     parts.append(exchange_words(contrast.rows))
     parts.append(f"smallest attainable p {significant(contrast.smallest_p, 2)}")
@@ -442,6 +443,11 @@ def _limits_of_models(outputs: Outputs) -> Iterable[str]:
         yield (
             "Contrasts marked exploratory were not declared as planned: they suggest, and need "
             "confirmation elsewhere."
+        )
+    if any(c.confirmatory and not c.planned for c in outputs.contrasts()):
+        yield (
+            "Contrasts marked confirmatory that were not locked before there were results, or changed since, "
+            "are the authors' word: nothing here shows that they were planned."
         )
     yield f"p_fwe > {config.inference.alpha:g} does not mean that there is no effect; read the interval."
 

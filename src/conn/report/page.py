@@ -78,7 +78,8 @@ class Finding:
     anchor: str
     title: str
     words: str
-    confirmatory: bool
+    status: str
+    planned: bool
     sentences: tuple[str, ...]
 
 
@@ -89,7 +90,8 @@ class DesignBlock:
     anchor: str
     title: str
     words: str
-    confirmatory: bool
+    status: str
+    planned: bool
     facts: tuple[tuple[str, str], ...]
     picture: Picture | None
     dropped: Table | None
@@ -102,7 +104,8 @@ class ResultBlock:
     anchor: str
     title: str
     words: str
-    confirmatory: bool
+    status: str
+    planned: bool
     sentences: tuple[str, ...]
     pictures: tuple[Picture, ...]
     edges: Table | None

@@ -263,7 +263,12 @@ def finding(context: Context, contrast: ContrastResult) -> page.Finding:
     words = f"{capital(contrast.words)}; n = {contrast.n}."
     found_words = sentences(context, contrast) or ("Nothing could be tested.",)
     return page.Finding(
-        anchor_of(contrast, "result"), contrast.title, words, contrast.confirmatory, found_words
+        anchor_of(contrast, "result"),
+        contrast.title,
+        words,
+        contrast.status,
+        contrast.planned,
+        found_words,
     )
 
 
@@ -276,7 +281,8 @@ def design_block(context: Context, contrast: ContrastResult) -> page.DesignBlock
         anchor_of(contrast, "design"),
         contrast.title,
         capital(contrast.words),
-        contrast.confirmatory,
+        contrast.status,
+        contrast.planned,
         tuple(_facts(context, contrast)),
         _design_picture(context, contrast),
         _dropped(context, contrast),
@@ -348,7 +354,8 @@ def result_block(context: Context, contrast: ContrastResult) -> page.ResultBlock
         anchor_of(contrast, "result"),
         contrast.title,
         capital(contrast.words),
-        contrast.confirmatory,
+        contrast.status,
+        contrast.planned,
         sentences(context, contrast) or ("Nothing could be tested.",),
         tuple(p for p in pictures if p),
         table,

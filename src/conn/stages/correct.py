@@ -17,6 +17,7 @@ from conn.config.model import Enhancement, Inference
 from conn.design import Design, Family, load_design
 from conn.files import write_json
 from conn.inference import Corrected, FamilyResult
+from conn.lock import NOT_LOCKED, label
 from conn.rois import registry
 from conn.stages.test import Tested, load
 from conn.tables import write_tsv
@@ -33,13 +34,14 @@ class _Part:
 
     what: str
     family: str
+    status: str
     tested: Tested
     corrected: Corrected
     p_fdr: NDArray[np.float64]
     p_holm: NDArray[np.float64]
 
 
-def correct(out: Path, model: str, tests: Sequence[str], settings: Inference) -> None:
+def correct(out: Path, model: str, tests: Sequence[str], settings: Inference, lock: str = NOT_LOCKED) -> None:
     """Correct all tests of a model and write its tables, maps and receipt.
 
     Parameters
@@ -52,11 +54,14 @@ def correct(out: Path, model: str, tests: Sequence[str], settings: Inference) ->
         ``seed-LABEL`` for maps, ``edges`` for edges.
     settings
         Error rate.
+    lock
+        What the lock of the plan says of the model, see `conn.lock.state_of`.
     """
     design = load_design(out / paths.model_folder(model), model)
     loaded = {what: load(out / paths.test_result(model, what)) for what in tests}
     families = _families(design, loaded, settings.alpha)
-    parts = list(_parts(loaded, families))
+    status = {c.name: label(lock, confirmatory=c.confirmatory) for c in design.contrasts}
+    parts = list(_parts(loaded, families, status))
     _forget(out, model)
     files = [_write_edges(out, model, parts)] if EDGES in tests else []
     if any(what != EDGES for what in tests):
@@ -64,7 +69,7 @@ def correct(out: Path, model: str, tests: Sequence[str], settings: Inference) ->
     for part in parts:
         if part.what != EDGES:
             files += _write_maps(out, model, part, loaded[part.what][1], settings.enhancement)
-    summary = [_summary(family, made, loaded) for family, made in families]
+    summary = [_summary(family, made, loaded, status[family.contrast]) for family, made in families]
     write_json(out / paths.families(model), summary)
     files.append(paths.families(model))
     write_json(out / paths.correct_receipt(model), {"model": model, "files": receipts.digests(out, files)})
@@ -99,6 +104,7 @@ def _families(
 def _parts(
     loaded: Mapping[str, tuple[dict[str, Tested], dict[str, NDArray[Any]]]],
     families: Sequence[tuple[Family, FamilyResult]],
+    status: Mapping[str, str],
 ) -> Iterator[_Part]:
     """Every test of every family, with Holm across the families of the model."""
     within = [np.concatenate([c.p_fwe for c in made.results]) for _, made in families]
@@ -109,13 +115,14 @@ def _parts(
         fdr = np.split(multiplicity.fdr(np.concatenate([one.result.p for one in tested])), ends)
         columns = zip(members, tested, made.results, fdr, np.split(adjusted, ends), strict=True)
         for what, one, corrected, p_fdr, p_holm in columns:
-            yield _Part(what, family.name, one, corrected, p_fdr, p_holm)
+            yield _Part(what, family.name, status[family.contrast], one, corrected, p_fdr, p_holm)
 
 
 def _summary(
     family: Family,
     made: FamilyResult,
     loaded: Mapping[str, tuple[dict[str, Tested], dict[str, NDArray[Any]]]],
+    status: str,
 ) -> dict[str, Any]:
     reachable = np.isfinite(made.critical)
     tested = [loaded[what][0][family.contrast] for what in _members(family, list(loaded))]
@@ -123,6 +130,7 @@ def _summary(
     return {
         "name": family.name,
         "contrast": family.contrast,
+        "status": status,
         "tests": made.n_features,
         "permutations": made.n_permutations,
         "complete": all(one.complete for one in tested),
@@ -171,6 +179,7 @@ def _edge_table(part: _Part) -> pd.DataFrame:
         "g_ci_low": size.low,
         "g_ci_high": size.high,
         "p_holm": part.p_holm,
+        "status": part.status,
     }
     return pd.DataFrame(columns)
 
@@ -198,13 +207,13 @@ def _write_clusters(
             label=nearest_region,
             p_holm=_volume(part, grid, part.p_holm),
         )
-        tables.append(table)
+        tables.append(table.assign(status=part.status))
     filled = [table for table in tables if len(table)]
     path = paths.clusters(model)
     everything = (
         pd.concat(filled, ignore_index=True)
         if filled
-        else pd.DataFrame(columns=pd.Index([*COLUMNS, "p_holm"]))
+        else pd.DataFrame(columns=pd.Index([*COLUMNS, "p_holm", "status"]))
     )
     write_tsv(out / path, everything)
     return path

@@ -1,0 +1,254 @@
+"""What of a configuration decides the analysis of a model: the plan that `conn lock` locks.
+
+In: the model with its contrasts, seeds and edges spelled out, the definitions of the regions behind them, the
+clinical variables, scores and rules that it names, cleaning, connectivity, inference, which scans are taken,
+the seed of random numbers. Out: where things are (folders; of a table only its name, of an image of a region
+only its content), the report, and whatever is computed beside the model's outcome. Defaults are in, so that a
+plan can be read by itself.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict
+from pathlib import PurePosixPath
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic_core import to_jsonable_python
+
+from conn.config.checks import pairs_of, partial_set
+from conn.config.model import CONTRASTS, Config, Dataset, Model
+from conn.lock import Plan
+from conn.rois import registry, selection
+from conn.rois.registry import Roi
+
+Digest = Callable[[str], str]
+"""From the path of an image, as in the configuration, to the SHA-256 of its content."""
+
+Setting = tuple[str, Any, bool]
+"""Key, JSON value, and whether that is the default."""
+
+PLACES = frozenset({"bids_dir", "derivatives"})
+"""Keys of a data set that say where it is."""
+
+NOT_DECIDING = frozenset({"seeds", "xdf"})
+"""Keys of `connectivity` that no test depends on; the seeds of a model are listed with the model."""
+
+OF_MAPS = frozenset({"fwhm_mm", "smooth_within_mask"})
+"""Keys of `connectivity` that concern maps alone."""
+
+_NO_DEFAULT = object()
+
+
+def plan_of(config: Config, name: str, digest: Digest) -> Plan:
+    """The plan of a model.
+
+    Parameters
+    ----------
+    config
+        A checked configuration, names of atlas regions bound to ids.
+    name
+        The model.
+    digest
+        Of the images that define regions, and of transforms.
+
+    Returns
+    -------
+    Plan
+    """
+    model = config.models[name]
+    found = [
+        ("seed", config.seed, False),
+        *_datasets(config),
+        *_clinical(config, model),
+        *_section("denoise", config.denoise),
+        *_section("inference", config.inference),
+        *_connectivity(config, model),
+        *_model(config, name),
+        *_regions(config, model, digest),
+    ]
+    settings = {key: value for key, value, _ in found}
+    defaults = frozenset(key for key, _, is_default in found if is_default)
+    return Plan(settings, defaults, contrasts_of(model))
+
+
+def contrasts_of(model: Model) -> dict[str, bool]:
+    """Contrasts that a model tests, and whether each is marked confirmatory."""
+    known = CONTRASTS[model.design]
+    asked = model.contrasts
+    chosen = [name for name in known if name in (asked or known[:1])]
+    return {name: name in asked and asked[name].confirmatory for name in chosen}
+
+
+# Sections -------------------------------------------------------------------------------------------
+
+
+def _section(key: str, section: BaseModel, left_out: Iterable[str] = ()) -> Iterator[Setting]:
+    """Every option of a section, the sections in it taken apart."""
+    apart = set(left_out)
+    for name, option in type(section).model_fields.items():
+        if name not in apart:
+            default = _NO_DEFAULT if option.is_required() else option.get_default(call_default_factory=True)
+            yield from _leaves(f"{key}.{name}", getattr(section, name), default)
+
+
+def _leaves(key: str, value: Any, default: Any) -> Iterator[Setting]:
+    if isinstance(value, BaseModel):
+        for name in type(value).model_fields:
+            same = type(default) is type(value)
+            inner = getattr(default, name) if same else _NO_DEFAULT
+            yield from _leaves(f"{key}.{name}", getattr(value, name), inner)
+    else:
+        yield key, _json(value), value == default
+
+
+def _json(value: Any) -> Any:
+    return to_jsonable_python(value, inf_nan_mode="strings")
+
+
+def _unordered(values: Iterable[str]) -> list[str]:
+    """A list whose order means nothing."""
+    return sorted(values)
+
+
+def _datasets(config: Config) -> Iterator[Setting]:
+    """Which scans are taken; not where they are."""
+    for name, dataset in config.datasets.items():
+        key = f"datasets.{name}"
+        yield from _section(key, dataset, {*PLACES, "subjects", "time_points", "filters"})
+        yield from _choice(key, dataset)
+        yield from _section(f"{key}.time_points", dataset.time_points, {"table"})
+        table = dataset.time_points.table
+        yield f"{key}.time_points.table", None if table is None else _file(table), table is None
+
+
+def _choice(key: str, dataset: Dataset) -> Iterator[Setting]:
+    filters = {k: v if isinstance(v, str) else _unordered(v) for k, v in dataset.filters.items()}
+    yield f"{key}.filters", filters, not filters
+    yield f"{key}.subjects", _unordered(dataset.subjects), not dataset.subjects
+
+
+def _file(path: str) -> str:
+    """Name of a table: a study may move."""
+    return PurePosixPath(path).name
+
+
+def _clinical(config: Config, model: Model) -> Iterator[Setting]:
+    """Tables and rules, and of variables and scores those that the model names."""
+    clinical = config.clinical
+    apart = {"tables", "scales", "variables", "response", "remission"}
+    yield from _section("clinical", clinical, apart)
+    tables = [{**_json(table), "path": _file(table.path)} for table in clinical.tables]
+    yield "clinical.tables", tables, False
+    named = set(_words(_json(model)))
+    rules = {"response": clinical.response, "remission": clinical.remission}
+    for name, rule in rules.items():
+        if rule is not None and name in named:
+            yield from _section(f"clinical.{name}", rule)
+            named.add(rule.scale)
+    for kind, options in (("scales", clinical.scales), ("variables", clinical.variables)):
+        for name in sorted(named & set(options)):
+            yield from _section(f"clinical.{kind}.{name}", options[name])
+
+
+def _words(data: Any) -> Iterator[str]:
+    """Every word in the texts and keys of a section, wherever it stands."""
+    if isinstance(data, str):
+        yield from re.findall(r"[A-Za-z]\w*", data)
+    elif isinstance(data, Mapping):
+        yield from _words([*data.keys(), *data.values()])
+    elif isinstance(data, list):
+        for one in data:
+            yield from _words(one)
+
+
+# Outcomes -------------------------------------------------------------------------------------------
+
+
+def seeds_of(config: Config, model: Model) -> tuple[selection.Seed, ...]:
+    """Seeds whose maps a model tests."""
+    own = registry.own_labels(config.rois)
+    known = selection.seeds(config.connectivity.seeds, config.connectivity.together, own)
+    if model.seeds == "none":
+        return ()
+    if model.seeds == "all":
+        return tuple(known.values())
+    labels = registry.expand(model.seeds, (*own, *known), "seeds")
+    return tuple(known[label] for label in labels)
+
+
+def _set_of_edges(config: Config, model: Model) -> tuple[str, ...]:
+    """Regions whose pairs are tested when all are."""
+    if model.edge_measure == "partial":
+        return partial_set(config)
+    return tuple(roi.label for roi in registry.regions(config.rois))
+
+
+def _model(config: Config, name: str) -> Iterator[Setting]:
+    model, key = config.models[name], f"models.{name}"
+    sets = {"covariates", "strata"}
+    yield from _section(key, model, {*sets, "subset", "seeds", "edges", "contrasts"})
+    for one in sorted(sets):
+        yield f"{key}.{one}", _unordered(getattr(model, one)), not getattr(model, one)
+    yield f"{key}.subset", {k: _unordered(v) for k, v in model.subset.items()}, not model.subset
+    yield f"{key}.seeds", _unordered(seed.label for seed in seeds_of(config, model)), False
+    if model.edges == "all":
+        yield f"{key}.edges", "all pairs of edge_regions", False
+        yield f"{key}.edge_regions", _unordered(_set_of_edges(config, model)), False
+    else:
+        yield f"{key}.edges", _unordered("-".join(sorted(pair)) for pair in pairs_of(model)), False
+    for contrast, confirmatory in contrasts_of(model).items():
+        yield f"{key}.contrasts.{contrast}.confirmatory", confirmatory, False
+
+
+def _connectivity(config: Config, model: Model) -> Iterator[Setting]:
+    asked = config.connectivity
+    seeds = seeds_of(config, model)
+    apart = {*NOT_DECIDING, "together", "partial", "nuisance_regions"}
+    yield from _section("connectivity", asked, apart if seeds else apart | OF_MAPS)
+    yield "connectivity.nuisance_regions", _unordered(_nuisance(config)), not asked.nuisance_regions
+    for seed in seeds:
+        if seed.group is not None:
+            yield f"connectivity.together.{seed.group}", _unordered(seed.regions), False
+    if model.edges != "none" and model.edge_measure == "partial" and asked.partial is not None:
+        yield from _section("connectivity.partial", asked.partial, {"rois"})
+        yield "connectivity.partial.rois", _unordered(partial_set(config)), False
+
+
+def _nuisance(config: Config) -> tuple[str, ...]:
+    own = registry.own_labels(config.rois)
+    return registry.expand(config.connectivity.nuisance_regions, own, "connectivity.nuisance_regions")
+
+
+# Regions --------------------------------------------------------------------------------------------
+
+
+def _regions(config: Config, model: Model, digest: Digest) -> Iterator[Setting]:
+    """Rules for all regions, and what each region behind an outcome is."""
+    rois = config.rois
+    yield from _section("rois", rois, {"use", "custom", "atlases", "reference", "transforms"})
+    lead = [(one, f"sha256:{digest(one.file)}") for one in rois.transforms]
+    moved = [{"regions": one.regions, "images": one.images, "file": content} for one, content in lead]
+    yield "rois.transforms", moved, not moved
+    known = {roi.label: roi for roi in registry.regions(rois)}
+    for label in sorted(_used(config, model)):
+        roi = known[label] if label in known else registry.find(label, rois)
+        yield f"regions.{label}", _definition(roi, digest), False
+
+
+def _used(config: Config, model: Model) -> set[str]:
+    used = {region for seed in seeds_of(config, model) for region in seed.regions}
+    used |= {region for pair in pairs_of(model) for region in pair}
+    if model.edges == "all" or (model.edges != "none" and model.edge_measure == "partial"):
+        used |= set(_set_of_edges(config, model))
+    return used | set(_nuisance(config))
+
+
+def _definition(roi: Roi, digest: Digest) -> Any:
+    """A shape in words, or what is taken of which image; always with its template."""
+    if roi.image is None:
+        return f"{roi.definition}, {roi.space}"
+    parts = {key: value for key, value in asdict(roi.image).items() if key != "path" and value is not None}
+    return {**_json(parts), "image": f"sha256:{digest(roi.image.path)}", "space": roi.space}

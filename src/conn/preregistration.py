@@ -1,0 +1,220 @@
+"""`conn lock`: write down a plan before results exist, amend it with a reason, show what became of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import conn
+from conn import lock, paths
+from conn.errors import ConfigError, ConnError, ResourceError
+from conn.lock import Change, Entry
+from conn.locks import hold
+from conn.preflight import designs
+from conn.study import Study
+
+PLACE_IT = (
+    "Commit this file. Put the SHA-256 where nobody can change it later, such as a registration at OSF."
+)
+
+
+def now() -> datetime:
+    """The time in UTC."""
+    return datetime.now(UTC)
+
+
+def lock_plan(study: Study, reason: str | None = None) -> str:
+    """Lock the plan of a study, or amend a lock.
+
+    Parameters
+    ----------
+    study
+        The study.
+    reason
+        Of an amendment; None to lock for the first time.
+
+    Returns
+    -------
+    str
+        What was done, for a terminal.
+
+    Raises
+    ------
+    ConfigError
+        There is nothing to lock or to amend; or the plan changed and no reason was given.
+    InputError
+        The lock file is damaged.
+    ResourceError
+        A run is at work in the output folder.
+    """
+    last = study.lock.last
+    _refuse_empty(study, reason)
+    if last is not None:
+        changes = lock.compare(last, study.plans)
+        if not changes:
+            return _unchanged(study, last)
+        if reason is None:
+            raise ConfigError(_refusal(study, last, changes))
+    with _alone(study):
+        entry = _write(study, reason)
+    return "\n".join(_said(study, entry))
+
+
+def _refuse_empty(study: Study, reason: str | None) -> None:
+    if not study.plans:
+        raise ConfigError(f"{study.config_path.name}: models is empty, so there is no plan to lock")
+    if reason is not None and study.lock.last is None:
+        raise ConfigError(f"{study.lock.name}: there is no lock to amend; say conn lock without --amend")
+    if reason is not None and not reason.strip():
+        raise ConfigError("--amend: the reason is empty; say why the plan changes")
+
+
+def _write(study: Study, reason: str | None) -> Entry:
+    entry = lock.next_entry(
+        study.lock,
+        study.plans,
+        date=now().strftime("%Y-%m-%dT%H:%M:%SZ"),
+        version=conn.__version__,
+        results_of=models_with_results(study.out),
+        words=words(study),
+        reason=None if reason is None else reason.strip(),
+    )
+    lock.write(study.lock_file, [*study.lock.entries, entry])
+    return entry
+
+
+@contextmanager
+def _alone(study: Study) -> Iterator[None]:
+    """While nobody computes results that the entry could not know of."""
+    if not study.out.is_dir():
+        yield
+        return
+    held = hold(study.out)
+    if held is None:
+        raise ResourceError(f"{study.config.out}: a run is at work in this folder; wait until it ends")
+    try:
+        yield
+    finally:
+        held.release()
+
+
+def models_with_results(out: Path) -> list[str]:
+    """Models with any group result in the output folder, whether or not they are still configured."""
+    tests = {path.parent.name for path in out.glob(paths.test_result("*", "*").as_posix())}
+    corrected = {path.stem for path in out.glob(paths.correct_receipt("*").as_posix())}
+    files = [path for path in out.glob(f"{paths.model_folder('*')}/*") if path.is_file()]
+    tables = {path.parent.name for path in files if not path.stem.endswith("_design")}
+    return sorted(tests | corrected | tables)
+
+
+def words(study: Study) -> dict[str, dict[str, str]]:
+    """What each contrast estimates, by model; empty when the data are not there to compile designs from."""
+    try:
+        compiled = designs(study)
+    except ConnError:
+        return {}
+    return {name: {c.name: c.words for c in design.contrasts} for name, design in compiled.items()}
+
+
+# Words ----------------------------------------------------------------------------------------------
+
+
+def _unchanged(study: Study, last: Entry) -> str:
+    head = f"{study.lock.name}: the plan is as it was locked on {lock.day(last.date)}; nothing was written."
+    return "\n".join([head, *statuses(study)])
+
+
+def _refusal(study: Study, last: Entry, changes: tuple[Change, ...]) -> str:
+    n = len(changes)
+    return "\n".join(
+        [
+            f"{study.lock.name}: {n} {'setting is' if n == 1 else 'settings are'} not as locked on "
+            f"{lock.day(last.date)}, and nothing was written:",
+            *map(change_words, changes),
+            'Undo them, or say why: conn lock CONFIG --amend "reason". The history is kept.',
+        ]
+    )
+
+
+def _said(study: Study, entry: Entry) -> Iterator[str]:
+    done = "locked" if entry.reason is None else "amended"
+    yield f"{done}: {study.lock_file.name}, {entry.date}"
+    yield from map(change_words, entry.changes)
+    yield from results_words(entry)
+    states = {name: lock.state_of(entry, name, plan) for name, plan in study.plans.items()}
+    yield from _statuses(study, states)
+    if not any(c["words"] for model in entry.models.values() for c in model.contrasts.values()):
+        yield "The words of contrasts are not in it: designs cannot be compiled yet (conn check says why)."
+    yield f"SHA-256 {entry.sha256}"
+    yield PLACE_IT
+
+
+def change_words(change: Change) -> str:
+    """A change as one line."""
+    return f"  {change.key}: {change.old} -> {change.new} ({', '.join(change.models)})"
+
+
+def results_words(entry: Entry) -> list[str]:
+    """That results were there when an entry was written; empty when there were none."""
+    late = [name for name, model in entry.models.items() if model.after_results and model.date == entry.date]
+    found = []
+    if late:
+        found.append(f"Locked after results existed, which all outputs will say: {', '.join(late)}.")
+    others = [name for name in entry.results_of if name not in late]
+    if others:
+        found.append(f"Group results that were there already, of other models: {', '.join(others)}.")
+    return found
+
+
+def statuses(study: Study) -> list[str]:
+    """The status of every contrast, one a line."""
+    return list(_statuses(study, study.lock_states))
+
+
+def _statuses(study: Study, states: Mapping[str, str]) -> Iterator[str]:
+    for name, plan in study.plans.items():
+        for contrast, confirmatory in plan.contrasts.items():
+            yield f"{name}, {contrast}: {lock.label(states[name], confirmatory=confirmatory)}"
+
+
+def state_lines(study: Study) -> list[str]:
+    """Lock, statuses and later changes, for `conn check`."""
+    last = study.lock.last
+    if last is None:
+        return ["none; conn lock writes one, before there are results", *statuses(study)]
+    changes = lock.compare(last, study.plans)
+    head = f"{study.lock.name}, {lock.day(last.date)}, SHA-256 {last.sha256}"
+    return [head, *statuses(study), *_since(changes), *_new_options(study, last)]
+
+
+def summary(study: Study) -> list[str]:
+    """The lock in one line, for `conn status`; nothing without a lock."""
+    last = study.lock.last
+    if last is None:
+        return []
+    n = len(lock.compare(last, study.plans))
+    since = (
+        f"{n} {'change' if n == 1 else 'changes'} since (conn lock --show)" if n else "nothing changed since"
+    )
+    return [f"plan: locked on {lock.day(last.date)}, {since}"]
+
+
+def _since(changes: tuple[Change, ...]) -> list[str]:
+    return ["changed since:", *map(change_words, changes)] if changes else ["nothing changed since"]
+
+
+def _new_options(study: Study, last: Entry) -> list[str]:
+    found = lock.unknown_options(last, study.plans)
+    return [f"options that the lock does not know, at their defaults: {', '.join(found)}"] if found else []
+
+
+def show(study: Study) -> str:
+    """History of the lock, and its state."""
+    lines = []
+    for entry in study.lock.entries:
+        why = "locked" if entry.reason is None else f"amended: {entry.reason}"
+        lines.append(f"{entry.date} {why} (conn {entry.version}, SHA-256 {entry.sha256})")
+        lines += [*map(change_words, entry.changes), *(f"  {text}" for text in results_words(entry))]
+    return "\n".join([*lines, *state_lines(study)])

@@ -1,0 +1,391 @@
+"""What decides a model is in its plan, and nothing else is."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import typing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from conn import lock
+from conn.config import load
+from conn.config.checks import check
+from conn.config.model import (
+    Clinical,
+    Config,
+    Connectivity,
+    Dataset,
+    Denoise,
+    Enhancement,
+    GroupByTime,
+    Inference,
+    Paired,
+    Partial,
+    Regression,
+    Remission,
+    Response,
+    Rois,
+    Scale,
+    TimePoints,
+    TwoSample,
+    Variable,
+)
+from conn.lock import Lock, Plan
+from conn.plan import plan_of
+
+SETTINGS: dict[str, Any] = {
+    "out": "results",
+    "seed": 7,
+    "datasets": {
+        "trial": {
+            "bids_dir": "data",
+            "subjects": ["01", "02", "03"],
+            "filters": {"acq": ["mb4", "mb6"]},
+            "time_points": {"labels": {"pre": ["1"], "post": ["2"]}},
+        }
+    },
+    "clinical": {
+        "baseline": "pre",
+        "endpoint": "post",
+        "tables": [{"path": "tables/participants.tsv"}],
+        "scales": {
+            "MADRS": {"columns": {"pre": "m1", "post": "m2"}},
+            "HAMD": {"columns": {"pre": "h1", "post": "h2"}},
+        },
+        "response": {"scale": "MADRS", "percent": 50},
+        "remission": {"scale": "HAMD", "threshold": 7},
+        "variables": {
+            "arm": {"column": "arm", "kind": "category"},
+            "site": {"column": "site", "kind": "category"},
+            "age": {"column": "age"},
+            "weight": {"column": "weight"},
+        },
+    },
+    "rois": {
+        "use": ["sgACC", "insula", "PAG"],
+        "custom": {
+            "mine": {"center": [1, 2, 3], "radius_mm": 4, "space": "MNI152"},
+            "drawn": {"mask": "masks/drawn.nii.gz", "space": "MNI152"},
+        },
+        "transforms": [
+            {"regions": "MNI152NLin6Asym", "images": "MNI152NLin2009cAsym", "file": "xfm/a.h5"}
+        ],
+    },
+    "connectivity": {
+        "seeds": ["sgACC", "mine"],
+        "together": {"pair": ["insulaL", "PAG"]},
+        "partial": {"rois": ["sgACCL", "insulaL", "PAG"], "shrinkage": 0.1},
+        "nuisance_regions": ["fourthVentricle"],
+    },
+    "models": {
+        "change": {
+            "design": "paired",
+            "before": "pre",
+            "after": "post",
+            "covariates": ["age", "mean_fd"],
+            "subset": {"arm": ["drug", "placebo"]},
+            "edges": [["sgACCL", "PAG"], ["insulaL", "drawn"]],
+            "contrasts": {"change": {"confirmatory": True}},
+        },
+        "arms": {
+            "design": "group_by_time",
+            "before": "pre",
+            "after": "post",
+            "group": "response",
+            "levels": ["responder", "nonresponder"],
+            "strata": ["site", "arm"],
+            "seeds": "none",
+        },
+        "slope": {
+            "design": "regression",
+            "before": "pre",
+            "after": "post",
+            "predictor": "HAMD.change",
+            "seeds": ["insulaLUnique"],
+            "edge_measure": "partial",
+        },
+        "baseline": {
+            "design": "two_sample",
+            "at": "pre",
+            "group": "remission",
+            "levels": ["remitted", "not_remitted"],
+            "edges": "none",
+        },
+    },
+    "inference": {"enhancement": {}},
+}  # fmt: skip
+ANYWHERE = tuple(SETTINGS["models"])
+
+
+def with_change(*where: str, to: Any) -> dict[str, Any]:
+    """The settings with one value replaced, or put in."""
+    settings = copy.deepcopy(SETTINGS)
+    place = settings
+    for key in where[:-1]:
+        place = place.setdefault(key, {})
+    place[where[-1]] = to
+    return settings
+
+
+def content(text: str) -> str:
+    """A sum of an image that is not there."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def plans(settings: dict[str, Any], digest=content) -> dict[str, Plan]:
+    config = Config.model_validate_json(json.dumps(settings))
+    check(config, Path("my.yaml"))
+    return {name: plan_of(config, name, digest) for name in config.models}
+
+
+BEFORE = plans(SETTINGS)
+ENTRY = lock.next_entry(Lock("my.lock.json"), BEFORE, date="2026-03-01T00:00:00Z", version="0.1.0")
+
+
+@pytest.mark.parametrize(
+    ("where", "to", "key", "old", "new", "models"),
+    [
+        (("seed",), 8, "seed", "7", "8", ANYWHERE),
+        (("denoise", "strategy"), "24P", "denoise.strategy", "simple", "24P", ANYWHERE),
+        (("denoise", "low_pass"), None, "denoise.low_pass", "0.1", "null", ANYWHERE),
+        (("denoise", "min_df"), 30, "denoise.min_df", "25", "30", ANYWHERE),
+        (("inference", "alpha"), 0.01, "inference.alpha", "0.05", "0.01", ANYWHERE),
+        (("inference", "permutations"), 999, "inference.permutations", "5000", "999", ANYWHERE),
+        (("rois", "weighting"), "centre", "rois.weighting", "coverage", "centre", ANYWHERE),
+        (
+            ("connectivity", "combine_runs"), "first",
+            "connectivity.combine_runs", "weighted", "first", ANYWHERE,
+        ),
+        (
+            ("connectivity", "fwhm_mm"), 4,
+            "connectivity.fwhm_mm", "6.0", "4.0", ("change", "slope", "baseline"),
+        ),
+        (
+            ("connectivity", "partial", "shrinkage"), 0.2,
+            "connectivity.partial.shrinkage", "0.1", "0.2", ("slope",),
+        ),
+        (
+            ("datasets", "trial", "subjects"), ["01", "02"],
+            "datasets.trial.subjects", '["01", "02", "03"]', '["01", "02"]', ANYWHERE,
+        ),
+        (("datasets", "trial", "dummy_scans"), 4, "datasets.trial.dummy_scans", "0", "4", ANYWHERE),
+        (("datasets", "trial", "task"), "nback", "datasets.trial.task", "rest", "nback", ANYWHERE),
+        (
+            ("clinical", "response", "percent"), 40,
+            "clinical.response.percent", "50.0", "40.0", ("arms",),
+        ),
+        (
+            ("clinical", "remission", "threshold"), 8,
+            "clinical.remission.threshold", "7.0", "8.0", ("baseline",),
+        ),
+        (
+            ("clinical", "scales", "HAMD", "direction"), "higher_is_better",
+            "clinical.scales.HAMD.direction", "lower_is_better", "higher_is_better", ("slope", "baseline"),
+        ),
+        (
+            ("clinical", "variables", "arm", "column"), "arm2",
+            "clinical.variables.arm.column", "arm", "arm2", ("change", "arms"),
+        ),
+        (("clinical", "endpoint"), "pre", "clinical.endpoint", "post", "pre", ANYWHERE),
+        (("models", "baseline", "at"), "post", "models.baseline.at", "pre", "post", ("baseline",)),
+        (
+            ("models", "change", "covariates"), ["mean_fd"],
+            "models.change.covariates", '["age", "mean_fd"]', '["mean_fd"]', ("change",),
+        ),
+        (
+            ("models", "change", "contrasts", "change", "confirmatory"), False,
+            "models.change.contrasts.change.confirmatory", "true", "false", ("change",),
+        ),
+        (
+            ("models", "change", "edges"), [["sgACCL", "PAG"]],
+            "models.change.edges", '["PAG-sgACCL", "drawn-insulaL"]', '["PAG-sgACCL"]', ("change",),
+        ),
+        (
+            ("models", "arms", "levels"), ["nonresponder", "responder"],
+            "models.arms.levels", '["responder", "nonresponder"]', '["nonresponder", "responder"]', ("arms",),
+        ),
+        (
+            ("models", "slope", "predictor"), "HAMD.percent_change",
+            "models.slope.predictor", "HAMD.change", "HAMD.percent_change", ("slope",),
+        ),
+        (
+            ("rois", "custom", "mine", "radius_mm"), 5, "regions.mine",
+            "sphere 4 mm at 1 2 3, MNI152", "sphere 5 mm at 1 2 3, MNI152", ("change", "arms", "baseline"),
+        ),
+        (
+            ("inference", "enhancement", "height_power"), 1,
+            "inference.enhancement.height_power", "2.0", "1.0", ANYWHERE,
+        ),
+    ],
+)  # fmt: skip
+def test_a_change_of_the_analysis_is_listed_with_key_old_and_new(where, to, key, old, new, models):
+    found = {change.key: change for change in lock.compare(ENTRY, plans(with_change(*where, to=to)))}
+    change = found.pop(key)
+    assert (change.old, change.new, change.models) == (old, new, models)
+    # What is no longer referred to goes with it.
+    assert all(other.new == "not there" for other in found.values())
+    assert all(name.startswith(("regions.", "clinical.variables.age.")) for name in found)
+
+
+def test_a_seed_more_is_listed_and_brings_what_maps_depend_on():
+    found = lock.compare(ENTRY, plans(with_change("models", "arms", "seeds", to=["mine"])))
+    assert [change.key for change in found] == ["models.arms.seeds"]
+    smoothed = with_change("connectivity", "fwhm_mm", to=4)
+    smoothed["models"]["arms"]["seeds"] = ["mine"]
+    keys = {change.key for change in lock.compare(ENTRY, plans(smoothed)) if "arms" in change.models}
+    assert keys == {"models.arms.seeds", "connectivity.fwhm_mm"}
+
+
+def test_the_content_of_an_image_counts():
+    found = lock.compare(ENTRY, plans(SETTINGS, lambda text: content(f"other {text}")))
+    assert {change.key for change in found} == {"regions.drawn", "rois.transforms"}
+
+
+@pytest.mark.parametrize(
+    ("where", "to"),
+    [
+        (("out",), "elsewhere"),
+        (("report",), {"title": "Another", "anonymise": True}),
+        (("datasets", "trial", "bids_dir"), "moved/data"),
+        (("datasets", "trial", "derivatives"), "moved/derivatives"),
+        (("clinical", "tables"), [{"path": "moved/participants.tsv"}]),
+        (("connectivity", "xdf"), True),
+        (("connectivity", "seeds"), ["mine", "sgACCL", "sgACCR"]),
+        (("clinical", "variables", "weight", "column"), "kg"),
+        (("datasets", "trial", "subjects"), ["03", "01", "02"]),
+        (("datasets", "trial", "filters"), {"acq": ["mb6", "mb4"]}),
+        (("models", "change", "covariates"), ["mean_fd", "age"]),
+        (("models", "change", "subset"), {"arm": ["placebo", "drug"]}),
+        (("models", "change", "edges"), [["drawn", "insulaL"], ["PAG", "sgACCL"]]),
+        (("models", "arms", "strata"), ["arm", "site"]),
+        (("models", "arms", "contrasts"), {"interaction": {"confirmatory": False}}),
+        (("rois", "use"), ["PAG", "insulaR", "insulaL", "sgACC"]),
+        (("rois", "reference"), {"other": {"image": "x.nii.gz", "space": "MNI152"}}),
+    ],
+)
+def test_what_decides_nothing_is_no_change(where, to):
+    assert lock.compare(ENTRY, plans(with_change(*where, to=to))) == ()
+
+
+def test_an_image_that_moved_with_its_content_is_no_change():
+    moved = with_change("rois", "custom", "drawn", "mask", to="elsewhere/d.nii.gz")
+    names = {"elsewhere/d.nii.gz": "masks/drawn.nii.gz"}
+    assert lock.compare(ENTRY, plans(moved, lambda text: content(names.get(text, text)))) == ()
+
+
+def test_the_order_of_keys_and_comments_do_not_change_the_sum(tmp_path: Path):
+    one, other = tmp_path / "one.yaml", tmp_path / "other.yaml"
+    one.write_text(
+        "datasets: {t: {bids_dir: data, task: rest}}\n"
+        "models: {m: {design: paired, before: pre, after: post}}\nseed: 3\n"
+    )
+    other.write_text(
+        "# why\nseed: 3  # a comment\nmodels:\n  m:\n    after: post\n    before: pre\n    design: paired\n"
+        "datasets:\n  t:\n    task: 'rest'\n    bids_dir: data\n"
+    )
+    sums = [plan_of(load(path), "m", str).sha256 for path in (one, other)]
+    assert sums[0] == sums[1]
+
+
+def test_a_plan_names_neither_folders_nor_what_other_models_use():
+    text = json.dumps(BEFORE["change"].settings)
+    for word in ("masks", "tables/", "xfm", "results", 'weight"', "HAMD", "response", "models.arms"):
+        assert word not in text, word
+    assert "connectivity.fwhm_mm" not in BEFORE["arms"].settings
+    assert "regions.fourthVentricle" in BEFORE["arms"].settings
+
+
+def test_what_is_tested_is_spelled_out():
+    settings = BEFORE["arms"].settings
+    assert settings["models.arms.seeds"] == []
+    assert settings["models.arms.edges"] == "all pairs of edge_regions"
+    assert settings["models.arms.edge_regions"] == [
+        "PAG",
+        "drawn",
+        "insulaL",
+        "insulaR",
+        "mine",
+        "sgACCL",
+        "sgACCR",
+    ]
+    assert BEFORE["slope"].settings["models.slope.edge_regions"] == ["PAG", "insulaL", "sgACCL"]
+    assert BEFORE["slope"].settings["connectivity.together.pair"] == ["PAG", "insulaL"]
+    assert BEFORE["baseline"].settings["models.baseline.edges"] == []
+    assert BEFORE["change"].settings["models.change.seeds"] == [
+        "PAGUnique", "insulaLUnique", "mine", "sgACCL", "sgACCR",
+    ]  # fmt: skip
+
+
+def test_contrasts_are_those_that_the_design_tests():
+    assert BEFORE["change"].contrasts == {"change": True}
+    assert BEFORE["arms"].contrasts == {"interaction": False}
+    several = plans(
+        with_change("models", "arms", "contrasts", to={"group": {}, "interaction": {"confirmatory": True}})
+    )
+    assert several["arms"].contrasts == {"interaction": True, "group": False}
+
+
+def test_defaults_are_known_as_such_wherever_they_stand():
+    defaults = BEFORE["change"].defaults
+    assert {"denoise.strategy", "inference.alpha", "models.change.edge_measure"} <= defaults
+    assert {"datasets.trial.dummy_scans", "clinical.variables.age.kind"} <= defaults
+    assert (
+        not {"seed", "inference.enhancement.kind", "models.change.covariates", "models.change.before"}
+        & defaults
+    )
+
+
+SECTIONS: tuple[type[BaseModel], ...] = (
+    Dataset, TimePoints, Clinical, Scale, Variable, Response, Remission, Denoise, Connectivity, Partial, Rois,
+    Paired, TwoSample, GroupByTime, Regression, Inference, Enhancement,
+)  # fmt: skip
+LEFT_OUT = {
+    # Where data are.
+    *("Dataset.bids_dir", "Dataset.derivatives"),
+    # Regions stand with their definitions, as far as a model needs them; nothing is computed from reference.
+    *("Rois.use", "Rois.custom", "Rois.atlases", "Rois.reference"),
+    # A variance for reading.
+    "Connectivity.xdf",
+}
+
+
+@pytest.mark.parametrize("section", SECTIONS, ids=lambda one: one.__name__)
+def test_every_option_is_in_the_plan_or_left_out_by_name(section: type[BaseModel]):
+    keys = [key for one in BEFORE.values() for key in one.settings]
+    parts = {part for key in keys for part in key.split(".")}
+    known = {name for name in section.model_fields if name in parts}
+    left_out = {name for name in section.model_fields if f"{section.__name__}.{name}" in LEFT_OUT}
+    assert set(section.model_fields) - known == left_out
+
+
+def test_every_top_section_is_in_the_plan_or_left_out_by_name():
+    parts = {key.split(".")[0] for one in BEFORE.values() for key in one.settings}
+    assert set(Config.model_fields) - parts == {"out", "report"}
+
+
+def test_the_sections_that_are_looked_at_are_all_that_a_model_can_depend_on():
+    seen: set[type[BaseModel]] = set()
+    waiting: list[Any] = [Config]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, type) and not typing.get_args(one) and issubclass(one, BaseModel):
+            waiting += [] if one in seen else [field.annotation for field in one.model_fields.values()]
+            seen.add(one)
+        waiting += typing.get_args(one)
+    names = {one.__name__ for one in seen} - {section.__name__ for section in SECTIONS}
+    apart = {
+        "Config",
+        "Report",
+        "Contrast",
+        "ClinicalTable",
+        "CustomRoi",
+        "RoiShape",
+        "Atlas",
+        "ReferenceAtlas",
+    }
+    assert names == apart | {"Transform"}

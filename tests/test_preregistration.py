@@ -1,0 +1,345 @@
+"""conn lock: what it writes, when it refuses, and what every output says of it afterwards."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+import conn
+from conn import lock, paths, preregistration
+from conn.cli import main
+from conn.locks import hold
+from conn.preregistration import models_with_results
+from conn.study import open_study
+from simulated import SETTINGS, World, once, planned
+
+STUDY = """
+datasets: {trial: {bids_dir: data, time_points: {labels: {pre: [pre], post: [post]}}}}
+denoise: {strategy: %s}
+models:
+  change: {design: paired, before: pre, after: post, contrasts: {change: {confirmatory: %s}}}
+  baseline: {design: paired, before: post, after: pre}
+"""
+DAYS = ("2026-03-01T09:30:00", "2026-04-02T10:00:00", "2026-05-03T11:00:00")
+
+
+@pytest.fixture
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A configuration without data, and a calendar that goes on by itself."""
+    days = iter(datetime.fromisoformat(day).replace(tzinfo=UTC) for day in DAYS)
+    monkeypatch.setattr(preregistration, "now", lambda: next(days))
+    return configure(tmp_path / "my.study.yaml")
+
+
+def configure(path: Path, strategy: str = "simple", confirmatory: str = "true") -> Path:
+    path.write_text(STUDY % (strategy, confirmatory))
+    return path
+
+
+@pytest.fixture
+def call(config: Path, capsys: pytest.CaptureFixture[str]):
+    """Run `conn lock` on the configuration: exit code, output, errors."""
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        capsys.readouterr()
+        code = main(["lock", str(config), *arguments])
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return run
+
+
+def results(config: Path, model: str) -> Path:
+    """A group result of a model."""
+    path = config.parent / "results" / paths.test_result(model, "edges")
+    path.parent.mkdir(parents=True)
+    path.touch()
+    return path
+
+
+# Writing ----------------------------------------------------------------------------------------------
+
+
+def test_a_lock_is_a_file_beside_the_configuration_and_says_its_sum(config: Path, call):
+    code, out, err = call()
+    path = config.with_name("my.study.lock.json")
+    found = lock.read(path)
+    assert (code, err) == (0, "")
+    assert found.last.date == "2026-03-01T09:30:00Z"
+    assert found.last.version == conn.__version__
+    assert "change, change: confirmatory, locked 2026-03-01" in out
+    assert "baseline, change: exploratory" in out
+    assert f"SHA-256 {found.last.sha256}" in out
+    assert "designs cannot be compiled yet" in out
+    assert sorted(p.name for p in config.parent.iterdir()) == [path.name, config.name]
+
+
+def test_a_second_lock_without_a_change_writes_nothing(config: Path, call):
+    call()
+    before = config.with_suffix(".lock.json").read_bytes()
+    config.write_text(f"# a comment\n{config.read_text()}")
+    for arguments in ((), ("--amend", "no reason at all")):
+        code, out, _ = call(*arguments)
+        assert code == 0
+        assert "the plan is as it was locked on 2026-03-01; nothing was written" in out
+    assert config.with_suffix(".lock.json").read_bytes() == before
+
+
+def test_a_changed_plan_is_refused_with_what_changed_until_a_reason_is_given(config: Path, call):
+    call()
+    before = config.with_suffix(".lock.json").read_bytes()
+    configure(config, strategy="24P")
+    code, out, err = call()
+    assert (code, out) == (2, "")
+    assert "1 setting is not as locked on 2026-03-01, and nothing was written" in err
+    assert "denoise.strategy: simple -> 24P (change, baseline)" in err
+    assert config.with_suffix(".lock.json").read_bytes() == before
+    code, out, _ = call("--amend", " the scanner changed ")
+    assert code == 0
+    assert "change, change: confirmatory, locked 2026-04-02" in out
+    first, second = lock.read(config.with_suffix(".lock.json")).entries
+    assert (first.reason, second.reason) == (None, "the scanner changed")
+    assert first.models["change"].settings["denoise.strategy"] == "simple"
+
+
+def test_showing_prints_history_and_differences_and_writes_nothing(config: Path, call):
+    assert "none; conn lock writes one" in call("--show")[1]
+    assert not config.with_suffix(".lock.json").exists()
+    call()
+    configure(config, strategy="24P")
+    call("--amend", "the scanner changed")
+    configure(config, strategy="24P", confirmatory="false")
+    before = config.with_suffix(".lock.json").read_bytes()
+    code, out, _ = call("--show")
+    lines = out.splitlines()
+    assert code == 0
+    assert lines[0].startswith("2026-03-01T09:30:00Z locked (conn ")
+    assert lines[1].startswith("2026-04-02T10:00:00Z amended: the scanner changed (conn ")
+    assert "  denoise.strategy: simple -> 24P (change, baseline)" in lines
+    assert lines[-1] == "  models.change.contrasts.change.confirmatory: true -> false (change)"
+    assert config.with_suffix(".lock.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("text", "arguments", "message"),
+    [
+        (None, ("--amend", "because"), "there is no lock to amend"),
+        ("datasets: {trial: {bids_dir: data}}\n", (), "models is empty, so there is no plan to lock"),
+    ],
+)
+def test_what_cannot_be_locked_or_amended_is_refused(
+    config: Path, call, text: str | None, arguments: tuple[str, ...], message: str
+):
+    if text is not None:
+        config.write_text(text)
+    code, _, err = call(*arguments)
+    assert code == 2
+    assert message in err
+    assert not config.with_suffix(".lock.json").exists()
+
+
+def test_an_amendment_needs_words(config: Path, call):
+    call()
+    configure(config, strategy="24P")
+    code, _, err = call("--amend", "  ")
+    assert code == 2
+    assert "the reason is empty" in err
+
+
+def test_a_damaged_lock_stops_lock_show_and_status_with_its_name(
+    config: Path, call, capsys: pytest.CaptureFixture[str]
+):
+    call()
+    path = config.with_suffix(".lock.json")
+    path.write_text(path.read_text()[:-100])
+    for arguments in ((), ("--show",), ("--amend", "why")):
+        code, out, err = call(*arguments)
+        assert (code, out) == (3, "")
+        assert f"{path}: not a lock file" in err
+
+
+# Results that were there ------------------------------------------------------------------------------
+
+
+def test_a_model_that_has_results_is_locked_late_and_the_others_in_time(config: Path, call):
+    results(config, "change")
+    _, out, _ = call()
+    entry = lock.read(config.with_suffix(".lock.json")).last
+    assert entry.results_of == ("change",)
+    assert "Locked after results existed, which all outputs will say: change." in out
+    assert "change, change: confirmatory, locked after results existed" in out
+    assert (entry.models["change"].after_results, entry.models["baseline"].after_results) == (True, False)
+    assert "Locked after results existed" in call("--show")[1]
+
+
+def test_results_of_models_that_are_not_planned_are_named(config: Path, call):
+    results(config, "explored")
+    _, out, _ = call()
+    assert "Group results that were there already, of other models: explored." in out
+    assert "change, change: confirmatory, locked 2026-03-01" in out
+
+
+def test_an_amendment_after_results_is_late_for_what_it_changes_alone(config: Path, call):
+    call()
+    results(config, "change")
+    results(config, "baseline")
+    config.write_text(config.read_text().replace("baseline: {", "baseline: {edges: none, "))
+    call("--amend", "edges were no outcome")
+    found = open_study(config).lock_states
+    assert found == {"change": "locked 2026-03-01", "baseline": "locked after results existed"}
+
+
+@pytest.mark.parametrize(
+    ("file", "models"),
+    [
+        (paths.test_result("a", "seed-vmPFC"), ["a"]),
+        (paths.correct_receipt("b"), ["b"]),
+        (paths.edges("c"), ["c"]),
+        (paths.group_map("d", "vmPFC", "change", "t"), ["d"]),
+        (paths.design_json("e"), []),
+        (paths.design_tsv("f"), []),
+        (paths.COHORT, []),
+    ],
+)
+def test_any_group_result_counts_and_a_design_does_not(tmp_path: Path, file: Path, models: list[str]):
+    (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / file).touch()
+    assert models_with_results(tmp_path) == models
+
+
+def test_nothing_is_locked_while_a_run_is_at_work(config: Path, call):
+    out = config.parent / "results"
+    out.mkdir()
+    held = hold(out)
+    assert held is not None
+    code, _, err = call()
+    held.release()
+    assert code == 5
+    assert "a run is at work" in err
+    assert not config.with_suffix(".lock.json").exists()
+    assert call()[0] == 0
+
+
+# What outputs say -------------------------------------------------------------------------------------
+
+CONFIRMATORY = {"prepost": {**SETTINGS["models"]["prepost"], "contrasts": {"change": {"confirmatory": True}}}}
+MODELS = {**SETTINGS["models"], **CONFIRMATORY}
+
+
+@pytest.fixture(name="planned_trial", scope="module")
+def fixture_planned_trial(pristine: World, tmp_path_factory: pytest.TempPathFactory) -> World:
+    """The simulated trial, locked and then run. Not to be changed."""
+
+    def make(folder: Path) -> None:
+        made = pristine.copy(folder)
+        config = made.configure(models=MODELS)
+        locked = made.conn("lock", config)
+        (folder / "said").write_text(locked.stdout + locked.stderr)
+        assert locked.returncode == 0, locked.stderr
+        ran = made.conn("run", config, "--cores", "2")
+        assert ran.returncode == 0, ran.stderr
+
+    return World(once(tmp_path_factory, "planned", make))
+
+
+def rerun(world: World, config: Path) -> dict[str, int]:
+    seen = world.conn("run", config, "-n", "--cores", "1")
+    assert seen.returncode == 0, seen.stderr
+    return planned(seen.stdout)
+
+
+def table(path: Path) -> pd.DataFrame:
+    return pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
+
+
+@pytest.mark.workflow
+@pytest.mark.xdist_group("planned")
+class TestOutputs:
+    def test_the_lock_holds_the_words_of_contrasts_once_designs_can_be_compiled(self, planned_trial: World):
+        entry = lock.read(planned_trial.study / "study.lock.json").last
+        found = entry.models["prepost"].contrasts["change"]
+        assert found == {
+            "confirmatory": True,
+            "words": "mean change of connectivity, post minus pre",
+        }
+        assert entry.results_of == ()
+        assert "cannot be compiled" not in (planned_trial.folder / "said").read_text()
+
+    def test_every_table_of_results_says_the_status(self, planned_trial: World):
+        day = lock.day(lock.read(planned_trial.study / "study.lock.json").last.date)
+        group = planned_trial.out / "group"
+        status = {f"confirmatory, locked {day}"}
+        assert set(table(group / "prepost" / "model-prepost_edges.tsv")["status"]) == status
+        assert list(table(group / "prepost" / "model-prepost_clusters.tsv").columns)[-1] == "status"
+        families = json.loads((group / "prepost" / "model-prepost_families.json").read_text())
+        assert {family["status"] for family in families} == status
+        assert set(table(group / "armbytime" / "model-armbytime_edges.tsv")["status"]) == {"exploratory"}
+
+    def test_report_methods_and_record_say_it_too(self, planned_trial: World):
+        entry = lock.read(planned_trial.study / "study.lock.json").last
+        words = f"confirmatory, locked {lock.day(entry.date)}"
+        html = (planned_trial.out / "report.html").read_text(encoding="utf-8")
+        methods = (planned_trial.out / "methods.md").read_text(encoding="utf-8")
+        assert html.count(f'<span class="badge planned">{words}</span>') == 3
+        assert entry.sha256 in html
+        assert f"({words})" in methods and entry.sha256 in methods
+        record = json.loads((planned_trial.out / "lock.json").read_text())
+        assert record["file"] == "study.lock.json"
+        assert record["models"]["prepost"]["state"] == f"locked {lock.day(entry.date)}"
+
+    def test_check_and_status_say_it_too(self, planned_trial: World, capsys: pytest.CaptureFixture[str]):
+        day = lock.day(lock.read(planned_trial.study / "study.lock.json").last.date)
+        config = str(planned_trial.study / "study.yaml")
+        assert main(["check", config]) == 0
+        said = capsys.readouterr().out
+        assert f"prepost, change: confirmatory, locked {day}\n" in said
+        assert "nothing changed since" in said
+        assert main(["status", config]) == 0
+        assert f"plan: locked on {day}, nothing changed since" in capsys.readouterr().out
+
+    def test_a_lock_that_changes_runs_what_prints_it_and_nothing_else(
+        self, planned_trial: World, tmp_path: Path
+    ):
+        world = planned_trial.copy(tmp_path / "world")
+        config = world.study / "study.yaml"
+        assert rerun(world, config) == {}
+        path = world.study / "study.lock.json"
+        path.unlink()
+        expected = {"correct": 1, "settings": 1, "lock": 1, "report": 1, "all": 1}
+        assert rerun(world, config) == expected
+        locked = world.conn("lock", config)
+        assert "prepost, change: confirmatory, locked after results existed" in locked.stdout
+        assert rerun(world, config) == expected
+        ran = world.conn("run", config, "--cores", "1")
+        assert ran.returncode == 0, ran.stderr
+        edges = table(world.out / "group" / "prepost" / "model-prepost_edges.tsv")
+        assert set(edges["status"]) == {"confirmatory, locked after results existed"}
+        assert rerun(world, config) == {}
+        path.write_text(path.read_text()[:300])
+        for stopped in (world.conn("run", config), world.conn("check", config)):
+            assert stopped.returncode == 3
+            assert "study.lock.json: not a lock file" in stopped.stderr
+
+    def test_a_lock_of_exploratory_models_leaves_their_tables_alone(self, finished: World, tmp_path: Path):
+        world = finished.copy(tmp_path / "world")
+        config = world.study / "study.yaml"
+        assert world.conn("lock", config).returncode == 0
+        assert rerun(world, config) == {"lock": 1, "report": 1, "all": 1}
+
+    def test_a_change_after_locking_is_said_in_tables_and_report(self, planned_trial: World, tmp_path: Path):
+        world = planned_trial.copy(tmp_path / "world")
+        models: dict[str, Any] = {**CONFIRMATORY}
+        models["prepost"] = {**models["prepost"], "seeds": "none"}
+        config = world.configure(models=models)
+        ran = world.conn("run", config, "--cores", "1")
+        assert ran.returncode == 0, ran.stderr
+        edges = table(world.out / "group" / "prepost" / "model-prepost_edges.tsv")
+        assert set(edges["status"]) == {"confirmatory, changed after locking"}
+        html = (world.out / "report.html").read_text(encoding="utf-8")
+        assert "models.prepost.seeds" in html and "models.armbytime" in html
+        assert "badge planned" not in html
