@@ -150,15 +150,14 @@ def _judgement(check: NullCheck) -> str:
             "p_fwe says."
         )
     if kind == "unclear":
-        why = (
-            "but data of this size without fault reach that as well, so that it says nothing against yours"
-            if check.references
-            else f"but the interval still holds {_percent(check.alpha)}; --sets {5 * check.sets} would tell"
-        )
-        if check.references and check.rate > max(check.references):
-            why = f"but the interval still holds {_percent(check.alpha)}; --sets {5 * check.sets} would tell"
-        return f"NOTE: {_percent(check.rate)} is above {_percent(check.limit)}, {why}."
+        return f"NOTE: {_percent(check.rate)} is above {_percent(check.limit)}, {_why_unclear(check)}."
     return f"No sign against it (warned above {_percent(check.limit)})."
+
+
+def _why_unclear(check: NullCheck) -> str:
+    if check.rate <= max(check.references, default=0.0):
+        return "but data of this size without fault reach that as well: it says nothing against yours"
+    return f"but the interval still holds {_percent(check.alpha)}; --sets {5 * check.sets} would tell"
 
 
 def _percent(share: float) -> str:

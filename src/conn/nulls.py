@@ -37,7 +37,7 @@ REFERENCES = 19
 MOST_FEATURES = 500
 CONFIDENCE = 0.95
 FEWEST_IN_CELL = 3
-FEWEST_TO_SPLIT = 6
+FEWEST_IN_PART = 2
 MOST_DRAWS = 50
 """Draws that give no testable data set, one after the other, before it is an error."""
 
@@ -70,7 +70,7 @@ class RowDesign:
     Attributes
     ----------
     matrix : ndarray of shape (n, p)
-        Full column rank.
+        Full column rank; the first column is the intercept.
     contrast : ndarray of shape (p,)
         Picks one column, the tested one.
     exchange
@@ -344,15 +344,18 @@ def _with_tested(design: RowDesign, values: Floats) -> RowDesign:
 
 
 def _split_check(rng: Rng, data: Floats, design: RowDesign, count: _Count) -> NullCheck:
-    largest = np.bincount(design.groups).argmax()
-    arm = np.flatnonzero(design.groups == largest)
-    if arm.size < FEWEST_TO_SPLIT:
-        nothing = float("nan")
-        words = f"the largest arm has {arm.size} people; at least {FEWEST_TO_SPLIT} can be split"
-        return NullCheck(
-            "split", SPLIT, 0, 0, nothing, nothing, nothing, nothing, 0, count.alpha, impossible=words
+    """One arm, the largest, in two parts whose sizes have the ratio of the groups."""
+    sizes = np.bincount(design.groups)
+    arm = np.flatnonzero(design.groups == sizes.argmax())
+    smaller = arm.size * sizes.min() / design.n
+    if smaller < FEWEST_IN_PART:
+        words = (
+            f"the largest arm has {arm.size} people, and a part of it in the ratio of the groups "
+            f"{smaller:.1f}; at least {FEWEST_IN_PART} are needed"
         )
-    share = float((design.groups == design.groups.max()).mean())
+        nan = float("nan")
+        return NullCheck("split", SPLIT, 0, 0, nan, nan, nan, nan, 0, count.alpha, impossible=words)
+    share = float(sizes[1] / design.n)
     return count.of("split", SPLIT, _split(rng, data[arm], _of_rows(design, arm), share), rng)
 
 
@@ -364,26 +367,20 @@ def _split(rng: Rng, data: Floats, arm: RowDesign, share: float) -> Iterator[_Se
         for code in np.unique(arm.strata):
             rows = rng.permutation(np.flatnonzero(arm.strata == code))
             second[rows[: int(share * rows.size + rng.random())]] = 1
-        groups = second if welch else np.zeros_like(second)
-        made = _with_tested(arm, np.where(second == 1, -0.5, 0.5))
-        yield data, replace(_estimable(made), groups=second, variance_groups=groups)
+        if FEWEST_IN_PART <= second.sum() <= arm.n - FEWEST_IN_PART:
+            groups = second if welch else np.zeros_like(second)
+            made = _with_tested(arm, np.where(second == 1, -0.5, 0.5))
+            yield data, replace(_estimable(made), groups=second, variance_groups=groups)
 
 
 def _estimable(design: RowDesign) -> RowDesign:
-    """Without the covariates that say nothing within one arm; the tested column stays."""
-    order = [design.column, *np.delete(np.arange(design.matrix.shape[1]), design.column)]
-    kept: list[int] = []
-    for j in order:
+    """Without the covariates that say nothing within one arm; intercept and tested column stay."""
+    first = [0, design.column]
+    kept = list(first)
+    for j in sorted(set(range(design.matrix.shape[1])) - set(first)):
         if np.linalg.matrix_rank(_scaled(design.matrix[:, [*kept, j]]), tol=1e-8) > len(kept):
             kept.append(j)
-    kept.sort()
-    matrix, contrast = design.matrix[:, kept], design.contrast[kept]
-    constant = np.ptp(matrix, axis=0) == 0
-    own = np.flatnonzero(contrast)[0]
-    nuisance = [np.ptp(matrix[:, j]) > 0 for j in range(len(kept)) if j != own and not constant[j]]
-    return replace(
-        design, matrix=matrix, contrast=contrast, has_nuisance=design.has_nuisance and bool(any(nuisance))
-    )
+    return replace(design, matrix=design.matrix[:, kept], contrast=design.contrast[kept])
 
 
 def _scaled(matrix: Floats) -> Floats:
