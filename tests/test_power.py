@@ -14,7 +14,7 @@ from conn.errors import DesignError
 from conn.nulls import RowDesign
 from conn.permutation import permutation_set
 from conn.power import detectable, foreseen, noncentrality, power_of
-from test_nulls import noise, one_group, slope, two_groups
+from row_designs import noise, one_group, slope, two_groups
 
 
 def found_in(trials: int, power: float = 0.8) -> tuple[float, float]:
@@ -179,7 +179,7 @@ def test_five_people_cannot_reach_a_corrected_p_and_a_missing_edge_has_no_number
 
 
 def test_rows_that_do_not_fit_the_design_are_refused():
-    with pytest.raises(DesignError, match="row_sd has shape .9,.; the design matrix has 8 rows"):
+    with pytest.raises(DesignError, match=r"row_sd has shape .9,.; the design matrix has 8 rows"):
         foreseen(np.ones(9), one_group(8), 3)
     design: RowDesign = replace(one_group(8), contrast=np.zeros(1))
     with pytest.raises(DesignError, match="zero in every column"):
