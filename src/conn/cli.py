@@ -50,12 +50,11 @@ def parser() -> argparse.ArgumentParser:
 
     one = _add(commands, "run", _run, "run the analysis and write the report")
     one.add_argument("config", type=Path, help="configuration file")
-    one.add_argument("--cores", type=_cores, default=os.cpu_count() or 1, help="processors (default: all)")
+    one.add_argument("--cores", type=_count, default=os.cpu_count() or 1, help="processors (default: all)")
     one.add_argument("--until", choices=_stages(), help="stop after this stage")
     one.add_argument("-n", "--dry-run", action="store_true", help="only list what would run")
 
-    one = _add(commands, "check", _check, "say what a configuration means, without computing")
-    one.add_argument("config", type=Path, help="configuration file")
+    _add_check(commands)
 
     _add_lock(commands)
 
@@ -96,6 +95,21 @@ def _add_lock(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     either.add_argument("--show", action="store_true", help="only print history, state and differences")
 
 
+def _add_check(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    one = _add(commands, "check", _check, "say what a configuration means, without computing")
+    one.add_argument("config", type=Path, help="configuration file")
+    one.add_argument(
+        "--null", action="store_true", help="false positives of the designs on null data from their own edges"
+    )
+    one.add_argument(
+        "--power", action="store_true", help="smallest effect that the designs find with a power of 80 %%"
+    )
+    one.add_argument("--sets", type=_count, default=200, help="with --null: null data sets (default 200)")
+    one.add_argument(
+        "--permutations", type=_count, default=200, help="with --null: rearrangements of each (default 200)"
+    )
+
+
 def _add_init(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     one = _add(commands, "init", _init, "look at a data set and write a configuration to start from")
     one.add_argument("bids_dir", type=Path, help="BIDS data set")
@@ -120,7 +134,7 @@ def _add_simulate(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     one.add_argument("--space", default="MNI152NLin2009cAsym", help="with --like: template space")
     one.add_argument("--tr", type=float, help="with --like: repetition time in s when no sidecar says it")
     one.add_argument("--subject", action="append", help="with --like: only this subject (repeat for more)")
-    one.add_argument("--workers", type=_cores, default=os.cpu_count() or 1, help="processes (default: all)")
+    one.add_argument("--workers", type=_count, default=os.cpu_count() or 1, help="processes (default: all)")
 
 
 def _add_rois(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -174,7 +188,7 @@ def _add_rois(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     one.add_argument("--to", type=Path, default=Path("atlases"), help="folder to write (default: atlases)")
 
 
-def _cores(text: str) -> int:
+def _count(text: str) -> int:
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError("at least 1")
@@ -199,9 +213,14 @@ def _run(options: argparse.Namespace) -> int:
 
 def _check(options: argparse.Namespace) -> int:
     from conn.check import check
+    from conn.null_report import check_null
+    from conn.power_report import check_power
     from conn.study import open_study
 
-    print(check(open_study(options.config)))
+    study = open_study(options.config)
+    parts = [check_null(study, options.sets, options.permutations)] if options.null else []
+    parts += [check_power(study)] if options.power else []
+    print("\n\n".join(parts) or check(study))
     return 0
 
 

@@ -1,0 +1,216 @@
+"""`conn check --null`: false positives of the configured designs on null data, in words and as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from conn import paths
+from conn.errors import ConfigError
+from conn.nulls import MOST_FEATURES, NullCheck, check_nulls
+from conn.probes import Probe, probes
+from conn.study import Study
+from conn.tables import write_tsv
+
+SETS = 200
+PERMUTATIONS = 200
+
+_SUBSAMPLE = 7
+"""Keeps the draw of edges apart from the draws of null data."""
+
+
+@dataclass(frozen=True, eq=False)
+class ProbedNulls:
+    """What null data said about one contrast.
+
+    Attributes
+    ----------
+    probe
+        The contrast.
+    left_out
+        Edges that somebody lacks or that do not vary.
+    drawn
+        Edges that were used, of those that are left.
+    checks
+        One per kind of null data.
+    """
+
+    probe: Probe
+    left_out: int
+    drawn: int
+    checks: tuple[NullCheck, ...]
+
+
+def check_null(study: Study, sets: int = SETS, permutations: int = PERMUTATIONS) -> str:
+    """Test null data made from the study's own edges, say what came out, and write `check_null.tsv`.
+
+    Parameters
+    ----------
+    study
+        The study; the last run must have reached stage collect.
+    sets, permutations
+        Null data sets of each kind, and rearrangements of each of them.
+
+    Returns
+    -------
+    str
+        Text for a terminal.
+
+    Raises
+    ------
+    ConnError
+        There is no first level yet, a model cannot be computed, or too few people for null data.
+    """
+    alpha, seed = study.config.inference.alpha, study.config.seed
+    if 1 / (permutations + 1) > alpha:
+        raise ConfigError(
+            f"--permutations {permutations}: the smallest p would be {1 / (permutations + 1):.2g}, above "
+            f"alpha {alpha:g}, and nothing could be significant. Ask for at least {int(np.ceil(1 / alpha))}."
+        )
+    found = [probed(probe, sets, permutations, alpha, seed) for probe in probes(study)]
+    write_tsv(study.out / paths.CHECK_NULL, null_table(found, permutations, seed))
+    head = [
+        "NULL DATA",
+        f"{sets} null data sets of each kind, {permutations} rearrangements each, alpha {alpha:g}, seed "
+        f"{seed}. They hold no effect: what is significant is false.",
+    ]
+    parts = ["\n".join(head), *("\n".join(_words(one)) for one in found)]
+    return "\n\n".join([*parts, f"table: {study.config.out}/{paths.CHECK_NULL.as_posix()}"])
+
+
+def probed(probe: Probe, sets: int, permutations: int, alpha: float, seed: int) -> ProbedNulls:
+    """Null data of one contrast, of at most 500 of its edges."""
+    there = np.flatnonzero(probe.there)
+    if there.size > MOST_FEATURES:
+        rng = np.random.default_rng([seed, _SUBSAMPLE])
+        chosen = np.sort(rng.choice(there, MOST_FEATURES, replace=False))
+    else:
+        chosen = there
+    checks: tuple[NullCheck, ...] = ()
+    if chosen.size:
+        settings = {"sets": sets, "permutations": permutations, "seed": seed}
+        checks = check_nulls(probe.data[:, chosen], probe.rows, alpha=alpha, **settings)
+    return ProbedNulls(probe, len(probe.edges) - there.size, chosen.size, checks)
+
+
+def verdict(check: NullCheck) -> str:
+    """``impossible``, ``liberal``, ``unclear`` (high, as faultless data can be) or ``fine``."""
+    if check.impossible:
+        return "impossible"
+    if check.liberal:
+        return "liberal"
+    return "unclear" if check.too_high else "fine"
+
+
+def _words(found: ProbedNulls) -> Iterator[str]:
+    probe = found.probe
+    used = (
+        f"{found.drawn} edges"
+        if found.drawn + found.left_out == len(probe.edges)
+        else (f"{found.drawn} of {len(probe.edges)} edges, drawn with the seed")
+    )
+    lost = f"; {found.left_out} that somebody lacks are left out" if found.left_out else ""
+    yield f"{probe.title}; {used}{lost}"
+    if probe.stands_in:
+        yield probe.stands_in
+    if not found.checks:
+        yield "  Nobody's edges can be tested: every edge is missing in somebody."
+    for check in found.checks:
+        yield from _check_words(check)
+
+
+def _check_words(check: NullCheck) -> Iterator[str]:
+    if check.impossible:
+        yield f"  {check.method}: not possible, {check.impossible}."
+        return
+    yield (
+        f"  {check.method}: {check.false} of {check.sets} sets with a false positive, {_percent(check.rate)} "
+        f"[{_percent(check.low)} to {_percent(check.high)}]; single tests {_percent(check.uncorrected)}"
+    )
+    yield f"    probes {check.assumption}."
+    if check.references:
+        low, middle, high = np.quantile(check.references, [0, 0.5, 1])
+        yield (
+            f"    {len(check.references)} cohorts of normal data of this size, without fault: "
+            f"{_percent(low)} to {_percent(high)}, median {_percent(middle)}."
+        )
+    yield f"    {_judgement(check)}"
+
+
+def _judgement(check: NullCheck) -> str:
+    kind = verdict(check)
+    if kind == "liberal":
+        beside = " and above every cohort without fault" if check.references else ""
+        return (
+            f"WARNING: {_percent(check.rate)} is above {_percent(check.limit)}{beside}: what this assumption "
+            "should guarantee does not hold here. Significant results of this contrast are less sure than "
+            "p_fwe says."
+        )
+    if kind == "unclear":
+        return f"NOTE: {_percent(check.rate)} is above {_percent(check.limit)}, {_why_unclear(check)}."
+    return f"No sign against it (warned above {_percent(check.limit)})."
+
+
+def _why_unclear(check: NullCheck) -> str:
+    if check.rate <= max(check.references, default=0.0):
+        return "but data of this size without fault reach that as well: it says nothing against yours"
+    return f"but the interval still holds {_percent(check.alpha)}; --sets {5 * check.sets} would tell"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.3g} %"
+
+
+def null_table(found: list[ProbedNulls], permutations: int, seed: int) -> pd.DataFrame:
+    """`check_null.tsv`: one row per contrast and kind of null data."""
+    rows = [
+        {
+            "model": one.probe.model,
+            "contrast": one.probe.contrast.name,
+            "method": check.method,
+            "verdict": verdict(check),
+            "n": one.probe.contrast.n,
+            "edges": check.features,
+            "alpha": check.alpha,
+            "sets": check.sets,
+            "permutations": permutations,
+            "false": check.false,
+            "rate": check.rate,
+            "rate_low": check.low,
+            "rate_high": check.high,
+            "rate_uncorrected": check.uncorrected,
+            "normal_median": float(np.median(check.references)) if check.references else None,
+            "normal_highest": max(check.references, default=None),
+            "seed": seed,
+            "probes": check.assumption,
+        }
+        for one in found
+        for check in one.checks
+    ]
+    return pd.DataFrame(rows, columns=pd.Index(COLUMNS))
+
+
+COLUMNS = (
+    "model",
+    "contrast",
+    "method",
+    "verdict",
+    "n",
+    "edges",
+    "alpha",
+    "sets",
+    "permutations",
+    "false",
+    "rate",
+    "rate_low",
+    "rate_high",
+    "rate_uncorrected",
+    "normal_median",
+    "normal_highest",
+    "seed",
+    "probes",
+)
+"""Columns of `check_null.tsv`."""

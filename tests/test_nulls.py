@@ -1,0 +1,237 @@
+"""Null data that do not come from the test's own exchange: what they unmask, and whom they leave in peace."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy import stats
+from statsmodels.stats.proportion import proportion_confint
+
+from conn import inference
+from conn.errors import DesignError
+from conn.nulls import RowDesign, cells, centred, check_nulls, clopper_pearson, faultless
+from conn.permutation import permutation_set
+from row_designs import N_FEATURES, noise, one_group, slope, two_groups
+
+
+def within(count: int, total: int, rate: float = 0.05) -> bool:
+    """Inside the 99.9 % binomial interval."""
+    low, high = stats.binom.ppf([0.0005, 0.9995], total, rate)
+    return bool(low <= count <= high)
+
+
+def by_own_exchange(data, design: RowDesign, sets: int) -> int:
+    """Sets with a false positive when null data are made by the very exchange of the test."""
+    rng = np.random.default_rng(7)
+    left = centred(data, replace(design, groups=np.zeros_like(design.groups)))
+    false = 0
+    for i in range(sets):
+        flips = rng.choice([-1.0, 1.0], size=(design.n, 1))
+        made = left * flips if design.exchange == "flips" else left[rng.permutation(design.n)]
+        own = permutation_set(
+            design.n,
+            design.exchange,
+            matrix_effect=design.tested,
+            n_permutations=199,
+            seed=i,
+            has_nuisance=False,
+        )
+        groups = design.variance_groups if design.variance_groups.any() else None
+        result = inference.test(made, design.matrix, design.contrast, own, groups)
+        false += bool((inference.correct([result]).results[0].p_fwe <= 0.05).any())
+    return false
+
+
+# What is unmasked --------------------------------------------------------------------------------------
+
+
+@pytest.mark.calibration
+def test_skewed_differences_are_unmasked_and_the_exchange_of_the_test_would_hide_them():
+    data = noise(np.random.default_rng(20241101), 24, skewed=True)
+    found = check_nulls(data, one_group(24), seed=1)[0]
+    assert found.rate > 0.07 and found.low > 0.05
+    assert found.rate > max(found.references)
+    assert found.liberal
+    assert within(by_own_exchange(data, one_group(24), 200), 200)
+
+
+@pytest.mark.calibration
+def test_unequal_variances_of_unequal_groups_are_unmasked_under_one_variance():
+    rng = np.random.default_rng(20241102)
+    design = two_groups(15, 6, welch=False)
+    data = noise(rng, 21) * np.where(design.groups == 1, 3.0, 1.0)[:, None]
+    resampled, split = check_nulls(data, design, seed=2)
+    assert resampled.liberal and resampled.rate > 0.2
+    assert within(by_own_exchange(data, design, 200), 200)
+    assert within(split.false, split.sets)
+
+
+@pytest.mark.calibration
+def test_a_spread_that_goes_with_the_predictor_is_unmasked_by_people_and_not_by_an_independent_predictor():
+    rng = np.random.default_rng(20241103)
+    score = rng.exponential(size=40)
+    data = noise(rng, 40) * (0.2 + score**2)[:, None]
+    resampled, independent = check_nulls(data, slope(score), seed=3)
+    assert resampled.liberal and resampled.rate > 0.2
+    assert within(independent.false, independent.sets)
+
+
+# What is left in peace ---------------------------------------------------------------------------------
+
+
+@pytest.mark.calibration
+@pytest.mark.parametrize("welch", [False, True])
+def test_a_split_arm_holds_alpha_whatever_the_data_are(welch):
+    rng = np.random.default_rng(20241104)
+    design = two_groups(24, 12 if welch else 24, welch=welch)
+    data = noise(rng, design.n, skewed=True) * np.where(design.groups == 1, 4.0, 1.0)[:, None]
+    split = check_nulls(data, design, sets=400, seed=4, references=0)[1]
+    assert split.method == "split"
+    assert within(split.false, split.sets)
+
+
+@pytest.mark.calibration
+def test_many_people_with_symmetric_differences_hold_alpha():
+    rng = np.random.default_rng(20241105)
+    found = check_nulls(noise(rng, 101), one_group(101), sets=400, seed=5, references=0)[0]
+    assert within(found.false, found.sets)
+    assert found.uncorrected == pytest.approx(0.05, abs=0.01)
+
+
+@pytest.mark.calibration
+def test_few_people_give_high_rates_by_themselves_and_are_not_blamed_for_it():
+    """Of 12 people, 20 edges seem skewed when their population is not."""
+    rng = np.random.default_rng(20241106)
+    found = [check_nulls(noise(rng, 12), one_group(12), sets=100, seed=i)[0] for i in range(6)]
+    assert np.mean([one.rate for one in found]) > 0.07
+    assert sum(one.too_high for one in found) >= 3
+    assert sum(one.liberal for one in found) <= 1
+
+
+@pytest.mark.slow
+@pytest.mark.calibration
+@pytest.mark.parametrize(
+    "design", [one_group(12), one_group(24), two_groups(12, 12, welch=False), two_groups(15, 6, welch=True)]
+)
+def test_faultless_data_are_blamed_in_one_of_twenty_studies_at_most(design):
+    rng = np.random.default_rng(20241107)
+    found = [check_nulls(noise(rng, design.n), design, seed=i)[0] for i in range(60)]
+    assert sum(one.liberal for one in found) <= stats.binom.ppf(0.9995, 60, 0.05)
+
+
+# How null data are made ----------------------------------------------------------------------------------
+
+
+def test_rows_are_centred_in_every_cell_and_keep_the_variance_of_their_cell():
+    rng = np.random.default_rng(1)
+    design = two_groups(7, 9, welch=True)
+    data = noise(rng, 16) * np.where(design.groups == 1, 3.0, 1.0)[:, None] + 5 * design.groups[:, None]
+    left = centred(data, design)
+    for group in (0, 1):
+        rows = design.groups == group
+        assert left[rows].mean(axis=0) == pytest.approx(np.zeros(N_FEATURES), abs=1e-12)
+        assert np.square(left[rows]).mean(axis=0) == pytest.approx(data[rows].var(axis=0, ddof=1))
+
+
+def test_rows_of_a_regression_have_no_slope_left():
+    rng = np.random.default_rng(2)
+    score = rng.normal(size=13)
+    left = centred(noise(rng, 13) + 2 * score[:, None], slope(score))
+    assert left.T @ score == pytest.approx(np.zeros(N_FEATURES), abs=1e-10)
+
+
+def test_a_real_effect_does_not_change_the_null_data():
+    rng = np.random.default_rng(3)
+    design = two_groups(8, 8, welch=False)
+    data = noise(rng, 16)
+    moved = data + 4 * design.tested[:, None]
+    settings = {"sets": 20, "permutations": 99, "references": 2}
+    assert check_nulls(moved, design, **settings) == check_nulls(data, design, **settings)
+
+
+def test_people_are_drawn_within_group_and_stratum_unless_a_cell_is_too_small():
+    strata = np.tile([0, 1], 8)
+    design = two_groups(8, 8, welch=False, strata=strata)
+    assert len(set(zip(design.groups, strata, strict=True))) == len(set(cells(design))) == 4
+    alone = np.r_[1, np.zeros(15, dtype=np.int64)]
+    assert np.array_equal(cells(replace(design, strata=alone)), design.groups)
+
+
+def test_faultless_cohorts_have_the_covariance_of_the_features_and_one_variance():
+    rng = np.random.default_rng(4)
+    design = two_groups(10, 20, welch=True)
+    data = noise(rng, 30, n_features=3) * np.where(design.groups == 1, 5.0, 1.0)[:, None]
+    left = data - np.array([data[design.groups == g].mean(axis=0) for g in (0, 1)])[design.groups]
+    drawn = np.stack([faultless(rng, data, design) for _ in range(4000)])
+    within_first, within_second = drawn[:, :10].reshape(-1, 3), drawn[:, 10:].reshape(-1, 3)
+    assert np.cov(within_first.T) == pytest.approx(left.T @ left, rel=0.1)
+    assert np.cov(within_second.T) == pytest.approx(left.T @ left, rel=0.1)
+
+
+def test_strata_and_covariates_go_with_the_people():
+    rng = np.random.default_rng(5)
+    age = rng.normal(size=24)
+    design = two_groups(12, 12, welch=False, covariate=age, strata=np.tile([0, 1, 2], 8))
+    data = noise(rng, 24) + age[:, None]
+    found = check_nulls(data, design, sets=30, permutations=99, references=1)
+    assert [one.method for one in found] == ["resampled", "split"]
+    assert all(one.sets == 30 and one.features == N_FEATURES for one in found)
+
+
+def test_a_covariate_that_is_constant_in_the_arm_does_not_stop_its_split():
+    rng = np.random.default_rng(6)
+    site = np.r_[np.zeros(14), np.tile([0.0, 1.0], 5)]
+    design = two_groups(14, 10, welch=True, covariate=site)
+    split = check_nulls(noise(rng, 24), design, sets=20, permutations=99, references=0)[1]
+    assert split.sets == 20 and not split.impossible
+
+
+def test_the_same_seed_gives_the_same_and_another_seed_something_else():
+    data = noise(np.random.default_rng(7), 14)
+    settings = {"sets": 40, "permutations": 99, "references": 3}
+    first = check_nulls(data, one_group(14), seed=3, **settings)
+    assert first == check_nulls(data, one_group(14), seed=3, **settings)
+    assert first != check_nulls(data, one_group(14), seed=4, **settings)
+
+
+def test_nothing_can_be_significant_with_four_people():
+    data = noise(np.random.default_rng(8), 4)
+    found = check_nulls(data, one_group(4), sets=25, references=2)[0]
+    assert found.false == 0 and found.references == (0.0, 0.0)
+    assert not found.liberal and not found.too_high
+
+
+# What is refused -----------------------------------------------------------------------------------------
+
+
+def test_an_arm_that_is_too_small_to_split_says_so():
+    design = two_groups(3, 3, welch=False)
+    split = check_nulls(noise(np.random.default_rng(9), 6), design, sets=10, permutations=99, references=0)[1]
+    assert split.sets == 0 and np.isnan(split.rate)
+    assert "the largest arm has 3 people" in split.impossible
+    assert not split.liberal
+
+
+@pytest.mark.parametrize(
+    ("data", "settings", "words"),
+    [
+        (np.zeros((7, 2)), {}, "has shape .7, 2.; the design matrix has 8 rows"),
+        (np.full((8, 2), np.nan), {}, "missing values"),
+        (np.zeros((8, 501)), {}, "501 features; null data sets have 1 to 500"),
+        (np.zeros((8, 0)), {}, "0 features"),
+        (np.zeros((8, 2)), {"sets": 0}, "is 0; it must be at least 1"),
+        (np.zeros((8, 2)), {"sets": 2}, "50 draws in a row cannot be tested"),
+    ],
+)
+def test_data_that_give_no_null_sets_are_refused(data, settings, words):
+    with pytest.raises(DesignError, match=words):
+        check_nulls(data, one_group(8), **settings)
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize(("count", "total"), [(0, 200), (1, 13), (14, 200), (199, 200), (7, 7)])
+def test_intervals_are_those_of_clopper_and_pearson(count, total):
+    expected = proportion_confint(count, total, method="beta")
+    assert clopper_pearson(count, total) == pytest.approx(np.nan_to_num(expected, nan=float(count > 0)))

@@ -1,0 +1,186 @@
+"""The smallest effect that a design finds: against statsmodels, and against simulated trials."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy import stats
+from statsmodels.stats.power import TTestIndPower, TTestPower
+
+from conn import inference
+from conn.errors import DesignError
+from conn.nulls import RowDesign
+from conn.permutation import permutation_set
+from conn.power import detectable, foreseen, noncentrality, power_of
+from row_designs import noise, one_group, slope, two_groups
+
+
+def found_in(trials: int, power: float = 0.8) -> tuple[float, float]:
+    """99.9 % of counts."""
+    low, high = stats.binom.ppf([0.0005, 0.9995], trials, power)
+    return float(low), float(high)
+
+
+# The noncentral t ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("n", [4, 7, 13, 24, 101])
+@pytest.mark.parametrize(("alpha", "power"), [(0.05, 0.8), (0.01, 0.8), (0.05, 0.95)])
+def test_the_smallest_mean_change_is_that_of_statsmodels(n, alpha, power):
+    found = foreseen(np.full(n, 0.3), one_group(n), 1, alpha=alpha, power=power)
+    expected = TTestPower().power(found.single[0] / 0.3, n, alpha)
+    assert expected == pytest.approx(power, abs=1e-6)
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize(("first", "second"), [(5, 5), (12, 12), (20, 9)])
+def test_the_smallest_difference_is_that_of_statsmodels(first, second):
+    found = foreseen(np.full(first + second, 2.0), two_groups(first, second, welch=False), 1)
+    expected = TTestIndPower().power(found.single[0] / 2, first, 0.05, ratio=second / first)
+    assert expected == pytest.approx(0.8, abs=1e-6)
+
+
+def test_power_comes_back_from_its_noncentrality():
+    df, critical = np.meshgrid([1.0, 2.5, 8, 30, 1000], [0.5, 2, 4, 15, 60])
+    for power in (0.8, 0.99):
+        assert power_of(noncentrality(df, critical, power), df, critical) == pytest.approx(
+            np.full(df.shape, power), abs=1e-9
+        )
+
+
+def test_without_an_effect_power_is_the_error_rate():
+    df = np.array([3.0, 11, 200])
+    assert power_of(0.0, df, stats.t.ppf(0.975, df)) == pytest.approx(np.full(3, 0.05))
+
+
+def test_what_cannot_be_tested_has_no_number_and_what_is_never_reached_is_infinite():
+    found = noncentrality([np.nan, 5, 5], [2, np.inf, 2])
+    assert np.isnan(found[0]) and np.isinf(found[1]) and np.isfinite(found[2])
+
+
+# Designs -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.truth
+def test_the_smallest_change_is_found_in_four_of_five_simulated_trials():
+    rng, trials = np.random.default_rng(20241111), 4000
+    smallest = foreseen(np.full(13, 0.4), one_group(13), 1).single[0]
+    rows = smallest + 0.4 * rng.normal(size=(13, trials))
+    low, high = found_in(trials)
+    assert low <= (stats.ttest_1samp(rows, 0).pvalue <= 0.05).sum() <= high
+
+
+@pytest.mark.truth
+def test_the_smallest_difference_with_a_variance_each_is_found_in_four_of_five_trials():
+    rng, trials = np.random.default_rng(20241112), 4000
+    sd = np.where(two_groups(20, 10, welch=True).groups == 1, 0.6, 0.3)
+    smallest = foreseen(sd, two_groups(20, 10, welch=True), 1).single[0]
+    rows = sd[:, None] * rng.normal(size=(30, trials))
+    p = stats.ttest_ind(rows[:20] + smallest, rows[20:], equal_var=False).pvalue
+    assert (p <= 0.05).mean() == pytest.approx(0.8, abs=0.03)
+
+
+@pytest.mark.truth
+def test_the_smallest_effect_of_a_family_is_found_in_four_of_five_trials_by_the_largest_statistic():
+    """One effect among 30 independent edges, tested as the program tests it."""
+    rng, trials, found = np.random.default_rng(20241113), 400, 0
+    design = one_group(16)
+    smallest = foreseen(np.ones(16), design, 30).family[0]
+    for i in range(trials):
+        rows = rng.normal(size=(16, 30))
+        rows[:, 4] += smallest
+        own = permutation_set(16, "flips", n_permutations=399, seed=i, has_nuisance=False)
+        result = inference.test(rows, design.matrix, design.contrast, own)
+        found += bool(inference.correct([result]).results[0].p_fwe[4] <= 0.05)
+    low, high = found_in(trials)
+    assert low <= found <= high
+
+
+def test_variances_are_those_of_the_rows():
+    rng = np.random.default_rng(1)
+    data = noise(rng, 17, n_features=7) * np.arange(1, 8) + 3
+    found = detectable(data, one_group(17), permutations=99)
+    assert found.sd == pytest.approx(data.std(axis=0, ddof=1))
+    assert found.se == pytest.approx(data.std(axis=0, ddof=1) / np.sqrt(17))
+    assert found.single == pytest.approx(
+        [foreseen(np.full(17, sd), one_group(17), 1).single[0] for sd in found.sd]
+    )
+
+
+def test_a_slope_is_per_unit_of_its_predictor():
+    rng = np.random.default_rng(2)
+    score = rng.normal(size=19)
+    data = noise(rng, 19, n_features=3)
+    plain = detectable(data, slope(score), permutations=99)
+    tenfold = detectable(data, slope(10 * score), permutations=99)
+    assert plain.single == pytest.approx(10 * tenfold.single)
+    assert plain.family == pytest.approx(10 * tenfold.family)
+
+
+def test_real_effects_do_not_raise_what_is_needed():
+    rng = np.random.default_rng(3)
+    data = noise(rng, 15)
+    moved = data.copy()
+    moved[:, 4] += 2.5
+    still, shifted = (detectable(y, one_group(15), permutations=299) for y in (data, moved))
+    assert shifted.critical == pytest.approx(still.critical)
+    assert shifted.family == pytest.approx(still.family)
+
+
+def test_the_critical_value_is_that_of_the_largest_statistic_of_rows_without_effect():
+    rng = np.random.default_rng(4)
+    data, design = noise(rng, 14), one_group(14)
+    own = permutation_set(14, "flips", n_permutations=299, seed=6, has_nuisance=False)
+    result = inference.test(data - data.mean(axis=0), design.matrix, design.contrast, own)
+    found = detectable(data, design, permutations=299, seed=6)
+    assert found.critical == inference.correct([result]).critical
+    assert power_of(found.family / found.se, found.df, found.critical) == pytest.approx(
+        np.full(data.shape[1], 0.8)
+    )
+
+
+def test_related_edges_need_less_than_independent_ones():
+    rng = np.random.default_rng(5)
+    shared = rng.normal(size=(30, 1)) + 0.05 * rng.normal(size=(30, 40))
+    found = detectable(shared, one_group(30), permutations=999)
+    assert found.critical < foreseen(np.ones(30), one_group(30), 40).critical
+    assert (found.family > found.single).all()
+
+
+def test_with_a_variance_each_the_critical_value_goes_from_z_to_the_t_of_every_edge():
+    rng = np.random.default_rng(6)
+    design = two_groups(14, 8, welch=True)
+    data = noise(rng, 22) * np.where(design.groups == 1, 2.0, 1.0)[:, None]
+    found = detectable(data, design, permutations=299)
+    assert found.scale == "z" and np.ptp(found.df) > 0
+    power = power_of(found.family / found.se, found.df, stats.t.isf(stats.norm.sf(found.critical), found.df))
+    assert power == pytest.approx(np.full(data.shape[1], 0.8), abs=1e-6)
+
+
+@pytest.mark.parametrize("make", [one_group, lambda n: two_groups(n, n, welch=False)])
+def test_more_people_find_smaller_effects_and_more_edges_need_larger_ones(make):
+    needed = [foreseen(np.ones(make(n).n), make(n), 10) for n in (4, 6, 9, 14, 30, 80)]
+    assert (np.diff([one.single[0] for one in needed]) < 0).all()
+    assert (np.diff([one.family[0] for one in needed]) < 0).all()
+    by_size = [foreseen(np.ones(make(12).n), make(12), size).family[0] for size in (1, 2, 50, 561)]
+    assert (np.diff(by_size) > 0).all()
+    assert by_size[0] == pytest.approx(foreseen(np.ones(make(12).n), make(12), 1).single[0])
+
+
+def test_five_people_cannot_reach_a_corrected_p_and_a_missing_edge_has_no_number():
+    data = noise(np.random.default_rng(7), 5)
+    data[2, 3] = np.nan
+    found = detectable(data, one_group(5))
+    assert np.isinf(np.delete(found.family, 3)).all() and np.isfinite(np.delete(found.single, 3)).all()
+    assert np.isnan([found.single[3], found.family[3], found.sd[3]]).all()
+
+
+def test_rows_that_do_not_fit_the_design_are_refused():
+    with pytest.raises(DesignError, match=r"row_sd has shape .9,.; the design matrix has 8 rows"):
+        foreseen(np.ones(9), one_group(8), 3)
+    design: RowDesign = replace(one_group(8), contrast=np.zeros(1))
+    with pytest.raises(DesignError, match="zero in every column"):
+        foreseen(np.ones(8), design, 3)
