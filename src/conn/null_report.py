@@ -34,6 +34,8 @@ class ProbedNulls:
         Edges that somebody lacks or that do not vary.
     drawn
         Edges that were used, of those that are left.
+    alpha
+        Family-wise error asked for.
     checks
         One per kind of null data.
     """
@@ -41,6 +43,7 @@ class ProbedNulls:
     probe: Probe
     left_out: int
     drawn: int
+    alpha: float
     checks: tuple[NullCheck, ...]
 
 
@@ -93,7 +96,7 @@ def probed(probe: Probe, sets: int, permutations: int, alpha: float, seed: int) 
     if chosen.size:
         settings = {"sets": sets, "permutations": permutations, "seed": seed}
         checks = check_nulls(probe.data[:, chosen], probe.rows, alpha=alpha, **settings)
-    return ProbedNulls(probe, len(probe.edges) - there.size, chosen.size, checks)
+    return ProbedNulls(probe, len(probe.edges) - there.size, chosen.size, alpha, checks)
 
 
 def verdict(check: NullCheck) -> str:
@@ -116,6 +119,11 @@ def _words(found: ProbedNulls) -> Iterator[str]:
     yield f"{probe.title}; {used}{lost}"
     if probe.stands_in:
         yield probe.stands_in
+    if probe.smallest_p > found.alpha:
+        yield (
+            "  Nothing can be significant here, in null data neither: the smallest p is "
+            f"{probe.smallest_p:.2g}."
+        )
     if not found.checks:
         yield "  Nobody's edges can be tested: every edge is missing in somebody."
     for check in found.checks:
