@@ -200,5 +200,5 @@ def test_g_av_is_reproducible_and_names_wrong_shapes(rng):
         g_av(a, b[:5])
     with pytest.raises(DesignError, match="at least 3 subjects"):
         g_av(a[:2], b[:2])
-    with pytest.raises(DesignError, match="'slope'"):
+    with pytest.raises(DesignError, match="slope"):
         effect_size("d", a, np.ones((8, 1)), [1])

@@ -21,8 +21,9 @@ from conn.glm import Floats
 from conn.nulls import RowDesign
 from conn.preflight import foreseen_cohort, foreseen_runs
 from conn.rois import registry
-from conn.stages import test as stage
 from conn.stages.collect import refuse_nothing
+from conn.stages.inputs import files_of, matrices_of
+from conn.stages.rows import rows_of
 from conn.study import Study
 from conn.tables import read_tsv, to_number
 
@@ -132,7 +133,7 @@ def probes(study: Study) -> Iterator[Probe]:
         index = np.array([[labels.index(a), labels.index(b)] for a, b in pairs]).reshape(-1, 2)
         values = {run: z[index[:, 0], index[:, 1]] for run, z in matrices.items()}
         for contrast, smallest in zip(design.contrasts, design.smallest_p, strict=True):
-            data = np.asarray(stage._rows(contrast, values.__getitem__, len(pairs)), dtype=np.float64)
+            data = np.asarray(rows_of(contrast, values.__getitem__, len(pairs)).values, dtype=np.float64)
             yield Probe(name, contrast, model, row_design(contrast), pairs, data, smallest)
 
 
@@ -148,8 +149,8 @@ def compile_now(study: Study, name: str, runs: pd.DataFrame) -> Design:
 
 def _matrices(study: Study, design: Design, model: Model) -> tuple[list[str], dict[str, Floats]]:
     measure = "pearson" if model.edges == "none" else model.edge_measure
-    files = stage._files(study.out, design, f"_stat-{paths.EDGE_MEASURES[measure]}_relmat.tsv")
-    labels, matrices = stage._matrices(study.out, files)
+    files = files_of(study.out, design, paths.relmat_ending(measure))
+    labels, matrices = matrices_of(study.out, files)
     return labels, {run: np.asarray(z, dtype=np.float64) for run, z in matrices.items()}
 
 

@@ -305,9 +305,15 @@ class Study:
         return [list(pair) for pair in pairs]
 
     def tests(self, model: str) -> tuple[str, ...]:
-        """What a model tests: ``seed-LABEL`` for maps, ``edges`` for edges."""
+        """What a model tests: ``seed-LABEL`` for maps, ``edges`` for edges, ``networks`` for networks."""
         maps = tuple(f"seed-{seed}" for seed in self.seeds(model))
-        return maps if self.config.models[model].edges == "none" else (*maps, "edges")
+        edges = () if self.config.models[model].edges == "none" else ("edges",)
+        return (*maps, *edges, *(("networks",) if self.networks(model) else ()))
+
+    def networks(self, model: str) -> dict[str, list[list[str]]]:
+        """Edges of the networks that a model tests by their mean."""
+        names = self.config.models[model].declared_networks
+        return {name: [list(pair) for pair in networks.edges(name)] for name in names}
 
     @cached_property
     def products(self) -> dict[str, tuple[Path, ...]]:

@@ -56,6 +56,7 @@ rule test_seed:
         fwhm_mm=STUDY.map_fwhm,
         regions=lambda wildcards: STUDY.seed_regions(wildcards.seed),
         enhancement=plain(CONFIG.inference)["enhancement"],
+        min_share=CONFIG.inference.min_share,
         rois=plain(CONFIG.rois),
         folder=STUDY.folder,
         seen=lambda wildcards: STUDY.seen(STUDY.seed_images(wildcards.seed)),
@@ -79,9 +80,32 @@ rule test_edges:
         permutations=CONFIG.inference.permutations,
         seed=CONFIG.seed,
         alpha=CONFIG.inference.alpha,
+        min_share=CONFIG.inference.min_share,
+        enhancement=plain(CONFIG.inference)["edge_enhancement"],
         code=calls("conn.stages.test", "test_edges"),
     script:
         "../scripts/test_edges.py"
+
+
+rule test_networks:
+    input:
+        design=paths.design_json("{model}"),
+        matrix=paths.design_tsv("{model}"),
+        collected=paths.COLLECTED,
+    output:
+        paths.test_result("{model}", "networks"),
+    log:
+        paths.LOGS / "test" / "{model}_networks.log",
+    params:
+        networks=lambda wildcards: STUDY.networks(wildcards.model),
+        measure=lambda wildcards: CONFIG.models[wildcards.model].edge_measure,
+        permutations=CONFIG.inference.permutations,
+        seed=CONFIG.seed,
+        alpha=CONFIG.inference.alpha,
+        min_share=CONFIG.inference.min_share,
+        code=calls("conn.stages.test", "test_networks"),
+    script:
+        "../scripts/test_networks.py"
 
 
 rule correct:

@@ -1,0 +1,175 @@
+"""Rows of a contrast: from the runs' z to one number, or several, of each person, and their test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import skew
+
+from conn import effects, inference
+from conn.design import DesignContrast
+from conn.enhancement import Enhancer
+from conn.permutation import PermutationSet, permutation_set
+from conn.stages.tested import Tested
+
+Floats = NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """The data of a contrast.
+
+    Attributes
+    ----------
+    values
+        ndarray of shape (n, n_features), or (q, n, n_features) where a row holds several values; NaN where
+        somebody has none.
+    covariate
+        ndarray of shape (n, n_features), the baseline of each feature, or None.
+    """
+
+    values: Floats
+    covariate: Floats | None = None
+
+    @property
+    def there(self) -> NDArray[np.bool_]:
+        """Where a row has all that it needs, of shape (n, n_features)."""
+        every = np.isfinite(self.values)
+        found: NDArray[np.bool_] = np.asarray(every.all(axis=0) if every.ndim == 3 else every)
+        return found if self.covariate is None else found & np.isfinite(self.covariate)
+
+    def of(self, features: NDArray[np.int64]) -> Rows:
+        """Some of the features."""
+        covariate = None if self.covariate is None else self.covariate[:, features]
+        return Rows(self.values[..., features], covariate)
+
+
+def rows_of(
+    contrast: DesignContrast,
+    load: Callable[[str], Floats],
+    n_features: int,
+    dtype: type[np.floating[Any]] = np.float64,
+) -> Rows:
+    """One row per subject: the weighted sum of z over the subject's runs; n/a anywhere stays n/a.
+
+    Parameters
+    ----------
+    contrast
+        With the weights of the runs.
+    load
+        From the key of a run to its z, ndarray of shape (n_features,).
+    n_features
+        Voxels or edges.
+    dtype
+        Of the rows.
+    """
+    values = [
+        _weighted(weights, load, n_features, dtype)
+        for weights in (contrast.run_weights, *contrast.more_weights)
+    ]
+    covariate = None
+    if contrast.covariate_weights:
+        covariate = _weighted(contrast.covariate_weights, load, n_features, dtype)
+    return Rows(values[0] if len(values) == 1 else np.stack(values), covariate)
+
+
+def _weighted(
+    weights: Sequence[dict[str, float]],
+    load: Callable[[str], Floats],
+    n_features: int,
+    dtype: type[np.floating[Any]],
+) -> Floats:
+    data = np.zeros((len(weights), n_features), dtype=dtype)
+    for row, runs in enumerate(weights):
+        for run, weight in runs.items():
+            data[row] += dtype(weight) * load(run)
+    return data
+
+
+def rearrangements(contrast: DesignContrast, permutations: int, seed: int) -> PermutationSet:
+    """The permutation set of a contrast; the same for all its seeds and its edges."""
+    return permutation_set(
+        contrast.n,
+        contrast.exchange,
+        strata=contrast.strata,
+        matrix_effect=contrast.tested,
+        n_permutations=permutations,
+        seed=seed,
+        has_nuisance=contrast.has_nuisance,
+        joint=contrast.statistic == "F",
+    )
+
+
+def tested(
+    contrast: DesignContrast,
+    rows: Rows,
+    features: NDArray[Any],
+    permutations: int,
+    seed: int,
+    *,
+    alpha: float | None = None,
+    min_share: float = 1.0,
+    enhance: Enhancer | None = None,
+    workers: int = 1,
+) -> Tested:
+    """Test one contrast.
+
+    Parameters
+    ----------
+    contrast
+        The design.
+    rows
+        Its data.
+    features
+        What they are, see `Tested`.
+    permutations, seed
+        Of the permutation set.
+    alpha
+        Effect sizes have intervals of coverage 1 - alpha; None: they have none.
+    min_share
+        Share of rows with a value from which a feature is tested; rows of several values need all.
+    enhance
+        See `conn.inference.test`.
+    workers
+        Threads.
+    """
+    sets = rearrangements(contrast, permutations, seed)
+    several = contrast.n_variates > 1
+    result = inference.test(
+        rows.values,
+        contrast.matrix,
+        contrast.contrast,
+        sets,
+        None if several else contrast.variance_groups,
+        covariate=rows.covariate,
+        cells=contrast.cells,
+        min_share=1.0 if several else min_share,
+        enhance=enhance,
+        workers=workers,
+    )
+    size = effects.effect_size(
+        contrast.effect_type,
+        rows.values,
+        contrast.matrix,
+        contrast.contrast,
+        alpha=alpha or 0.05,
+        intervals=alpha is not None,
+        baseline=rows.covariate,
+        cells=contrast.cells,
+    )
+    n = rows.there.sum(axis=0)
+    return Tested(result, size, features, n, sets.complete, _skewness(contrast, rows, result.valid))
+
+
+def _skewness(contrast: DesignContrast, rows: Rows, valid: NDArray[np.bool_]) -> float:
+    """Median over features of the absolute skewness of residuals, of features with all rows."""
+    data = rows.values[..., valid & rows.there.all(axis=0)]
+    if data.shape[-1] == 0:
+        return float("nan")
+    basis = np.linalg.qr(contrast.matrix)[0]
+    residuals = data - basis @ (basis.T @ data)
+    return float(np.median(np.abs(skew(residuals, axis=-2, bias=False))))
