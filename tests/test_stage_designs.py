@@ -19,6 +19,7 @@ from conn.config.model import (
     Inference,
     Model,
     OneSample,
+    Paired,
     ParallelArms,
     TwoSample,
     Within,
@@ -325,6 +326,23 @@ def test_equivalence_is_two_one_sided_tests(tmp_path: Path) -> None:
     )
     assert row["p_equivalence"] == pytest.approx(max(above, below), rel=1e-6)
     assert edges_of(tmp_path)["p_equivalence"].isna().all()
+
+
+@pytest.mark.oracle
+def test_a_change_has_its_size_over_both_spreads_of_the_differences_and_of_the_time_points(
+    tmp_path: Path,
+) -> None:
+    people = members(drug=12)
+    made = study(tmp_path, Paired(design="paired", before="pre", after="post"), people)
+    table = edges_of(tmp_path)
+    row = table[table["contrast"] == "change"].iloc[3]
+    pre, post = (edge(made, list(people), point, row["roi_a"], row["roi_b"]) for point in ("pre", "post"))
+    size = effects.hedges_factor(11) * (post - pre).mean()
+    assert row["g"] == pytest.approx(size / (post - pre).std(ddof=1), rel=1e-6)
+    spread = np.sqrt((pre.var(ddof=1) + post.var(ddof=1)) / 2)
+    assert row["g_av"] == pytest.approx(size / spread, rel=1e-6)
+    assert row["g_av_ci_low"] < row["g_av"] < row["g_av_ci_high"]
+    assert table.loc[table["contrast"] == "changeFD", "g_av"].isna().all()
 
 
 def test_fdr_is_over_the_edges_of_a_contrast(tmp_path: Path) -> None:

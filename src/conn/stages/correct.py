@@ -222,6 +222,9 @@ def _columns(part: _Part, settings: Inference) -> dict[str, Any]:
         "p_holm": part.p_holm,
         "status": part.status,
         "df_num": np.where(result.valid & (result.rank > 0), float(result.rank), np.nan),
+        "g_av": part.tested.average.g,
+        "g_av_ci_low": part.tested.average.low,
+        "g_av_ci_high": part.tested.average.high,
         "p_equivalence": _equivalence(result, settings.equivalence),
     }
 

@@ -12,6 +12,7 @@ from scipy.stats import skew
 
 from conn import effects, inference
 from conn.design import DesignContrast
+from conn.effects import EffectSize
 from conn.enhancement import Enhancer
 from conn.permutation import PermutationSet, permutation_set
 from conn.stages.tested import Tested
@@ -90,6 +91,35 @@ def _weighted(
     return data
 
 
+def averaged(
+    contrast: DesignContrast, load: Callable[[str], Floats], n_features: int, alpha: float
+) -> EffectSize | None:
+    """Mean change over the average SD of the two time points, where rows are differences of two.
+
+    Parameters
+    ----------
+    contrast
+        With the weights of the runs; negative ones are of the time point that is subtracted.
+    load
+        From the key of a run to its z, ndarray of shape (n_features,).
+    n_features
+        Edges.
+    alpha
+        Intervals have coverage 1 - alpha.
+
+    Returns
+    -------
+    EffectSize or None
+        None where rows are no mean differences of two time points.
+    """
+    sides = [[{r: w for r, w in row.items() if w * s > 0} for row in contrast.run_weights] for s in (-1, 1)]
+    plain = contrast.matrix.shape[1] == 1 and contrast.effect_type == "paired"
+    if not plain or not all(row for side in sides for row in side):
+        return None
+    first, second = (_weighted(side, load, n_features, np.float64) for side in sides)
+    return effects.g_av(-first, second, alpha=alpha)
+
+
 def rearrangements(contrast: DesignContrast, permutations: int, seed: int) -> PermutationSet:
     """The permutation set of a contrast; the same for all its seeds and its edges."""
     return permutation_set(
@@ -114,6 +144,7 @@ def tested(
     alpha: float | None = None,
     min_share: float = 1.0,
     enhance: Enhancer | None = None,
+    average: EffectSize | None = None,
     workers: int = 1,
 ) -> Tested:
     """Test one contrast.
@@ -134,6 +165,8 @@ def tested(
         Share of rows with a value from which a feature is tested; rows of several values need all.
     enhance
         See `conn.inference.test`.
+    average
+        See `averaged`; None where there is none.
     workers
         Threads.
     """
@@ -150,6 +183,7 @@ def tested(
         min_share=1.0 if several else min_share,
         enhance=enhance,
         workers=workers,
+        progress=_Printed(contrast.name, sets.n_set),
     )
     size = effects.effect_size(
         contrast.effect_type,
@@ -162,7 +196,24 @@ def tested(
         cells=contrast.cells,
     )
     n = rows.there.sum(axis=0)
-    return Tested(result, size, features, n, sets.complete, _skewness(contrast, rows, result.valid))
+    gone = np.full(n.size, np.nan)
+    if average is None:
+        average = EffectSize(gone, "n/a", gone, gone)
+    skewness = _skewness(contrast, rows, result.valid)
+    return Tested(result, size, average, features, n, sets.complete, skewness)
+
+
+class _Printed:
+    """Prints every tenth of the work, which goes to the log of the job."""
+
+    def __init__(self, contrast: str, n_set: int) -> None:
+        self._contrast, self._n_set, self._tenth = contrast, n_set, 0
+
+    def __call__(self, share: float) -> None:
+        tenth = int(share * 10 + 1e-9)
+        if tenth != self._tenth:
+            self._tenth = tenth
+            print(f"{self._contrast}: {10 * tenth} % of {self._n_set} rearrangements", flush=True)
 
 
 def _skewness(contrast: DesignContrast, rows: Rows, valid: NDArray[np.bool_]) -> float:

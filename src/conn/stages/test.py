@@ -21,7 +21,7 @@ from conn.rois import on_grid
 from conn.rois.placement import Placed
 from conn.rois.registry import Roi
 from conn.stages.inputs import files_of, matrices_of
-from conn.stages.rows import Rows, rows_of, tested
+from conn.stages.rows import Rows, averaged, rows_of, tested
 from conn.stages.tested import save
 from conn.suprathreshold import Clusters
 from conn.tables import MISSING
@@ -85,6 +85,7 @@ def test_edges(
             alpha=alpha,
             min_share=min_share,
             enhance=enhance,
+            average=averaged(contrast, values.__getitem__, len(wanted), alpha),
         )
     save(out / paths.test_result(model, "edges"), found, {})
 
@@ -137,7 +138,10 @@ def test_networks(
     for contrast in design.contrasts:
         name = contrast.name
         rows = rows_of(contrast, values.__getitem__, len(networks))
-        found[name] = tested(contrast, rows, names, permutations, seed, alpha=alpha, min_share=min_share)
+        average = averaged(contrast, values.__getitem__, len(networks), alpha)
+        found[name] = tested(
+            contrast, rows, names, permutations, seed, alpha=alpha, min_share=min_share, average=average
+        )
         rows = rows_of(contrast, single.__getitem__, len(every))
         found[within(name)] = tested(contrast, rows, np.array(every), permutations, seed, min_share=min_share)
     save(out / paths.test_result(model, "networks"), found, {})

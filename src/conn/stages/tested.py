@@ -15,6 +15,7 @@ from conn import effects
 from conn.files import atomic
 from conn.inference import TestResult
 
+SIZES = ("size", "average")
 OWN = ("features", "n", "complete", "skewness")
 """Fields of `Tested` that are not results of another module."""
 
@@ -29,6 +30,8 @@ class Tested:
         Statistics and maxima.
     size
         Effect sizes with their type.
+    average
+        Mean changes over the average SD of the two time points; NaN in designs that have none, and in maps.
     features
         Edges: names of shape (n_features, 2). Maps: flat voxel indices of shape (n_features,).
     n
@@ -41,6 +44,7 @@ class Tested:
 
     result: TestResult
     size: effects.EffectSize
+    average: effects.EffectSize
     features: NDArray[Any]
     n: NDArray[np.int64]
     complete: bool
@@ -52,7 +56,9 @@ def save(path: Path, tested: Mapping[str, Tested], extra: Mapping[str, NDArray[A
     arrays: dict[str, Any] = {"contrasts": np.array(list(tested)), **extra}
     for name, one in tested.items():
         arrays |= {f"{name}.{f.name}": np.asarray(getattr(one.result, f.name)) for f in fields(one.result)}
-        arrays |= {f"{name}.size.{f.name}": np.asarray(getattr(one.size, f.name)) for f in fields(one.size)}
+        for key in SIZES:
+            size = getattr(one, key)
+            arrays |= {f"{name}.{key}.{f.name}": np.asarray(getattr(size, f.name)) for f in fields(size)}
         arrays |= {f"{name}.{key}": np.asarray(getattr(one, key)) for key in OWN}
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, **arrays)
@@ -67,10 +73,15 @@ def load(path: Path) -> tuple[dict[str, Tested], dict[str, NDArray[Any]]]:
     tested = {}
     for name in arrays.pop("contrasts").tolist():
         result = {f.name: _plain(arrays.pop(f"{name}.{f.name}")) for f in fields(TestResult)}
-        size = {f.name: _plain(arrays.pop(f"{name}.size.{f.name}")) for f in fields(effects.EffectSize)}
+        size, average = (_size(arrays, f"{name}.{key}") for key in SIZES)
         own = {key: _plain(arrays.pop(f"{name}.{key}")) for key in OWN}
-        tested[name] = Tested(TestResult(**result), effects.EffectSize(**size), **own)
+        tested[name] = Tested(TestResult(**result), size, average, **own)
     return tested, arrays
+
+
+def _size(arrays: dict[str, NDArray[Any]], name: str) -> effects.EffectSize:
+    values = {f.name: _plain(arrays.pop(f"{name}.{f.name}")) for f in fields(effects.EffectSize)}
+    return effects.EffectSize(**values)
 
 
 def _plain(value: NDArray[Any]) -> Any:
