@@ -168,7 +168,7 @@ def test(
     told = _Progress(progress, sum(len(job.batches()) for job, _ in tasks))
     if workers > 1:
         with ThreadPoolExecutor(workers) as pool:
-            parts = list(pool.map(lambda task: _block(*task, told), tasks))
+            parts = list(pool.map(lambda task: _block(task[0], task[1], told), tasks))
     else:
         parts = [_block(job, block, told) for job, block in tasks]
     result = _assemble(parts, jobs, values.shape[-1])
