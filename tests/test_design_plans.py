@@ -36,10 +36,10 @@ from conn.design import (
     load_design,
     save_design,
     smallest_p,
+    spec,
     variance_words,
 )
 from conn.design.plans import helmert
-from conn.design.spec import nuisance_columns, tested_columns
 from conn.errors import ConfigError, DesignError
 from conn.permutation import permutation_set
 from test_design import assert_same
@@ -516,8 +516,8 @@ def test_tests_of_a_formula_are_weights_or_lists_of_columns() -> None:
 def test_a_weighted_test_divides_the_matrix_into_what_is_tested_and_the_rest() -> None:
     one = compiled(written("age + arm + sex", {"sum": {"arm=placebo": 1, "sex=m": 2}}), trial(two_by_two()))
     weighted = one.contrasts[0]
-    effect = tested_columns(weighted.matrix, weighted.contrast)
-    rest = nuisance_columns(weighted.matrix, weighted.contrast)
+    effect = spec.tested_columns(weighted.matrix, weighted.contrast)
+    rest = spec.nuisance_columns(weighted.matrix, weighted.contrast)
     y = np.random.default_rng(4).normal(size=13)
     by_parts = np.linalg.lstsq(np.column_stack([effect, rest]), y, rcond=None)[0][0]
     whole = weighted.contrast @ np.linalg.lstsq(weighted.matrix, y, rcond=None)[0]
