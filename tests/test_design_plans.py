@@ -214,6 +214,7 @@ def test_randomised_arms_are_adjusted_for_the_baseline_of_each_voxel_with_the_ch
     )
     assert "made anew in each voxel or edge (Freedman-Lane, approximate)" in exchange_words(one)
     assert smallest_p(one, MANY) == 1 / math.factorial(8)
+    assert one.runs[:4] == ("r01post", "r01pre", "r02post", "r02pre")
     assert design.contrasts[1].run_weights[0] == {"r01post": 1.0, "r01pre": -1.0}
     assert not design.contrasts[1].covariate_weights
 
