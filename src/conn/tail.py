@@ -102,7 +102,7 @@ class Tail:
         excess = np.where(given >= self.threshold, given - self.threshold, np.nan)
         found = np.zeros(excess.shape)
         for rate, shape, weight in zip(self.rates, self.shapes, self.weights, strict=True):
-            found += weight * _survival(excess, rate, shape)
+            found += weight * _predicted(excess, rate, shape, self.exceedances)
         return np.maximum(self.share * found, self.smallest_p)
 
 
@@ -242,6 +242,17 @@ def _survival(excess: Floats, rate: ArrayLike, shape: ArrayLike) -> Floats:
     inside = np.maximum(1 + np.asarray(rate) * excess, 0)
     with np.errstate(divide="ignore"):
         return np.asarray(np.exp(-np.log(inside) / shape))
+
+
+def _predicted(excess: Floats, rate: float, shape: float, m: int) -> Floats:
+    """Survival when only the ratio of shape to scale is known, and the shape from m excesses.
+
+    With that ratio the logarithms of 1 + rate * excess are exponential. The mean of the exponential's
+    survival over its uncertain mean is that of a Lomax distribution.
+    """
+    inside = np.maximum(1 + rate * excess, 0)
+    with np.errstate(divide="ignore"):
+        return np.asarray((1 + np.log(inside) / (m * shape)) ** -m)
 
 
 def _allowed(excesses: Floats) -> tuple[Floats, Floats, Floats]:
