@@ -345,6 +345,21 @@ def test_a_change_has_its_size_over_both_spreads_of_the_differences_and_of_the_t
     assert table.loc[table["contrast"] == "changeFD", "g_av"].isna().all()
 
 
+def test_the_tail_stands_beside_the_count_of_a_random_set_alone(tmp_path: Path) -> None:
+    study(tmp_path, TWO.model_copy(update={"edges": "all"}), members(drug=8, placebo=8))
+    table = edges_of(tmp_path)
+    seen = table["p_tail"].notna()
+    assert seen.any()
+    assert (table.loc[seen, "p_fwe"] <= 0.1).all()
+    counted = seen & (table["p_fwe"] > 0.02)
+    assert counted.sum() > 3
+    assert (np.abs(np.log(table.loc[counted, "p_tail"] / table.loc[counted, "p_fwe"])) < np.log(2)).all()
+    assert (table.loc[seen & (table["p_fwe"] == 1 / 200), "p_tail"] < 1 / 200).all()
+    # Seven people have 128 sign flips, and all of them are taken.
+    study(tmp_path / "few", OneSample(design="one_sample", at="pre"), members(drug=7))
+    assert edges_of(tmp_path / "few")["p_tail"].isna().all()
+
+
 def test_fdr_is_over_the_edges_of_a_contrast(tmp_path: Path) -> None:
     study(tmp_path, ARMS, members(drug=9, placebo=9))
     for _, part in edges_of(tmp_path).groupby("contrast"):

@@ -119,16 +119,6 @@ class DesignContrast:
         return tuple(entry for entry in self.dropped if entry[:2] not in self.not_asked_for)
 
     @property
-    def runs(self) -> frozenset[str]:
-        """Keys of all runs that rows, or their covariate, are made of."""
-        weights = (
-            *self.run_weights,
-            *(w for value in self.more_weights for w in value),
-            *self.covariate_weights,
-        )
-        return frozenset(run for one in weights for run in one)
-
-    @property
     def n(self) -> int:
         """Number of rows, which are people."""
         return len(self.subjects)

@@ -22,6 +22,7 @@ from conn.rois import networks, registry
 from conn.stages.test import within
 from conn.stages.tested import Tested, load
 from conn.tables import write_tsv
+from conn.tail import tail_p
 
 EDGES, NETWORKS, MAPS = "edges", "networks", "maps"
 NEAR_MM = 15.0
@@ -39,6 +40,7 @@ class _Part:
     corrected: Corrected
     p_fdr: NDArray[np.float64]
     p_holm: NDArray[np.float64]
+    p_tail: NDArray[np.float64]
 
 
 def correct(out: Path, model: str, tests: Sequence[str], settings: Inference, lock: str = NOT_LOCKED) -> None:
@@ -132,7 +134,17 @@ def _parts(
         fdr = np.split(multiplicity.fdr(np.concatenate([one.result.p for one in tested])), ends)
         columns = zip(members, tested, made.results, fdr, np.split(adjusted, ends), strict=True)
         for what, one, corrected, p_fdr, p_holm in columns:
-            yield _Part(what, family.name, status[family.contrast], one, corrected, p_fdr, p_holm)
+            p_tail = _tail(made, one)
+            yield _Part(what, family.name, status[family.contrast], one, corrected, p_fdr, p_holm, p_tail)
+
+
+def _tail(made: FamilyResult, one: Tested) -> NDArray[np.float64]:
+    """Family-wise p by the tail of the maxima, where a random set was used; a complete one is exact."""
+    result = one.result
+    values = np.abs(result.score) if made.scale == "score" else result.on_scale(made.scale)
+    if one.complete:
+        return np.full(values.size, np.nan)
+    return tail_p(made.maxima, np.where(result.valid, values, np.nan))
 
 
 def _summary(
@@ -222,6 +234,7 @@ def _columns(part: _Part, settings: Inference) -> dict[str, Any]:
         "p_holm": part.p_holm,
         "status": part.status,
         "df_num": np.where(result.valid & (result.rank > 0), float(result.rank), np.nan),
+        "p_tail": part.p_tail,
         "g_av": part.tested.average.g,
         "g_av_ci_low": part.tested.average.low,
         "g_av_ci_high": part.tested.average.high,
