@@ -31,8 +31,10 @@ from conn.rois import networks, registry
 from conn.stages.correct import correct
 from conn.stages.design import design
 from conn.stages.test import test_edges as edges_stage
+from conn.stages.test import test_factor as factor_stage
 from conn.stages.test import test_networks as networks_stage
 from conn.stages.test import test_seed as seed_stage
+from conn.stages.tested import load
 from conn.tables import read_tsv, write_tsv
 from conn.tfce import Tfce
 from trials import CLINICAL, members, trial
@@ -358,6 +360,38 @@ def test_the_tail_stands_beside_the_count_of_a_random_set_alone(tmp_path: Path) 
     # Seven people have 128 sign flips, and all of them are taken.
     study(tmp_path / "few", OneSample(design="one_sample", at="pre"), members(drug=7))
     assert edges_of(tmp_path / "few")["p_tail"].isna().all()
+
+
+@pytest.mark.oracle
+def test_whether_a_change_differs_between_seeds_is_one_test_of_their_differences(tmp_path: Path) -> None:
+    people = members(drug=10)
+    study(tmp_path, Paired(design="paired", before="pre", after="post"), people, maps=True)
+    collected = read_json(tmp_path / paths.COLLECTED)
+    rng = np.random.default_rng(4)
+    changes = []
+    for label in ("aL", "bL", "cL"):
+        rows = []
+        for person in people:
+            pair = []
+            for point in ("pre", "post"):
+                entities = {"sub": person, "ses": point, "task": "rest", "space": "MNI152NLin2009cAsym"}
+                path = paths.seed_map(entities, label)
+                if label != "aL":
+                    images.write_map(tmp_path / path, GRID, rng.normal(0, 0.1, size=GRID.shape))
+                    collected[f"r{person}{point}"][path.as_posix()] = "0" * 64
+                pair.append(images.read_volume(tmp_path / path)[1][4, 5, 6])
+            rows.append(pair[1] - pair[0])
+        changes.append(rows)
+    write_json(tmp_path / paths.COLLECTED, collected)
+    seeds = {label: [SEED] for label in ("aL", "bL", "cL")}
+    factor_stage(tmp_path, "m", "abc", seeds, fwhm_mm=0.0, folder=tmp_path, **OPTIONS)
+    d = np.diff(np.array(changes, dtype=float).T, axis=1)
+    t2 = 10 * d.mean(axis=0) @ np.linalg.solve(np.cov(d.T), d.mean(axis=0))
+    loaded = load(tmp_path / paths.test_result("m", "factor-abc"))[0]["change"]
+    flat = np.ravel_multi_index((4, 5, 6), GRID.shape, order="F")
+    place = int(np.flatnonzero(loaded.features == flat)[0])
+    assert loaded.result.stat[place] == pytest.approx(t2 * 8 / 18, rel=1e-4)
+    assert (loaded.result.rank, loaded.result.df[place]) == (2, 8)
 
 
 def test_fdr_is_over_the_edges_of_a_contrast(tmp_path: Path) -> None:

@@ -65,6 +65,35 @@ rule test_seed:
         "../scripts/test_seed.py"
 
 
+rule test_factor:
+    input:
+        design=paths.design_json("{model}"),
+        matrix=paths.design_tsv("{model}"),
+        collected=paths.COLLECTED,
+        images=lambda wildcards: STUDY.factor_images(wildcards.model, wildcards.factor),
+    output:
+        paths.test_result("{model}", "factor-{factor}"),
+    log:
+        paths.LOGS / "test" / "{model}_factor-{factor}.log",
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 3000 * attempt,
+    params:
+        permutations=CONFIG.inference.permutations,
+        seed=CONFIG.seed,
+        fwhm_mm=STUDY.map_fwhm,
+        seeds=lambda wildcards: STUDY.factor(wildcards.model, wildcards.factor),
+        enhancement=plain(CONFIG.inference)["enhancement"],
+        rois=plain(CONFIG.rois),
+        folder=STUDY.folder,
+        seen=lambda wildcards: STUDY.seen(
+            STUDY.factor_images(wildcards.model, wildcards.factor)
+        ),
+        code=calls("conn.stages.test", "test_factor"),
+    script:
+        "../scripts/test_factor.py"
+
+
 rule test_edges:
     input:
         design=paths.design_json("{model}"),

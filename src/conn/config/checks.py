@@ -119,6 +119,18 @@ def _together(config: Config, unique: tuple[selection.Seed, ...], labels: set[st
 def _model_seeds(
     name: str, model: ModelBase, maps: set[str], custom: tuple[str, ...], unique: list[str]
 ) -> Iterator[str]:
+    for factor, labels in model.seed_factors.items():
+        for label in labels:
+            if label not in maps:
+                yield (
+                    f"models.{name}.seed_factors.{factor}: {label} has no map; "
+                    f"{registry.nearest_names(label, sorted(maps))}"
+                )
+        if factor in maps:
+            yield (
+                f"models.{name}.seed_factors.{factor}: a map has that name, and files of both would be "
+                "called the same; choose another"
+            )
     if isinstance(model.seeds, str):
         return
     try:

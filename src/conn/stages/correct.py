@@ -24,7 +24,8 @@ from conn.stages.tested import Tested, load
 from conn.tables import write_tsv
 from conn.tail import tail_p
 
-EDGES, NETWORKS, MAPS = "edges", "networks", "maps"
+EDGES, NETWORKS, MAPS, FACTORS = "edges", "networks", "maps", "factors"
+IMAGES = (MAPS, FACTORS)
 NEAR_MM = 15.0
 """A peak farther than this from every registered region gets no name."""
 
@@ -53,7 +54,7 @@ def correct(out: Path, model: str, tests: Sequence[str], settings: Inference, lo
     model
         Name of the model.
     tests
-        ``seed-LABEL`` for maps, ``edges`` for edges, ``networks`` for networks.
+        ``seed-LABEL`` for maps, ``factor-NAME`` for comparisons of them, ``edges``, ``networks``.
     settings
         Error rate.
     lock
@@ -69,10 +70,10 @@ def correct(out: Path, model: str, tests: Sequence[str], settings: Inference, lo
     unions = {} if NETWORKS not in tests else loaded[NETWORKS][0]
     files = [_write_edges(out, model, parts, unions, settings)] if EDGES in tests else []
     files += [_write_networks(out, model, parts, settings)] if NETWORKS in tests else []
-    if any(_kind(what) == MAPS for what in tests):
+    if any(_kind(what) in IMAGES for what in tests):
         files.append(_write_clusters(out, model, parts, loaded, settings.alpha))
     for part in parts:
-        if _kind(part.what) == MAPS:
+        if _kind(part.what) in IMAGES:
             files += _write_maps(out, model, part, loaded[part.what][1], settings.enhancement)
     summary = [_summary(family, made, loaded, status[family.contrast]) for family, made in families]
     write_json(out / paths.families(model), summary)
@@ -89,8 +90,10 @@ def _forget(out: Path, model: str) -> None:
 
 
 def _kind(what: str) -> str:
-    """``edges``, ``networks`` or ``maps``."""
-    return what if what in (EDGES, NETWORKS) else MAPS
+    """``edges``, ``networks``, ``factors`` or ``maps``."""
+    if what in (EDGES, NETWORKS):
+        return what
+    return FACTORS if what.startswith("factor-") else MAPS
 
 
 def _members(family: Family, tests: Sequence[str]) -> list[str]:
@@ -106,7 +109,7 @@ def _families(
         if members:
             results = [loaded[what][0][family.contrast].result for what in members]
             # Scores of edges stand beside their p_fwe, those of maps in its place.
-            enhanced = MAPS in family.kinds and any(result.score.size for result in results)
+            enhanced = EDGES not in family.kinds and any(result.score.size for result in results)
             correction = inference.correct_scores if enhanced else inference.correct
             made.append((family, correction(results, alpha)))
     return made
@@ -293,7 +296,7 @@ def _write_clusters(
 ) -> Path:
     tables = []
     for part in parts:
-        if _kind(part.what) != MAPS:
+        if _kind(part.what) not in IMAGES:
             continue
         grid = _grid(loaded[part.what][1])
         table = find_clusters(
@@ -301,7 +304,7 @@ def _write_clusters(
             _volume(part, grid, part.corrected.p_fwe),
             grid.affine,
             alpha=alpha,
-            seed=part.what.removeprefix("seed-"),
+            seed=part.what.split("-", 1)[1],
             contrast=_contrast(part),
             family=part.family,
             label=nearest_region,
@@ -358,7 +361,7 @@ def _write_maps(
         values[enhancement.kind] = result.score
     files = []
     for stat in values:
-        path = paths.group_map(model, part.what.removeprefix("seed-"), _contrast(part), stat)
+        path = paths.group_map(model, part.what.split("-", 1)[1], _contrast(part), stat)
         images.write_map(paths.inside(out, path), grid, _volume(part, grid, values[stat]))
         files.append(path)
     return files

@@ -171,7 +171,7 @@ def tested(
         Threads.
     """
     sets = rearrangements(contrast, permutations, seed)
-    several = contrast.n_variates > 1
+    several = rows.values.ndim == 3
     result = inference.test(
         rows.values,
         contrast.matrix,
@@ -186,7 +186,7 @@ def tested(
         progress=_Printed(contrast.name, sets.n_set),
     )
     size = effects.effect_size(
-        contrast.effect_type,
+        "none" if several else contrast.effect_type,
         rows.values,
         contrast.matrix,
         contrast.contrast,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import Any, Literal
@@ -13,7 +14,7 @@ from scipy.ndimage import distance_transform_edt
 
 from conn import bids, images, paths
 from conn.config.model import EdgeEnhancement, Enhancement, Rois
-from conn.design import load_design
+from conn.design import Design, helmert, load_design
 from conn.enhancement import Enhancer
 from conn.errors import DesignError
 from conn.graph import lattice, numbered, shared_nodes
@@ -225,20 +226,13 @@ def test_seed(
         Runs of the model are on different grids.
     """
     design = load_design(out / paths.model_folder(model), model)
-    files = files_of(out, design, f"_seed-{label}_stat-fisherz_statmap.nii.gz")
-    grid, space = _common_grid(out, files), _space(files)
-    far = np.all(
-        [_far_from(on_grid.place(roi, grid, space, rois, folder), grid, fwhm_mm) for roi in regions], axis=0
-    )
-
-    def load(run: str) -> Floats:
-        return images.read_volume(out / files[run])[1].ravel(order="F")
-
+    maps = _maps(out, design, label)
+    far = _far(regions, maps, rois, folder, fwhm_mm)
     found = {}
     for contrast in design.contrasts:
         if contrast.sensitivity:  # of edges alone
             continue
-        rows = rows_of(contrast, load, far.size, np.float32)
+        rows = rows_of(contrast, maps.load, far.size, np.float32)
         voxels = _voxels(rows, far, min_share)
         found[contrast.name] = tested(
             contrast,
@@ -247,14 +241,102 @@ def test_seed(
             permutations,
             seed,
             min_share=min_share,
-            enhance=_enhancement(enhancement, grid, voxels, threads),
+            enhance=_enhancement(enhancement, maps.grid, voxels, threads),
             workers=threads,
         )
-    save(
-        out / paths.test_result(model, f"seed-{label}"),
-        found,
-        {"shape": np.array(grid.shape), "affine": grid.affine},
-    )
+    save(out / paths.test_result(model, f"seed-{label}"), found, maps.extra)
+
+
+def test_factor(
+    out: Path,
+    model: str,
+    name: str,
+    seeds: Mapping[str, Sequence[Roi]],
+    *,
+    fwhm_mm: float,
+    folder: Path,
+    permutations: int,
+    seed: int,
+    rois: Rois = DEFAULT,
+    enhancement: Enhancement | None = None,
+    threads: int = 1,
+) -> None:
+    """Test whether effects differ between seeds and write the result.
+
+    A row holds orthonormal contrasts of a person's maps, so that what all seeds have in common drops out.
+    Voxels count where every row has a value of every seed; all seeds, and one FWHM around, leave the family.
+
+    Parameters
+    ----------
+    out
+        Output folder.
+    model
+        Name of the model.
+    name
+        Of the comparison.
+    seeds
+        Label of each map, with its region and those that were entered with it.
+    fwhm_mm, folder, permutations, seed, rois, enhancement, threads
+        See `test_seed`.
+
+    Raises
+    ------
+    DesignError
+        Runs of the model are on different grids.
+    """
+    design = load_design(out / paths.model_folder(model), model)
+    maps = [_maps(out, design, label) for label in seeds]
+    first = maps[0]
+    regions = [roi for each in seeds.values() for roi in each]
+    far = _far(regions, first, rois, folder, fwhm_mm)
+    weights = np.array(helmert(len(maps)), dtype=np.float32)
+    found = {}
+    for contrast in design.contrasts:
+        if contrast.sensitivity or contrast.n_variates > 1 or contrast.covariate_weights:
+            continue
+        values = np.stack([rows_of(contrast, one.load, far.size, np.float32).values for one in maps])
+        voxels = _voxels(Rows(values), far, 1.0)
+        rows = Rows(np.tensordot(weights, values[..., voxels], axes=1))
+        found[contrast.name] = tested(
+            contrast,
+            rows,
+            voxels,
+            permutations,
+            seed,
+            enhance=_enhancement(enhancement, first.grid, voxels, threads),
+            workers=threads,
+        )
+    save(out / paths.test_result(model, f"factor-{name}"), found, first.extra)
+
+
+@dataclass(frozen=True, eq=False)
+class _Maps:
+    """Maps of one seed by run, on one grid."""
+
+    out: Path
+    files: Mapping[str, str]
+    grid: images.Grid
+    space: str
+
+    def load(self, run: str) -> Floats:
+        """Fisher z of all voxels of a run."""
+        return images.read_volume(self.out / self.files[run])[1].ravel(order="F")
+
+    @property
+    def extra(self) -> dict[str, NDArray[Any]]:
+        """Where the voxels are, for the results."""
+        return {"shape": np.array(self.grid.shape), "affine": self.grid.affine}
+
+
+def _maps(out: Path, design: Design, label: str) -> _Maps:
+    files = files_of(out, design, f"_seed-{label}_stat-fisherz_statmap.nii.gz")
+    return _Maps(out, files, _common_grid(out, files), _space(files))
+
+
+def _far(regions: Sequence[Roi], maps: _Maps, rois: Rois, folder: Path, fwhm_mm: float) -> NDArray[np.bool_]:
+    """Voxels that are not near a region, of shape (n_voxels,)."""
+    placed = (on_grid.place(roi, maps.grid, maps.space, rois, folder) for roi in regions)
+    return np.asarray(np.all([_far_from(one, maps.grid, fwhm_mm) for one in placed], axis=0))
 
 
 def _voxels(rows: Rows, far: NDArray[np.bool_], min_share: float) -> NDArray[np.int64]:
