@@ -12,13 +12,14 @@ import numpy as np
 
 import conn
 from conn.combination import choose
-from conn.config.model import Config, Enhancement, GroupByTime, Model, Paired, Regression, TwoSample
+from conn.config.model import Config, Enhancement, Model, Paired, Regression
 from conn.confounds import STRATEGIES, takes_components
 from conn.design import exchange_words
 from conn.report import plan_section
 from conn.report.brain import TEMPLATE
 from conn.report.contract import ContrastResult, Outputs
-from conn.report.results_section import DESIGNS, anchor_of
+from conn.report.designs import DESIGNS, comparison, groupings
+from conn.report.results_section import anchor_of
 from conn.report.words import capital, count, humanised, listed, significant, spelled
 from conn.rois import registry, selection
 
@@ -332,14 +333,14 @@ def model_words(outputs: Outputs, name: str) -> ModelWords:
     results = next((m.contrasts for m in outputs.models if m.name == name), ())
     return ModelWords(
         name,
-        DESIGNS.get(model.design, model.design),
+        DESIGNS[model.design],
         _what(model),
         tuple(_contrast_words(c) for c in results),
     )
 
 
 def _what(model: Model) -> str:
-    parts = [_comparison(model)]
+    parts = [comparison(model)]
     if model.subset:
         parts.append("in " + "; ".join(f"{k}: {listed(v)}" for k, v in model.subset.items()))
     if model.covariates:
@@ -349,17 +350,6 @@ def _what(model: Model) -> str:
     if model.edge_measure == "partial" and model.edges != "none":
         parts.append("edges are partial correlations")
     return ", ".join(parts)
-
-
-def _comparison(model: Model) -> str:
-    if isinstance(model, Paired):
-        return f"{model.after} minus {model.before}"
-    if isinstance(model, TwoSample):
-        return f"{model.group}: {model.levels[0]} minus {model.levels[1]} at {model.at}"
-    if isinstance(model, GroupByTime):
-        return f"{model.group}: {model.levels[0]} minus {model.levels[1]}, {model.after} minus {model.before}"
-    when = f"at {model.at}" if model.at else f"{model.after} minus {model.before}"
-    return f"slope of connectivity ({when}) on {model.predictor}"
 
 
 def _contrast_words(contrast: ContrastResult) -> str:
@@ -409,7 +399,7 @@ def _limits_of_models(outputs: Outputs) -> Iterable[str]:
             "regression to the "
             "mean as well as from treatment; a paired comparison alone cannot tell them apart."
         )
-    grouped = {m.group for m in models.values() if isinstance(m, TwoSample | GroupByTime)}
+    grouped = {name for m in models.values() for name in groupings(m)}
     if grouped & {"response", "remission"}:
         yield (
             "Responders were not drawn by lot. A difference between responders and others does not show that "

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -17,11 +16,12 @@ from conn.design import exchange_words, variance_words
 from conn.exclusions import PARTIAL
 from conn.report import brain, page, plots, style
 from conn.report.contract import ContrastResult, Outputs, TestedFamily
+from conn.report.designs import DESIGNS, time_points
 from conn.report.people import Names
 from conn.report.quality_section import CHUNK
 from conn.report.regions import edge, groups_of, ordered
 from conn.report.style import Picture
-from conn.report.values import Connectivity, edge_panel, predictor_words, time_points
+from conn.report.values import Connectivity, edge_panel, predictor_words
 from conn.report.words import (
     capital,
     count,
@@ -40,15 +40,6 @@ TOP = 12
 """Edges in the forest plot and in the open part of the table, unless more are significant."""
 MOST_PANELS = 8
 MOST_PEAKS = 4
-
-DESIGNS: Mapping[str, str] = MappingProxyType(
-    {
-        "paired": "paired: each person against themselves",
-        "two_sample": "two samples at one time point",
-        "group_by_time": "group by time: change compared between two groups",
-        "regression": "regression of connectivity on a number",
-    }
-)
 
 
 @dataclass(frozen=True)
@@ -290,7 +281,7 @@ def design_block(context: Context, contrast: ContrastResult) -> page.DesignBlock
 
 
 def _facts(context: Context, contrast: ContrastResult) -> Iterable[tuple[str, str]]:
-    yield "Design", DESIGNS.get(contrast.design, humanised(contrast.design))
+    yield "Design", DESIGNS[contrast.design]
     yield "Rows", f"{count(contrast.n, 'person', 'people')}, one row each"
     yield "Columns", ", ".join(map(humanised, contrast.rows.columns))
     yield "Exchange", capital(exchange_words(contrast.rows))

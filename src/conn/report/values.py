@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 
 from conn.cohort import resolve
-from conn.config.model import GroupByTime, Model, Paired, Regression, TwoSample
+from conn.config.model import Regression
 from conn.report.contract import ContrastResult, Outputs
+from conn.report.designs import time_points
 from conn.report.plots import EdgePanel, Group
 from conn.report.regions import ordered
 from conn.report.words import humanised
@@ -84,15 +85,6 @@ class Connectivity:
         mine = {k: abs(w) for k, w in weights.items() if self.time_points.get(k) == time_point}
         total = sum(mine.values())
         return {k: w / total for k, w in mine.items()}
-
-
-def time_points(model: Model) -> tuple[str, ...]:
-    """Time points that a model compares, in order."""
-    if isinstance(model, Paired | GroupByTime):
-        return (model.before, model.after)
-    if isinstance(model, TwoSample):
-        return (model.at,)
-    return (model.at,) if model.at is not None else (str(model.before), str(model.after))
 
 
 def edge_panel(
