@@ -175,3 +175,19 @@ def _crossover_unit(model: Crossover, base: str) -> str:
 def _by_outcome_unit(model: TreatmentByOutcome, base: str) -> str:
     what = "change in Fisher z" if model.at is None else "Fisher z"
     return f"Difference of differences, {what}" if base == "interaction" else f"Difference in {what}"
+
+
+CAUTIONS: Mapping[tuple[str, str], str] = MappingProxyType(
+    {
+        ("crossover", "carryover"): (
+            "This test never decides. Carry-over is what the first treatment leaves behind in the second "
+            "period. The test compares people with each other and sees only large carry-over; choosing the "
+            "analysis by it makes the whole procedure wrong more often than it says (Freeman 1989). Whatever "
+            "its p, the treatment effect stands as it is."
+        ),
+        ("crossover", "period"): (
+            "A period effect is no effect of treatment, and the treatment effect is free of it."
+        ),
+    }
+)
+"""What must be said beside the results of some contrasts, by design and contrast."""

@@ -108,19 +108,35 @@ def edge_panel(
     EdgePanel
     """
     model, rows = data.outputs.config.models[contrast.model], contrast.rows
-    if isinstance(model, Regression):
+    if is_slope(contrast):
         outcome = np.array([data.z(weights, a, b) for weights in rows.run_weights])
         return EdgePanel(title, note, (Group("", outcome[:, None]),), rows.tested)
     points = time_points(model)
-    values = np.array([[data.z(data.at(w, t), a, b) for t in points] for w in rows.run_weights])
+    values = np.array([[data.z(data.at(w, t), a, b) for t in points] for w in contrast.run_weights])
     kept = np.isfinite(values).all(axis=1)
     level = np.array(rows.row_levels or ("",) * rows.n)
     groups = [Group(name, values[kept & (level == name)]) for name in rows.levels or ("",)]
     return EdgePanel(title, note, tuple(g for g in groups if len(g.z)))
 
 
-def predictor_words(outputs: Outputs, contrast: ContrastResult, model: Regression) -> str:
+def is_slope(contrast: ContrastResult) -> bool:
+    """Whether people are drawn over the number that is tested, not over time points or groups."""
+    return not contrast.is_f and contrast.rows.effect_type == "slope"
+
+
+def predictor_words(outputs: Outputs, contrast: ContrastResult) -> str:
     """What the tested column of a slope holds: value or change, centred or not."""
+    x = contrast.rows.tested
+    centred = " (centred)" if abs(x.mean()) <= 1e-9 * np.abs(x).max() else ""
+    return f"{_tested_words(outputs, contrast)}{centred}"
+
+
+def _tested_words(outputs: Outputs, contrast: ContrastResult) -> str:
+    """Name of the predictor, or of the one column of a formula that is tested."""
+    model = outputs.config.models[contrast.model]
+    if not isinstance(model, Regression):
+        picked = np.flatnonzero(contrast.rows.contrast)
+        return humanised(contrast.rows.columns[picked[0]]) if len(picked) == 1 else "tested combination"
     found = resolve(
         model.predictor,
         outputs.config.clinical,
@@ -130,6 +146,4 @@ def predictor_words(outputs: Outputs, contrast: ContrastResult, model: Regressio
         after=model.after,
     )
     changes = "change of " if found.time_varying and model.at is None else ""
-    x = contrast.rows.tested
-    centred = " (centred)" if abs(x.mean()) <= 1e-9 * np.abs(x).max() else ""
-    return f"{changes}{humanised(model.predictor)}{centred}"
+    return f"{changes}{humanised(model.predictor)}"
