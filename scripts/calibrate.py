@@ -21,15 +21,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from conn.files import write_text
+
 ROOT = Path(__file__).parents[1]
 # The simulated trials are those of the tests, so that page and tests speak of the same thing.
 sys.path.insert(0, str(ROOT / "tests"))
 
-import calibration_tables
-import null_trials as nt
-import rival_trials as rivals
-
-from conn.files import write_text
+import calibration_tables  # noqa: E402
+import null_trials as nt  # noqa: E402
+import rival_trials as rivals  # noqa: E402
 
 RESULTS = ROOT / "docs" / "explanation" / "calibration.json"
 PAGE = ROOT / "docs" / "explanation" / "calibration.md"

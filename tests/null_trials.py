@@ -237,7 +237,7 @@ def _spread(one: DesignContrast, case: Case) -> Floats:
 
 
 def false_positives(one: NullTrial, sets: int | range, seed: int) -> int:
-    """Number of null sets with a family-wise false positive; set i is the same whatever sets are asked for."""
+    """Number of null sets with a family-wise false positive; a set has its own seed."""
     numbers = range(sets) if isinstance(sets, int) else sets
     return sum(one.is_false(np.random.default_rng([seed, i])) for i in numbers)
 

@@ -120,7 +120,7 @@ def baseline(correlation: float) -> Comparison:
 
 
 def crossed(first: int, second: int) -> Comparison:
-    """The second period adds 0.5 to everybody, the drug 0.7; differences within people have a variance of 1."""
+    """The second period adds 0.5 to everybody, the drug 0.7; variance of differences is 1."""
     parts = {"person": 1.0, "session": 0.5**0.5, "response": 0.0}
     trial = nt.made(nt.crossover("treatment", first, second, **parts))
     paired = Paired(design="paired", before="placebo", after="drug", **nt.only("change"))
