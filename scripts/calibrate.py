@@ -28,6 +28,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
 import calibration_tables  # noqa: E402
+
 import null_trials as nt  # noqa: E402
 import rival_trials as rivals  # noqa: E402
 
