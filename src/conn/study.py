@@ -305,7 +305,7 @@ class Study:
         return [list(pair) for pair in pairs]
 
     def tests(self, model: str) -> tuple[str, ...]:
-        """What a model tests: ``seed-LABEL`` (maps), ``factor-NAME`` (compared maps), ``edges``, ``networks``."""
+        """What a model tests: ``seed-LABEL``, ``factor-NAME`` (compared maps), ``edges``, ``networks``."""
         maps = tuple(f"seed-{seed}" for seed in self.seeds(model))
         edges = () if self.config.models[model].edges == "none" else ("edges",)
         factors = tuple(f"factor-{name}" for name in self.config.models[model].seed_factors)
