@@ -62,13 +62,13 @@ def a_check(**changes) -> NullCheck:
         (
             a_check(rate=0.18, low=0.13, references=(0.05, 0.1)),
             "liberal",
-            "WARNING: 18 % is above 7 % and above every cohort without fault",
+            "WARNING: 18 % is above 7 % and above all rearrangements of the same rows",
         ),
         (a_check(rate=0.18, low=0.13), "liberal", "WARNING: 18 % is above 7 %: what this assumption"),
         (
             a_check(rate=0.18, low=0.13, references=(0.05, 0.2)),
             "unclear",
-            "NOTE: 18 % is above 7 %, but data of this size without fault reach that as well",
+            "NOTE: 18 % is above 7 %, but so are the same rows when the assumption is made to hold",
         ),
         (
             a_check(rate=0.075, low=0.04, references=(0.05, 0.06)),

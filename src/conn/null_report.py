@@ -100,7 +100,7 @@ def probed(probe: Probe, sets: int, permutations: int, alpha: float, seed: int) 
 
 
 def verdict(check: NullCheck) -> str:
-    """``impossible``, ``liberal``, ``unclear`` (high, as faultless data can be) or ``fine``."""
+    """``impossible``, ``liberal``, ``unclear`` (high, as without a fault) or ``fine``."""
     if check.impossible:
         return "impossible"
     if check.liberal:
@@ -142,7 +142,7 @@ def _check_words(check: NullCheck) -> Iterator[str]:
     if check.references:
         low, middle, high = np.quantile(check.references, [0, 0.5, 1])
         yield (
-            f"    {len(check.references)} cohorts of normal data of this size, without fault: "
+            f"    The same rows rearranged, so that it holds ({len(check.references)} times): "
             f"{_percent(low)} to {_percent(high)}, median {_percent(middle)}."
         )
     yield f"    {_judgement(check)}"
@@ -151,7 +151,7 @@ def _check_words(check: NullCheck) -> Iterator[str]:
 def _judgement(check: NullCheck) -> str:
     kind = verdict(check)
     if kind == "liberal":
-        beside = " and above every cohort without fault" if check.references else ""
+        beside = " and above all rearrangements of the same rows" if check.references else ""
         return (
             f"WARNING: {_percent(check.rate)} is above {_percent(check.limit)}{beside}: what this assumption "
             "should guarantee does not hold here. Significant results of this contrast are less sure than "
@@ -164,7 +164,7 @@ def _judgement(check: NullCheck) -> str:
 
 def _why_unclear(check: NullCheck) -> str:
     if check.rate <= max(check.references, default=0.0):
-        return "but data of this size without fault reach that as well: it says nothing against yours"
+        return "but so are the same rows when the assumption is made to hold: so few people cannot tell"
     return f"but the interval still holds {_percent(check.alpha)}; --sets {5 * check.sets} would tell"
 
 
@@ -190,8 +190,8 @@ def null_table(found: list[ProbedNulls], permutations: int, seed: int) -> pd.Dat
             "rate_low": check.low,
             "rate_high": check.high,
             "rate_uncorrected": check.uncorrected,
-            "normal_median": float(np.median(check.references)) if check.references else None,
-            "normal_highest": max(check.references, default=None),
+            "reference_median": float(np.median(check.references)) if check.references else None,
+            "reference_highest": max(check.references, default=None),
             "seed": seed,
             "probes": check.assumption,
         }
@@ -216,8 +216,8 @@ COLUMNS = (
     "rate_low",
     "rate_high",
     "rate_uncorrected",
-    "normal_median",
-    "normal_highest",
+    "reference_median",
+    "reference_highest",
     "seed",
     "probes",
 )
