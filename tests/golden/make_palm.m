@@ -7,12 +7,18 @@ warning("off", "all");
 pkg load statistics
 pkg load image
 addpath(argv(){1});
-global kept plm opts
+global kept kept_rows plm opts
 
 function out = palm_quicksave(x, flg, opts, plm, y, m, c, name)
-  global kept
+  global kept kept_rows
   out = x;
-  kept(name) = x(:)';
+  part = regexp(name, "^(.*)_perm([0-9]+)$", "tokens", "once");
+  if (isempty(part))
+    kept(name) = x(:)';
+  else
+    stem = regexprep(part{1}, "[^a-z]", "_");
+    kept_rows.(stem)(str2double(part{2}), 1:numel(x)) = x(:)';
+  end
 end
 
 function out = rounded(x, decimals)
@@ -34,16 +40,18 @@ function out = saved(ending)
 end
 
 % One row per rearrangement, the observed one first.
-function out = rearranged(stem)
-  global kept
-  names = keys(kept);
-  names = sort(names(cellfun(@(n) ! isempty(regexp(n, [stem "_perm[0-9]+$"], "once")), names)));
-  out = cell2mat(cellfun(@(n) kept(n), names(:), "UniformOutput", false));
+function out = rearranged(ending)
+  global kept_rows
+  names = fieldnames(kept_rows);
+  hit = find(cellfun(@(n) ! isempty(regexp(n, [ending "$"], "once")), names));
+  assert(numel(hit) == 1);
+  out = kept_rows.(names{hit});
 end
 
 function run(c, more)
-  global kept
+  global kept kept_rows
   kept = containers.Map();
+  kept_rows = struct();
   inputs = {};
   for i = 1:numel(c.data)
     name = sprintf("y%d.csv", i);

@@ -1,0 +1,134 @@
+"""What PALM prints for small data of each design; see golden/make_palm.m and the notes in golden/palm.json."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from conn import inference
+from conn.glm import t_to_z
+from conn.graph import lattice
+from conn.permutation import PermutationSet, permutation_set
+from conn.suprathreshold import Clusters
+from conn.tfce import Tfce
+
+PALM = json.loads((Path(__file__).parent / "golden" / "palm.json").read_text())
+VOLUME = PALM["volume"]
+SHARED = [
+    case
+    for case in PALM["cases"]
+    if case["statistic"] in "tv" and "-twotail" in case["flags"] and "baseline" not in case
+]
+
+
+def same_set(case):
+    """The rearrangements of PALM, as they are stored or because all there are were used."""
+    n, exchange = len(case["design"]), "flips" if "-ise" in case["flags"] else "labels"
+    if "order" in case:
+        return as_set("labels", order=np.array(case["order"]))
+    if "signs" in case:
+        return as_set("flips", signs=np.array(case["signs"], dtype=np.int8))
+    rows = "-cmcx" in case["flags"] or "regression" in case["name"]
+    return permutation_set(
+        n,
+        exchange,
+        strata=case.get("strata"),
+        matrix_effect=np.array(case["design"])[:, np.flatnonzero(np.ravel(case["contrast"]))[0]],
+        n_permutations=6000,
+        seed=0,
+        has_nuisance=rows,
+    )
+
+
+def as_set(kind, signs=None, order=None):
+    table = signs if order is None else order
+    return PermutationSet(kind, signs, order, False, True, len(table), 1 / len(table))
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("case", SHARED, ids=[case["name"] for case in SHARED])
+def test_statistics_and_both_p_are_those_of_palm(case):
+    own = same_set(case)
+    assert own.n_set == case["n_permutations"]
+    welch = "_welch" if case["statistic"] == "v" else ""
+    groups = case.get("variance_groups")
+    contrast = np.ravel(case["contrast"])
+    found = inference.test(case["data"], case["design"], contrast, own, groups)
+    np.testing.assert_allclose(found.stat, case["stat"], rtol=1e-9)
+    np.testing.assert_allclose(found.df, case[f"df{welch}"], rtol=1e-9)
+    np.testing.assert_allclose(t_to_z(found.stat, found.df), case[f"z{welch}"], rtol=1e-4)
+    np.testing.assert_allclose(found.p, case[f"p_ties{welch}"], rtol=1e-12)
+    p_fwe = inference.correct([found]).results[0].p_fwe
+    np.testing.assert_allclose(p_fwe, case[f"p_fwe_ties{welch}"], rtol=1e-12)
+
+
+@pytest.mark.oracle
+def test_degrees_of_freedom_of_v_are_three_times_those_of_palm():
+    cases = [case for case in PALM["cases"] if case["statistic"] == "v"]
+    assert cases
+    for case in cases:
+        np.testing.assert_allclose(case["df_welch"], 3 * np.array(case["df"]), rtol=1e-12)
+
+
+@pytest.fixture(scope="module")
+def maps():
+    """z of all 256 flips, the observed one first; shape (256, n voxels)."""
+    data = np.array(VOLUME["data"])
+    signs = permutation_set(8, "flips", n_permutations=256, seed=0, has_nuisance=False).signs
+    moved = signs[:, :, None] * data
+    t = moved.mean(axis=1) / (moved.std(axis=1, ddof=1) / np.sqrt(8))
+    return t_to_z(t, 7.0)
+
+
+def graph(connectivity):
+    inside = np.array(VOLUME["mask"], dtype=bool).reshape(VOLUME["shape"], order="F")
+    return lattice(inside, connectivity)
+
+
+def two_sided(case):
+    """Score with its sign, and the p over both signs of the sign that a voxel has."""
+    positive, negative = np.array(case["score"])
+    up, down = np.array(case["p_fwe_both"])
+    return positive - negative, np.where(positive > 0, up, down)
+
+
+def p_of_largest(enhancer, maps):
+    largest, own = enhancer.maxima(maps), np.abs(enhancer.scores(maps[0]))
+    return (largest[:, None] >= own * (1 - 1e-4)).mean(axis=0)
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize(
+    ("connectivity", "name", "error"),
+    [(6, "tfce_6", 0.003), (26, "tfce_26", 0.003), (26, "tfce_26_auto", 0.01)],
+)
+def test_exact_tfce_is_near_the_sum_of_palm_over_steps(maps, connectivity, name, error):
+    np.testing.assert_allclose(maps[0], VOLUME["z"], rtol=1e-4, atol=1e-4)
+    expected, p = two_sided(VOLUME[name])
+    tfce = Tfce(graph(connectivity))
+    scores = tfce.scores(maps[0])
+    np.testing.assert_allclose(scores, expected, atol=error * np.abs(expected).max())
+    clear = np.abs(expected) > 0.05 * np.abs(expected).max()
+    assert clear.sum() > 30
+    np.testing.assert_allclose(p_of_largest(tfce, maps)[clear], p[clear], atol=6 / 256)
+
+
+@pytest.mark.oracle
+def test_extent_of_clusters_and_its_p_are_those_of_palm(maps):
+    expected, p = two_sided(VOLUME["cluster_extent"])
+    extent = Clusters(graph(26), VOLUME["threshold"], "extent")
+    np.testing.assert_array_equal(extent.scores(maps[0]), expected)
+    inside = expected != 0
+    assert inside.sum() > 30
+    np.testing.assert_array_equal(p_of_largest(extent, maps)[inside], p[inside])
+
+
+@pytest.mark.oracle
+def test_mass_is_that_of_palm_less_the_threshold_of_every_voxel(maps):
+    whole, _ = two_sided(VOLUME["cluster_mass"])
+    extent, _ = two_sided(VOLUME["cluster_extent"])
+    mass = Clusters(graph(26), VOLUME["threshold"], "mass").scores(maps[0])
+    np.testing.assert_allclose(mass, whole - VOLUME["threshold"] * extent, atol=2e-3)
