@@ -778,6 +778,29 @@ def test_every_matrix_has_full_rank_and_every_row_is_one_person(kind: str) -> No
         assert owners == [{subject} for _, subject in one.subjects]
 
 
+@pytest.mark.oracle
+@pytest.mark.parametrize("kind", sorted(MODELS))
+def test_the_smallest_p_of_a_t_is_that_of_the_permutation_set(kind: str) -> None:
+    for one in compiled(MODELS[kind], trial(BY_ARM, POINTS)).contrasts:
+        if one.statistic == "t" or one.exchange == "flips":
+            found = permutation_set(
+                one.n,
+                one.exchange,
+                strata=one.strata,
+                matrix_effect=one.tested,
+                n_permutations=400,
+                seed=0,
+                has_nuisance=one.has_nuisance,
+            )
+            assert smallest_p(one, Inference(permutations=400)) == pytest.approx(found.smallest_p, rel=1e-12)
+
+
+def test_tested_columns_that_depend_on_each_other_are_refused() -> None:
+    tests = {"a": ("arm=placebo", "arm=placebo ")}
+    with pytest.raises(DesignError, match=r"models\.m\.tests\.a: the tested columns depend on each other"):
+        compiled(written("age + arm", tests), trial(two_by_two()))
+
+
 # Error rates ----------------------------------------------------------------------------------------
 
 
