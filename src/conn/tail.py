@@ -135,7 +135,10 @@ def tail_p(maxima: ArrayLike, values: ArrayLike, *, share: float = 0.25, limit: 
     Notes
     -----
     Report it beside the count and never instead of it: error control under exchangeability belongs to the
-    count alone.
+    count alone. In simulations with 501 maxima of five distributions without an effect, ``p <= 0.01`` came as
+    often as it says (0.97 to 1.01 times), ``p <= 0.001`` 1.1 to 1.2 times as often, and ``p <= 0.0001`` 1.1 to
+    1.8 times, most with the largest t of 200 features, whose tail only slowly becomes a generalised Pareto
+    one. A true 0.0001 was found as 0.00002 to 0.0015 in 90 % of repetitions.
 
     References
     ----------
@@ -184,13 +187,13 @@ def fit_tail(maxima: ArrayLike, *, share: float = 0.25) -> Tail | None:
 
     One fit to some hundred excesses is too sure of itself: with 500 maxima of t and a true p of 0.0001, a fit
     by moments, probability-weighted moments or maximum likelihood gives 0 in 14 to 27 % of repetitions, since
-    an estimated shape below 0 puts an end to the distribution. So p is the mean over all shapes, weighted by
-    their profile likelihood on the grid of Zhang and Stephens, and 0 is not possible. The reported fit
-    is the weighted mean, which had smaller errors of log p than those three in the same simulations.
+    an estimated shape below 0 puts an end to the distribution, and p below 0.0001 comes 6 to 9 times too
+    often without an effect. So p is the mean over all shapes and scales, weighted by their likelihood on the
+    grid of Zhang and Stephens, and 0 is not possible. The reported fit is the one at the weighted mean, which
+    had smaller errors of log p than those three in the same simulations.
 
-    Its test is that of Anderson and Darling, against samples from the fit that are fitted alike. Published
-    critical values hold for maximum likelihood in large samples; with 100 excesses and a bounded tail they
-    are too high.
+    Its test is that of Anderson and Darling, against samples from the fit that are fitted alike: published
+    critical values hold for maximum likelihood and large samples, and here neither is the case.
 
     References
     ----------
