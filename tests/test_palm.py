@@ -1,4 +1,4 @@
-"""What PALM prints for small data of each design; see golden/make_palm.m and the notes in golden/palm.json."""
+"""What PALM prints for small data of each design; see golden/make_palm.m and notes in golden/palm.json."""
 
 from __future__ import annotations
 

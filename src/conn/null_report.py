@@ -11,9 +11,9 @@ import pandas as pd
 from conn import paths
 from conn.errors import ConfigError
 from conn.nulls import MOST_FEATURES, NullCheck, check_nulls
-from conn.probes import Probe, probes
+from conn.probes import Probe, probes, unprobed_words
 from conn.study import Study
-from conn.tables import write_tsv
+from conn.tables import read_tsv, write_tsv
 
 SETS = 200
 PERMUTATIONS = 200
@@ -81,6 +81,7 @@ def check_null(study: Study, sets: int = SETS, permutations: int = PERMUTATIONS)
         f"{seed}. They hold no effect: what is significant is false.",
     ]
     parts = ["\n".join(head), *("\n".join(_words(one)) for one in found)]
+    parts += filter(None, [unprobed_words(study, read_tsv(study.out / paths.RUNS))])
     return "\n\n".join([*parts, f"table: {study.config.out}/{paths.CHECK_NULL.as_posix()}"])
 
 

@@ -228,7 +228,7 @@ def check_nulls(
     found[0] = replace(found[0], references=tuple(rates))
     if design.compares_groups:
         found.append(_split_check(rng, clean, design, count))
-    elif design.exchange == "labels":
+    elif design.exchange == "labels" and np.unique(design.groups).size == 1:
         found.append(count.of("independent", INDEPENDENT, _independent(rng, clean, design), rng))
     return tuple(found)
 
