@@ -49,6 +49,8 @@ class TestResult:
         See `conn.tiles.TOLERANCE`.
     smallest_p
         Smallest p that the permutation set can give.
+    least_p
+        One over the number of distinct rearrangements that exist, of which the set may hold a few.
     exact
         Whether the test is exact, see `PermutationSet`.
     permutations
@@ -75,6 +77,7 @@ class TestResult:
     score: Floats = field(default_factory=lambda: np.empty(0))
     score_maxima: Floats = field(default_factory=lambda: np.empty(0))
     rank: int = 0
+    least_p: float = 0.0
 
     def on_scale(self, scale: Scale) -> Floats:
         """Absolute statistic per feature on a scale."""
@@ -335,6 +338,7 @@ def _assemble(parts: Sequence[_Part], jobs: Sequence[Job], n_features: int) -> T
         permutations.exact,
         permutations.digest,
         rank=rank or 0,
+        least_p=1 / permutations.total,
     )
     # The identity is what was observed, in full precision.
     if valid.any():

@@ -142,12 +142,15 @@ def _parts(
 
 
 def _tail(made: FamilyResult, one: Tested) -> NDArray[np.float64]:
-    """Family-wise p by the tail of the maxima, where a random set was used; a complete one is exact."""
+    """Family-wise p by the tail of the maxima, where a random set was used; a complete one is exact.
+
+    It is not below what all rearrangements that exist could give.
+    """
     result = one.result
     values = np.abs(result.score) if made.scale == "score" else result.on_scale(made.scale)
     if one.complete:
         return np.full(values.size, np.nan)
-    return tail_p(made.maxima, np.where(result.valid, values, np.nan))
+    return np.maximum(tail_p(made.maxima, np.where(result.valid, values, np.nan)), result.least_p)
 
 
 def _summary(
