@@ -244,6 +244,8 @@ def _columns(part: _Part, settings: Inference) -> dict[str, Any]:
         "g_av": part.tested.average.g,
         "g_av_ci_low": part.tested.average.low,
         "g_av_ci_high": part.tested.average.high,
+        "slope_difference": part.tested.slopes.estimate,
+        "p_slope_difference": part.tested.slopes.p,
         "p_equivalence": _equivalence(result, settings.equivalence),
     }
 

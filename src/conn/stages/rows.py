@@ -12,7 +12,7 @@ from scipy.stats import skew
 
 from conn import effects, inference
 from conn.design import DesignContrast
-from conn.effects import EffectSize
+from conn.effects import EffectSize, SlopeDifference
 from conn.enhancement import Enhancer
 from conn.permutation import PermutationSet, permutation_set
 from conn.stages.tested import Tested
@@ -160,7 +160,8 @@ def tested(
     permutations, seed
         Of the permutation set.
     alpha
-        Effect sizes have intervals of coverage 1 - alpha; None: they have none.
+        Effect sizes have intervals of coverage 1 - alpha, and slopes on a baseline are compared. None:
+        neither.
     min_share
         Share of rows with a value from which a feature is tested; rows of several values need all.
     enhance
@@ -199,8 +200,11 @@ def tested(
     gone = np.full(n.size, np.nan)
     if average is None:
         average = EffectSize(gone, "n/a", gone, gone)
+    slopes = SlopeDifference(gone, gone)
+    if rows.covariate is not None and alpha is not None:
+        slopes = effects.slope_difference(rows.values, rows.covariate, contrast.matrix, contrast.contrast)
     skewness = _skewness(contrast, rows, result.valid)
-    return Tested(result, size, average, features, n, sets.complete, skewness)
+    return Tested(result, size, average, slopes, features, n, sets.complete, skewness)
 
 
 class _Printed:

@@ -15,7 +15,11 @@ from conn import effects
 from conn.files import atomic
 from conn.inference import TestResult
 
-SIZES = ("size", "average")
+PARTS: dict[str, type[Any]] = {
+    "size": effects.EffectSize,
+    "average": effects.EffectSize,
+    "slopes": effects.SlopeDifference,
+}
 OWN = ("features", "n", "complete", "skewness")
 """Fields of `Tested` that are not results of another module."""
 
@@ -32,6 +36,8 @@ class Tested:
         Effect sizes with their type.
     average
         Mean changes over the average SD of the two time points; NaN in designs that have none, and in maps.
+    slopes
+        With a baseline of each edge: whether its slope differs between groups; NaN otherwise, and in maps.
     features
         Edges: names of shape (n_features, 2). Maps: flat voxel indices of shape (n_features,).
     n
@@ -45,6 +51,7 @@ class Tested:
     result: TestResult
     size: effects.EffectSize
     average: effects.EffectSize
+    slopes: effects.SlopeDifference
     features: NDArray[Any]
     n: NDArray[np.int64]
     complete: bool
@@ -56,9 +63,9 @@ def save(path: Path, tested: Mapping[str, Tested], extra: Mapping[str, NDArray[A
     arrays: dict[str, Any] = {"contrasts": np.array(list(tested)), **extra}
     for name, one in tested.items():
         arrays |= {f"{name}.{f.name}": np.asarray(getattr(one.result, f.name)) for f in fields(one.result)}
-        for key in SIZES:
-            size = getattr(one, key)
-            arrays |= {f"{name}.{key}.{f.name}": np.asarray(getattr(size, f.name)) for f in fields(size)}
+        for key in PARTS:
+            part = getattr(one, key)
+            arrays |= {f"{name}.{key}.{f.name}": np.asarray(getattr(part, f.name)) for f in fields(part)}
         arrays |= {f"{name}.{key}": np.asarray(getattr(one, key)) for key in OWN}
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, **arrays)
@@ -73,15 +80,14 @@ def load(path: Path) -> tuple[dict[str, Tested], dict[str, NDArray[Any]]]:
     tested = {}
     for name in arrays.pop("contrasts").tolist():
         result = {f.name: _plain(arrays.pop(f"{name}.{f.name}")) for f in fields(TestResult)}
-        size, average = (_size(arrays, f"{name}.{key}") for key in SIZES)
+        parts = {key: _part(arrays, f"{name}.{key}", kind) for key, kind in PARTS.items()}
         own = {key: _plain(arrays.pop(f"{name}.{key}")) for key in OWN}
-        tested[name] = Tested(TestResult(**result), size, average, **own)
+        tested[name] = Tested(TestResult(**result), **parts, **own)
     return tested, arrays
 
 
-def _size(arrays: dict[str, NDArray[Any]], name: str) -> effects.EffectSize:
-    values = {f.name: _plain(arrays.pop(f"{name}.{f.name}")) for f in fields(effects.EffectSize)}
-    return effects.EffectSize(**values)
+def _part(arrays: dict[str, NDArray[Any]], name: str, kind: type[Any]) -> Any:
+    return kind(**{f.name: _plain(arrays.pop(f"{name}.{f.name}")) for f in fields(kind)})
 
 
 def _plain(value: NDArray[Any]) -> Any:
