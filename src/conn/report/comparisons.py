@@ -21,7 +21,16 @@ from conn.report.edges_section import (
     verb,
 )
 from conn.report.regions import edge
-from conn.report.words import capital, count, decimals_for, fixed, interval, listed, p_cell, significant
+from conn.report.words import (
+    capital,
+    decimals_for,
+    fixed,
+    interval,
+    listed,
+    p_cell,
+    significant,
+    spelled,
+)
 
 LEAST, MOST = 6, 12
 """Fewest and most edges in a comparison."""
@@ -38,16 +47,17 @@ def network_words(context: Context, contrast: ContrastResult) -> str:
     if rows.empty:
         return ""
     hits = rows[rows["p_fwe"] <= context.alpha]
-    named = [
-        found_words(context, contrast, row_of(r), str(r["network"]))
-        for r in (rows.head(1) if hits.empty else hits.head(3)).to_dict("records")
-    ]
-    total = count(len(rows), "declared network")
-    if hits.empty:
-        lead = f"None of {total} reaches" if len(rows) > 1 else "The declared network does not reach"
-        return f"{lead} p_fwe ≤ {context.alpha:g}: {'nearest ' if len(rows) > 1 else ''}{named[0]}."
-    lead = f"{len(hits)} of {total} {verb(len(hits))}" if len(rows) > 1 else "The declared network reaches"
-    return f"{lead} p_fwe ≤ {context.alpha:g}: {listed(named)}."
+    first = rows.head(1) if hits.empty else hits.head(3)
+    named = [found_words(context, contrast, row_of(r), str(r["network"])) for r in first.to_dict("records")]
+    several, at = len(rows) > 1, f"p_fwe ≤ {context.alpha:g}"
+    if hits.empty and several:
+        return f"None of the {spelled(len(rows))} declared networks reaches {at}; the nearest is {named[0]}."
+    if several:
+        lead = (
+            f"{capital(spelled(len(hits)))} of the {spelled(len(rows))} declared networks {verb(len(hits))}"
+        )
+        return f"{lead} {at}{': ' if len(hits) <= len(named) else '; first '}{listed(named)}."
+    return f"The declared network {'does not reach' if hits.empty else 'reaches'} {at}: {named[0]}."
 
 
 def network_table(context: Context, contrast: ContrastResult) -> page.Table | None:
@@ -110,7 +120,7 @@ def _sensitivity(context: Context, contrast: ContrastResult) -> page.Table | Non
         f"{again.name} repeats {contrast.name} with {MOTION} as covariate; not a test of its own. It is "
         f"never confirmatory, and Holm's procedure does not count it.{fewer}"
     )
-    sides = [_Side("As planned", contrast), _Side("With motion held constant", again)]
+    sides = [_Side("Primary", contrast), _Side("With motion held constant", again)]
     return _side_by_side(context, sides, "Sensitivity to motion.", note)
 
 
@@ -149,8 +159,8 @@ def _arms(
 
 
 _CROSSOVER = {
-    "treatment": "Treatment, by sequence labels",
-    "treatmentFlips": "Treatment, by sign flips",
+    "treatment": "By sequence labels",
+    "treatmentFlips": "By sign flips",
     "carryover": "Carry-over (never decides)",
 }
 
@@ -186,8 +196,9 @@ def _side_by_side(context: Context, sides: Sequence[_Side], caption: str, note: 
         rows.append(page.Row((name, *cells)))
     head = [title for side in sides for title in _heads(side)]
     columns = ("Network or edge" if len(sides[0].contrast.networks) else "Edge", *head)
-    return page.table(caption, columns, rows, head, f"{note} Edges are those with the smallest p_fwe of the "
-                      f"first column; CI: {context.level} interval.")  # fmt: skip
+    ends = "" if all(side.contrast.is_f for side in sides) else f" CI: {context.level} interval of one test."
+    chosen = "Edges are those with the smallest p_fwe on the left."
+    return page.table(caption, columns, rows, head, f"{note} {chosen}{ends}")
 
 
 def _items(context: Context, contrast: ContrastResult) -> list[tuple[str, _Lookup]]:

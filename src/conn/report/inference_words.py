@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 
 import numpy as np
@@ -192,7 +193,7 @@ def families_words(outputs: Outputs) -> str:
     config = outputs.config.inference
     kinds = {kind for c in outputs.contrasts() for f in c.families for kind in f.kinds}
     parts = ["all maps and edges of a contrast"] if config.joint_families else ["all edges of a contrast"]
-    if "maps" in kinds and not config.joint_families:
+    if outputs.has_maps and not config.joint_families:
         parts.append("all voxels of all seed maps of a contrast")
     parts += ["all declared networks of a contrast"] if "networks" in kinds else []
     return listed(parts) if len(parts) < 3 else f"{parts[0]}, {parts[1]}, and {parts[2]}"
@@ -209,7 +210,9 @@ def repeated_words(again: ContrastResult, contrast: ContrastResult) -> str:
 
 def added_words(again: ContrastResult, contrast: ContrastResult) -> str:
     """Columns that a repetition has and the contrast has not."""
-    return listed([humanised(c) for c in again.rows.columns if c not in contrast.rows.columns])
+    added = [c for c in again.rows.columns if c not in contrast.rows.columns]
+    names = dict.fromkeys(humanised(re.sub(r" \(\d+\)$", "", column)) for column in added)
+    return listed(list(names)) + (f" ({len(added)} columns)" if len(added) > len(names) else "")
 
 
 def limits(outputs: Outputs) -> Iterable[str]:

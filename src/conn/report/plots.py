@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -163,9 +164,11 @@ def matrix(
     n = len(values)
     font = 8.0 if n > 24 else 8.5
     left, foot = 1.45 if not groups else 2.45, 1.2
-    cell = min((style.WIDTH - left - 1.0) / n, 0.36)
+    label = textwrap.fill(label, 28)
+    right = 1.0 + 0.16 * label.count("\n")
+    cell = min((style.WIDTH - left - right) / n, 0.36)
     side = cell * n
-    figure = style.new_figure(left + side + 1.0, side + foot + 0.15)
+    figure = style.new_figure(left + side + right, side + foot + 0.15)
     axes = style.inches(figure, left, foot, side, side)
     shown = values.to_numpy(float)
     finite = np.abs(shown[np.isfinite(shown)])
@@ -229,10 +232,12 @@ def design_matrix(values: np.ndarray, columns: Sequence[str], weights: np.ndarra
     column = min(1.1, 7.0 / p)
     height = min(max(n * 0.075, 1.1), 2.6)
     names = [_shortened(name, 44) for name in columns]
-    longest = max(len(name) for name in names) * 0.078
+    longest = max(len(name) for name in names) * CHARACTER
     slanted = longest > column
     head = 0.3 + (longest * math.sin(_SLANT) if slanted else 0.02)
-    last = max((len(name) * 0.078 * math.cos(_SLANT) - (p - 1 - i) * column) for i, name in enumerate(names))
+    last = max(
+        (len(name) * CHARACTER * math.cos(_SLANT) - (p - 1 - i) * column) for i, name in enumerate(names)
+    )
     right = max(1.0, last - column / 2 + 0.15 if slanted else 0.0)
     foot = 0.3 + 0.2 * len(lines)
     figure = style.new_figure(max(0.75 + column * p + right, 3.2), height + head + foot)
@@ -440,23 +445,29 @@ class EdgePanel:
     predictor: np.ndarray | None = None
 
 
+CHARACTER = 0.078
+"""Width of a character of small text in inches, on average."""
+
+
 def edges(panels: Sequence[EdgePanel], points: Sequence[str], unit: str, x_label: str = "") -> Figure:
     """Individual people and group means with 95 % intervals, one panel per edge, one scale for all."""
     per_row = min(4, max(len(panels), 1))
     n_rows = -(-len(panels) // per_row)
-    left, gap, row_height = 0.72, 0.42, 2.95 if x_label else 2.8
+    left, gap = 0.72, 0.42
     width = (style.WIDTH - left - 0.1 - gap * 3) / 4
-    named = panels[0].predictor is None and any(g.name for g in panels[0].groups) and len(points) > 1
-    foot = 0.34 if named else 0.08
-    figure = style.new_figure(
-        max(left + 0.1 + per_row * (width + gap) - gap, 4.2), n_rows * row_height + foot
-    )
+    ticks = _Ticks.of(panels[0], points, width)
+    low_margin = (0.5 if x_label else 0.35) + ticks.extra
+    row_height = low_margin + 2.45
+    full = max(left + 0.1 + per_row * (width + gap) - gap, 4.2)
+    columns, lines = _legend_shape(panels[0], full) if ticks.legend else (1, 0)
+    foot = 0.12 + 0.22 * lines
+    figure = style.new_figure(full, n_rows * row_height + foot)
     low, high = _common_range(panels)
     for position, panel in enumerate(panels):
         row, column = divmod(position, per_row)
-        bottom = foot + (n_rows - 1 - row) * row_height + (0.5 if x_label else 0.35)
+        bottom = foot + (n_rows - 1 - row) * row_height + low_margin
         axes = style.inches(figure, left + column * (width + gap), bottom, width, 1.82)
-        _edge_panel(axes, panel, points)
+        _edge_panel(axes, panel, points, ticks)
         axes.set_ylim(low, high)
         axes.set_title(panel.title.replace(" \N{EN DASH} ", " \N{EN DASH}\n") + "\n", fontsize=9)
         axes.annotate(
@@ -473,9 +484,56 @@ def edges(panels: Sequence[EdgePanel], points: Sequence[str], unit: str, x_label
             axes.set_ylabel(unit)
         else:
             axes.tick_params(labelleft=False)
-    if named:
-        figure.legend(handles=_group_handles(panels[0]), loc="lower left", bbox_to_anchor=(0.06, 0), ncol=4)
+    if ticks.legend:
+        handles = _group_handles(panels[0])
+        place = (0.55 / full, 0)
+        figure.legend(handles=handles, loc="lower left", bbox_to_anchor=place, ncol=columns)
     return figure
+
+
+@dataclass(frozen=True)
+class _Ticks:
+    """Where names of groups and time points stand, so that none overlaps another.
+
+    Attributes
+    ----------
+    legend
+        Groups are named below the panels.
+    slanted
+        Names of time points are slanted.
+    extra
+        Inches that slanted names need.
+    """
+
+    legend: bool
+    slanted: bool
+    extra: float
+
+    @staticmethod
+    def of(panel: EdgePanel, points: Sequence[str], width: float) -> _Ticks:
+        """For panels like this one, `width` inches wide."""
+        if panel.predictor is not None:
+            return _Ticks(False, False, 0.0)
+        names = [group.name for group in panel.groups]
+        if len(points) == 1:
+            crowded = not _fit([*names, "n = 00"], width / (len(names) + 0.1))
+            return _Ticks(any(names) and crowded, False, 0.0)
+        slanted = not _fit(points, width / (len(points) - 0.4))
+        longest = max(len(point) for point in points)
+        extra = longest * CHARACTER * math.sin(_SLANT) - 0.05 if slanted else 0.0
+        return _Ticks(any(names), slanted, extra)
+
+
+def _fit(names: Sequence[str], room: float) -> bool:
+    """Whether names stand beside each other when each has so many inches."""
+    return max(len(name) for name in names) * CHARACTER + 0.06 <= room
+
+
+def _legend_shape(panel: EdgePanel, width: float) -> tuple[int, int]:
+    """Columns and lines of a legend of groups."""
+    longest = max(len(group.name) for group in panel.groups) + len(" (n = 00)")
+    columns = min(len(panel.groups), max(1, int((width - 0.6) / (longest * CHARACTER + 0.6))))
+    return columns, -(-len(panel.groups) // columns)
 
 
 def _group_handles(panel: EdgePanel) -> list[Patch]:
@@ -494,17 +552,17 @@ def _common_range(panels: Sequence[EdgePanel]) -> tuple[float, float]:
     return float(values.min()) - margin, float(values.max()) + margin
 
 
-def _edge_panel(axes: Axes, panel: EdgePanel, points: Sequence[str]) -> None:
+def _edge_panel(axes: Axes, panel: EdgePanel, points: Sequence[str], ticks: _Ticks) -> None:
     axes.axhline(0, color=style.RULE, lw=0.8, zorder=1)
     if panel.predictor is not None:
         _slope(axes, panel.predictor, panel.groups[0].z[:, 0])
     elif panel.groups and panel.groups[0].z.shape[1] > 1:
-        _change(axes, panel.groups, points)
+        _change(axes, panel.groups, points, ticks.slanted)
     else:
-        _difference(axes, panel.groups)
+        _difference(axes, panel.groups, named=not ticks.legend)
 
 
-def _change(axes: Axes, groups: Sequence[Group], points: Sequence[str]) -> None:
+def _change(axes: Axes, groups: Sequence[Group], points: Sequence[str], slanted: bool) -> None:
     """One thin line per person, the mean of each group with its interval beside it."""
     x = np.arange(len(points), dtype=float)
     for place, group in enumerate(groups):
@@ -513,15 +571,19 @@ def _change(axes: Axes, groups: Sequence[Group], points: Sequence[str]) -> None:
         shift = 0.0 if len(groups) == 1 else (place - (len(groups) - 1) / 2) * 0.09
         _mean(axes, x + shift, group.z, colour, style.MARKERS[place % 6])
     axes.set_xticks(x, list(points))
+    if slanted:
+        for label in axes.get_xticklabels():
+            label.set(rotation=math.degrees(_SLANT), ha="right", rotation_mode="anchor")
     axes.set_xlim(-0.3, len(points) - 0.7)
 
 
-def _difference(axes: Axes, groups: Sequence[Group]) -> None:
+def _difference(axes: Axes, groups: Sequence[Group], *, named: bool) -> None:
     for place, group in enumerate(groups):
         colour, values = style.PALETTE[place % 6], group.z[:, 0]
         axes.scatter(place + spread(len(values), 0.18), values, s=13, color=colour, alpha=0.5, linewidths=0)
         _mean(axes, np.array([place + 0.3]), group.z, colour, style.MARKERS[place % 6])
-    axes.set_xticks(range(len(groups)), [f"{g.name}\nn = {len(g.z)}" for g in groups])
+    labels = [f"{g.name}\nn = {len(g.z)}".strip() if named else "" for g in groups]
+    axes.set_xticks(range(len(groups)), labels)
     axes.set_xlim(-0.5, len(groups) - 0.4)
 
 
