@@ -13,7 +13,6 @@ from conn.config.model import Config
 from conn.design import DesignContrast, Family
 from conn.permutation import permutation_set
 from conn.report import build_report
-from conn.report.contract import networks_path
 from conn.tables import write_tsv
 from test_report import Maker, Page, World, configuration, read, without_images
 
@@ -204,7 +203,7 @@ class Tester(Maker):
                 "p_tail": None,
             }
             tables.append(pd.DataFrame({"network": list(self.networks), **columns, **extra}))
-        write_tsv(self.out / networks_path(model), pd.concat(tables, ignore_index=True))
+        write_tsv(self.out / paths.networks(model), pd.concat(tables, ignore_index=True))
 
 
 def make(out: Path, about: World, networks: tuple[str, ...] = (), further: bool = False) -> Config:

@@ -135,6 +135,8 @@ def correction_words(contrast: ContrastResult, kind: str) -> str:
     """What p_fwe of edges, maps or networks is taken from."""
     family = contrast.family(kind)
     over = f"over {count(family.tests, kind.removesuffix('s'))}"
+    if "factors" in family.kinds:
+        over = f"over {count(family.tests, 'voxel')} of {count(len(contrast.compared), 'comparison')}"
     if "maps" in family.kinds:
         maps = f"of the maps of {count(len(contrast.mapped), 'seed')}"
         joint = f"over {count(family.tests, 'test')}: edges, and voxels {maps}"

@@ -115,6 +115,7 @@ NETWORK_COLUMNS = [
     "g_ci_low",
     "g_ci_high",
     "p_holm",
+    "p_equivalence",
 ]
 CLUSTER_TEXT = ("seed", "contrast", "family", "label")
 CLUSTER_COLUMNS = [*COLUMNS, "p_holm"]
@@ -218,6 +219,8 @@ class ContrastResult:
         What the lock of the plan says of the model, see `conn.lock.state_of`.
     networks
         Declared networks, one row each; empty when the model declares none.
+    compared
+        Like `maps`, of F: whether the effect differs between seeds, by the name of the comparison.
     base, pair
         What the contrast is one pair of groups of, and the pair; the name itself and nothing for all others.
     repeated
@@ -239,6 +242,7 @@ class ContrastResult:
     base: str = ""
     pair: tuple[str, ...] = ()
     repeated: ContrastResult | None = None
+    compared: dict[str, dict[str, Path]] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -635,17 +639,12 @@ def read_model(out: Path, name: str, config: Config, state: str | None = None) -
     tables = _Tables(
         edges=_results(out / paths.edges(name), EDGE_COLUMNS, EDGE_TEXT),
         clusters=_results(out / paths.clusters(name), CLUSTER_COLUMNS, CLUSTER_TEXT),
-        networks=_results(out / networks_path(name), NETWORK_COLUMNS, NETWORK_TEXT),
+        networks=_results(out / paths.networks(name), NETWORK_COLUMNS, NETWORK_TEXT),
         maps=_maps(out / paths.model_folder(name)),
         families=tuple(_families(out / paths.families(name), design)),
     )
     contrasts = _contrasts(design, config.models[name], tables, state or lock.NOT_LOCKED)
     return ModelResult(name, design.design, contrasts, design.notes)
-
-
-def networks_path(model: str) -> Path:
-    """Table of the declared networks of a model."""
-    return paths.model_folder(model) / f"model-{model}_networks.tsv"
 
 
 @dataclass(frozen=True)
@@ -679,6 +678,7 @@ def _contrasts(design: Design, model: Model, tables: _Tables, state: str) -> tup
 def _contrast(
     design: Design, model: Model, rows: DesignContrast, smallest: float, tables: _Tables
 ) -> ContrastResult:
+    found, own = tables.maps.get(rows.name, {}), "F" if rows.statistic == "F" else "t"
     base, pair = split_pair(model, rows.name.removesuffix(SENSITIVITY) if rows.sensitivity else rows.name)
     return ContrastResult(
         model=design.model,
@@ -688,7 +688,8 @@ def _contrast(
         families=tuple(f for f in tables.families if f.contrast == rows.name),
         edges=_of(tables.edges, rows.name),
         clusters=_of(tables.clusters, rows.name),
-        maps=tables.maps.get(rows.name, {}),
+        maps={s: f for s, f in found.items() if own in f},
+        compared={s: f for s, f in found.items() if own not in f},
         several=False,
         n_families=0,
         networks=_of(tables.networks, rows.name),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -58,6 +60,7 @@ def sentences(context: Context, contrast: ContrastResult) -> tuple[str, ...]:
         comparisons.network_words(context, contrast),
         edges_section.edge_words(context, contrast),
         _map_words(context, contrast),
+        *_compared_words(context, contrast),
     ]
     return tuple(w for w in words if w)
 
@@ -76,6 +79,7 @@ def _map_words(context: Context, contrast: ContrastResult) -> str:
     if not contrast.maps:
         return ""
     clusters = contrast.clusters[contrast.clusters["p_fwe"] <= context.alpha]
+    clusters = clusters[clusters["seed"].isin(list(contrast.maps))]
     n_maps, missing = len(contrast.mapped), _unmapped(context, contrast)
     if not n_maps:
         return missing.strip()
@@ -91,6 +95,17 @@ def _map_words(context: Context, contrast: ContrastResult) -> str:
         f"{best['seed']}, "
         f"{p_words(float(best['p_fwe']), 'p_fwe', contrast.smallest_p)}.{missing}"
     )
+
+
+def _compared_words(context: Context, contrast: ContrastResult) -> Iterator[str]:
+    """Whether the effect differs between seeds, a sentence for each comparison."""
+    for name in ordered(contrast.compared):
+        clusters = contrast.clusters[contrast.clusters["seed"] == name]
+        found = count(int((clusters["p_fwe"] <= context.alpha).sum()), "cluster")
+        yield (
+            f"Comparison of the seeds {name} (an F of their differences within people): {found} at "
+            f"p_fwe ≤ {context.alpha:g} where the effect differs between them."
+        )
 
 
 def _unmapped(context: Context, contrast: ContrastResult) -> str:
@@ -294,67 +309,90 @@ def clusters_table(context: Context, contrast: ContrastResult) -> page.Table | N
 
 
 def _map_pictures(context: Context, contrast: ContrastResult) -> list[Picture]:
-    if not contrast.maps:
-        return []
-    seeds = ordered(contrast.maps)
-    rows = {seed: _map_row(context, contrast, seed) for seed in seeds}
+    """Maps of seeds, and of comparisons of them, each kind with its own scale."""
+    kinds = [_Kind("maps", contrast.maps, contrast.is_f), _Kind("factors", contrast.compared, True)]
+    return [picture for kind in kinds if kind.maps for picture in _pictures_of(context, contrast, kind)]
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """Maps of one kind: how families call it, paths by name and statistic, whether they are of F."""
+
+    name: str
+    maps: Mapping[str, Mapping[str, Path]]
+    is_f: bool
+
+    @property
+    def label(self) -> str:
+        """The statistic."""
+        return "F" if self.is_f else "t"
+
+    @property
+    def opaque(self) -> float:
+        """From which value on a voxel is not transparent."""
+        return OPAQUE_F if self.is_f else OPAQUE_T
+
+
+def _pictures_of(context: Context, contrast: ContrastResult, kind: _Kind) -> list[Picture]:
+    seeds = ordered(kind.maps)
+    rows = {seed: _map_row(context, contrast, kind, seed) for seed in seeds}
     top = [
         np.nanquantile(np.abs(r.volume.data), 0.999)
         for r in rows.values()
         if np.isfinite(r.volume.data).any()
     ]
-    limit = float(np.clip(max(top, default=4.0), *(LIMITS_OF_F if contrast.is_f else LIMITS_OF_T)))
-    label = "F" if contrast.is_f else "t"
+    limit = float(np.clip(max(top, default=4.0), *(LIMITS_OF_F if kind.is_f else LIMITS_OF_T)))
     pictures = [
         _mosaic(
             context,
             contrast,
+            kind,
             [rows[s] for s in seeds[start : start + CHUNK]],
             start // CHUNK + 1,
             limit,
-            label,
         )
         for start in range(0, len(seeds), CHUNK)
     ]
-    detail = _peak_picture(context, contrast, rows, limit, label)
+    detail = _peak_picture(context, contrast, kind, rows, limit)
     return pictures + ([detail] if detail else [])
 
 
-def _map_row(context: Context, contrast: ContrastResult, seed: str) -> brain.Row:
-    files = contrast.maps[seed]
-    volume = brain.read(files["F" if contrast.is_f else "t"])
-    if seed not in contrast.mapped:
+def _map_row(context: Context, contrast: ContrastResult, kind: _Kind, seed: str) -> brain.Row:
+    files = kind.maps[seed]
+    volume = brain.read(files[kind.label])
+    if seed in contrast.maps and seed not in contrast.mapped:
         note = lack_words(lacking(context, contrast, seed), "\n", 2)
         return brain.Row(seed, volume, note=note.replace(" and ", "\nand "))
     p = brain.read(files["pfwe"])
+    if not np.isfinite(p.data).any():
+        return brain.Row(seed, volume, note="empty: a seed is\nmissing in somebody")
     mask = brain.Volume((p.data <= context.alpha).astype(np.float32), p.affine)
     return brain.Row(seed, volume, mask, f"smallest p_fwe\n{p_cell(float(np.nanmin(p.data)))}")
 
 
 def _mosaic(
-    context: Context, contrast: ContrastResult, rows: list[brain.Row], number: int, limit: float, label: str
+    context: Context, contrast: ContrastResult, kind: _Kind, rows: list[brain.Row], number: int, limit: float
 ) -> Picture:
+    label = kind.label
+    what = "Comparisons of seeds, maps" if kind.name == "factors" else "Maps"
     caption = (
-        f"Maps of {label}, n = {contrast.n}, on the template {brain.TEMPLATE} (a drawing ground only). "
+        f"{what} of {label}, n = {contrast.n}, on the template {brain.TEMPLATE} (a drawing ground only). "
         f"Black outline: "
-        f"p_fwe ≤ {context.alpha:g} by the {correction_words(contrast, 'maps')}. "
-        f"Opacity grows with {label if contrast.is_f else f'|{label}|'} up to {_opaque(contrast):g}."
+        f"p_fwe ≤ {context.alpha:g} by the {correction_words(contrast, kind.name)}. "
+        f"Opacity grows with {label if kind.is_f else f'|{label}|'} up to {kind.opaque:g}."
     )
     alt = f"Axial slices of the {label} maps of {listed([r.name for r in rows])}."
     with style.look():
-        figure = brain.mosaic(rows, label, limit=limit, full=_opaque(contrast), signed=not contrast.is_f)
+        figure = brain.mosaic(rows, label, limit=limit, full=kind.opaque, signed=not kind.is_f)
         return style.save(
-            context.folder, f"{stem(contrast)}_maps_{number}", figure, alt, caption, vector=False
+            context.folder, f"{stem(contrast)}_{kind.name}_{number}", figure, alt, caption, vector=False
         )
 
 
-def _opaque(contrast: ContrastResult) -> float:
-    return OPAQUE_F if contrast.is_f else OPAQUE_T
-
-
 def _peak_picture(
-    context: Context, contrast: ContrastResult, rows: Mapping[str, brain.Row], limit: float, label: str
+    context: Context, contrast: ContrastResult, kind: _Kind, rows: Mapping[str, brain.Row], limit: float
 ) -> Picture | None:
+    label = kind.label
     table = contrast.clusters
     table = table[(table["p_fwe"] <= context.alpha) & table["seed"].isin(list(rows))]
     table = table.loc[np.isfinite(table[["peak_x", "peak_y", "peak_z"]].to_numpy(float)).all(axis=1)]
@@ -379,8 +417,9 @@ def _peak_picture(
         p.title for p in places
     )
     with style.look():
-        figure = brain.peaks(places, label, limit, _opaque(contrast), signed=not contrast.is_f)
-        return style.save(context.folder, f"{stem(contrast)}_peaks", figure, alt, caption, vector=False)
+        figure = brain.peaks(places, label, limit, kind.opaque, signed=not kind.is_f)
+        ending = "peaks" if kind.name == "maps" else f"{kind.name}_peaks"
+        return style.save(context.folder, f"{stem(contrast)}_{ending}", figure, alt, caption, vector=False)
 
 
 # ------------------------------------------------------------------------------------------------- truth
