@@ -49,12 +49,12 @@ def by_own_exchange(data, design: RowDesign, sets: int) -> int:
 
 @pytest.mark.calibration
 def test_skewed_differences_are_unmasked_and_the_exchange_of_the_test_would_hide_them():
-    data = noise(np.random.default_rng(20241101), 24, skewed=True)
-    found = check_nulls(data, one_group(24), seed=1)[0]
+    data = noise(np.random.default_rng(20241101), 60, skewed=True)
+    found = check_nulls(data, one_group(60), seed=1)[0]
     assert found.rate > 0.07 and found.low > 0.05
     assert found.rate > max(found.references)
     assert found.liberal
-    assert within(by_own_exchange(data, one_group(24), 200), 200)
+    assert within(by_own_exchange(data, one_group(60), 200), 200)
 
 
 @pytest.mark.calibration
