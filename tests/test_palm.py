@@ -17,11 +17,7 @@ from conn.tfce import Tfce
 
 PALM = json.loads((Path(__file__).parent / "golden" / "palm.json").read_text())
 VOLUME = PALM["volume"]
-SHARED = [
-    case
-    for case in PALM["cases"]
-    if case["statistic"] in "tv" and "-twotail" in case["flags"] and "baseline" not in case
-]
+TWO_SIDED = [case for case in PALM["cases"] if case["statistic"] in "fg" or "-twotail" in case["flags"]]
 
 
 def same_set(case):
@@ -36,11 +32,21 @@ def same_set(case):
         n,
         exchange,
         strata=case.get("strata"),
-        matrix_effect=np.array(case["design"])[:, np.flatnonzero(np.ravel(case["contrast"]))[0]],
+        matrix_effect=what_is_tested(case),
+        joint=len(np.atleast_2d(case["contrast"])) > 1,
         n_permutations=6000,
         seed=0,
         has_nuisance=rows,
     )
+
+
+def what_is_tested(case):
+    """The tested column, or a number for each combination of several."""
+    design, rows = np.array(case["design"], dtype=float), np.atleast_2d(case["contrast"])
+    if len(rows) == 1:
+        return design[:, np.flatnonzero(rows[0])[0]]
+    effect = design @ np.linalg.pinv(rows[:, : design.shape[1]])
+    return np.unique(np.round(effect, 9), axis=0, return_inverse=True)[1].reshape(-1)
 
 
 def as_set(kind, signs=None, order=None):
@@ -49,20 +55,41 @@ def as_set(kind, signs=None, order=None):
 
 
 @pytest.mark.oracle
-@pytest.mark.parametrize("case", SHARED, ids=[case["name"] for case in SHARED])
+@pytest.mark.parametrize("case", TWO_SIDED, ids=[case["name"] for case in TWO_SIDED])
 def test_statistics_and_both_p_are_those_of_palm(case):
     own = same_set(case)
     assert own.n_set == case["n_permutations"]
     welch = "_welch" if case["statistic"] == "v" else ""
     groups = case.get("variance_groups")
-    contrast = np.ravel(case["contrast"])
-    found = inference.test(case["data"], case["design"], contrast, own, groups)
+    contrast = np.array(case["contrast"], dtype=float)
+    contrast = np.atleast_2d(contrast) if case["statistic"] in "fg" else np.ravel(contrast)
+    contrast = contrast[..., : np.shape(case["design"])[1]]
+    found = inference.test(
+        case["data"], case["design"], contrast, own, groups, covariate=case.get("baseline")
+    )
     np.testing.assert_allclose(found.stat, case["stat"], rtol=1e-9)
     np.testing.assert_allclose(found.df, case[f"df{welch}"], rtol=1e-9)
-    np.testing.assert_allclose(t_to_z(found.stat, found.df), case[f"z{welch}"], rtol=1e-4)
+    if case["statistic"] in "tv":
+        np.testing.assert_allclose(t_to_z(found.stat, found.df), case[f"z{welch}"], rtol=1e-4)
     np.testing.assert_allclose(found.p, case[f"p_ties{welch}"], rtol=1e-12)
     p_fwe = inference.correct([found]).results[0].p_fwe
     np.testing.assert_allclose(p_fwe, case[f"p_fwe_ties{welch}"], rtol=1e-12)
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("case", PALM["multivariate"], ids=[case["name"] for case in PALM["multivariate"]])
+def test_several_values_of_a_row_are_tested_as_by_palm(case):
+    own = same_set(case)
+    assert own.n_set == case["n_permutations"]
+    values = np.array(case["data"])
+    contrast = np.atleast_2d(np.array(case["contrast"], dtype=float))
+    found = inference.test(values, case["design"], contrast, own)
+    n, p = np.shape(case["design"])
+    if case["statistic"] == "hotellingtsq":
+        np.testing.assert_allclose(found.stat * found.rank * (n - p) / found.df, case["stat"], rtol=1e-9)
+    np.testing.assert_allclose(found.p, case["p_ties"], rtol=1e-12)
+    p_fwe = inference.correct([found]).results[0].p_fwe
+    np.testing.assert_allclose(p_fwe, case["p_fwe_ties"], rtol=1e-12)
 
 
 @pytest.mark.oracle

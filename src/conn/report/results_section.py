@@ -101,7 +101,11 @@ def _compared_words(context: Context, contrast: ContrastResult) -> Iterator[str]
     """Whether the effect differs between seeds, a sentence for each comparison."""
     for name in ordered(contrast.compared):
         clusters = contrast.clusters[contrast.clusters["seed"] == name]
-        found = count(int((clusters["p_fwe"] <= context.alpha).sum()), "cluster")
+        found = (
+            count(int((clusters["p_fwe"] <= context.alpha).sum()), "cluster")
+            if len(clusters)
+            else "no cluster"
+        )
         yield (
             f"Comparison of the seeds {name} (an F of their differences within people): {found} at "
             f"p_fwe ≤ {context.alpha:g} where the effect differs between them."
