@@ -779,7 +779,7 @@ def test_captions_of_a_joint_family_give_its_size_and_scale(tmp_path: Path) -> N
     tests = json.loads((tmp_path / paths.families("arms")).read_text())[0]["tests"]
     over = f"largest |z| over {tests:,} tests: edges, and voxels of the maps of 1 seed"
     assert text.count(over) >= 4, "edges and maps of two contrasts"
-    assert "Maps of z" in text and "Maps of t" not in text
+    assert "Maps of t" in text and "Maps of z" not in text, "the files hold t, p_fwe comes from z"
     assert f"interaction.all ({tests:,} tests)" in text
 
 

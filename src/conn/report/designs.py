@@ -146,7 +146,7 @@ def unit(model: Model, base: str) -> str:
     if isinstance(model, TreatmentByOutcome):
         return _by_outcome_unit(model, base)
     if isinstance(model, Formula):
-        return "Change in Fisher z per unit" if model.at is None else "Fisher z per unit"
+        return _formula_unit(model, base)
     return _UNITS[model.design, base]
 
 
@@ -170,6 +170,14 @@ def _crossover_unit(model: Crossover, base: str) -> str:
         return "Difference of sums of Fisher z between sequences"
     what = "first minus second period" if base == "period" else f"{model.treatment} minus {model.control}"
     return f"Difference in Fisher z, {what}"
+
+
+def _formula_unit(model: Formula, base: str) -> str:
+    what = "Change in Fisher z" if model.at is None else "Fisher z"
+    columns = list(model.tests[base])
+    if columns == ["intercept"]:
+        return f"Mean {what[0].lower()}{what[1:]}" if model.at is None else f"Mean {what}"
+    return f"{what} per unit of {humanised(columns[0]) if len(columns) == 1 else 'the tested combination'}"
 
 
 def _by_outcome_unit(model: TreatmentByOutcome, base: str) -> str:

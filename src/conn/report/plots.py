@@ -229,9 +229,9 @@ def design_matrix(values: np.ndarray, columns: Sequence[str], weights: np.ndarra
     """
     n, p = values.shape
     lines = np.atleast_2d(weights)
-    column = min(1.1, 7.0 / p)
+    column = min(1.1, 6.6 / p)
     height = min(max(n * 0.075, 1.1), 2.6)
-    names = [_shortened(name, 44) for name in columns]
+    names = [_shortened(name, 36) for name in columns]
     longest = max(len(name) for name in names) * CHARACTER
     slanted = longest > column
     head = 0.3 + (longest * math.sin(_SLANT) if slanted else 0.02)

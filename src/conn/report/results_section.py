@@ -117,9 +117,9 @@ def _unmapped(context: Context, contrast: ContrastResult) -> str:
     empty = [seed for seed in ordered(contrast.maps) if seed not in contrast.mapped]
     if not empty:
         return ""
-    lacking = {seed: lacking(context, contrast, seed) for seed in empty}
-    seeds = [f"{seed} ({lack_words(names, ' ', 4)})" for seed, names in lacking.items()]
-    why = ": a map needs its seed in everybody of the contrast" if any(lacking.values()) else ""
+    people = {seed: lacking(context, contrast, seed) for seed in empty}
+    seeds = [f"{seed} ({lack_words(names, ' ', 4)})" for seed, names in people.items()]
+    why = ": a map needs its seed in everybody of the contrast" if any(people.values()) else ""
     return f" There is no map of {listed(seeds)}{why}."
 
 
