@@ -204,12 +204,12 @@ def _models(config: Config) -> Iterator[str]:
                     f"models.{name}.contrasts: {contrast!r} is no contrast of {model.design}; "
                     f"known: {', '.join(known)}"
                 )
-        if isinstance(model, Crossover) and "carryover" in model.contrasts:
-            if model.contrasts["carryover"].confirmatory:
-                yield (
-                    f"models.{name}.contrasts.carryover: confirmatory is true, but carry-over is reported and "
-                    "never decides; its power is low. Remove confirmatory"
-                )
+        carryover = model.contrasts.get("carryover") if isinstance(model, Crossover) else None
+        if carryover is not None and carryover.confirmatory:
+            yield (
+                f"models.{name}.contrasts.carryover: confirmatory is true, but carry-over is reported and "
+                "never decides; its power is low. Remove confirmatory"
+            )
         for contrast in known:
             if f"{contrast}{SENSITIVITY}" in known:
                 yield (
