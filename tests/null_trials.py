@@ -189,7 +189,7 @@ def made(case: Case) -> NullTrial:
         (_effect(cohort, subjects, case.points, name, size) for name, size in case.held.items()),
         np.zeros((len(case.points), one.n)),
     )
-    return NullTrial(case, one, np.array(weights), own, fixed, _spread(one, case.ratio))
+    return NullTrial(case, one, np.array(weights), own, fixed, _spread(one, case))
 
 
 def _weights(one: DesignContrast, weights: Sequence[Mapping[str, float]], points: Sequence[str]) -> Floats:
@@ -224,17 +224,22 @@ def _code(row: Any, name: str, point: str) -> float:
     return float(row[name])
 
 
-def _spread(one: DesignContrast, ratio: float) -> Floats:
+def _spread(one: DesignContrast, case: Case) -> Floats:
     """Standard deviations from 1 in the first cell to `ratio` in the last, or along the predictor."""
-    if one.levels:
-        return np.linspace(1.0, ratio, len(one.levels))[one.cells]
+    cells, count = one.cells, len(one.levels)
+    if case.model.design == "formula":
+        cells = np.array([THREE.index(case.people[subject]["arm"]) for _, subject in one.subjects])
+        count = cells.max() + 1
+    if count:
+        return np.linspace(1.0, case.ratio, count)[cells]
     far = np.abs(one.tested - one.tested.mean())
-    return 1 + (ratio - 1) * far / far.max() if far.max() > 1e-12 else np.ones(one.n)
+    return 1 + (case.ratio - 1) * far / far.max() if far.max() > 1e-12 else np.ones(one.n)
 
 
-def false_positives(one: NullTrial, n_sets: int, seed: int) -> int:
-    """Number of null sets with a family-wise false positive; set i is the same however many there are."""
-    return sum(one.is_false(np.random.default_rng([seed, i])) for i in range(n_sets))
+def false_positives(one: NullTrial, sets: int | range, seed: int) -> int:
+    """Number of null sets with a family-wise false positive; a set has its own seed."""
+    numbers = range(sets) if isinstance(sets, int) else sets
+    return sum(one.is_false(np.random.default_rng([seed, i])) for i in numbers)
 
 
 # People ---------------------------------------------------------------------------------------------
