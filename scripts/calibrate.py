@@ -88,11 +88,11 @@ DESIGNS: dict[str, nt.Made] = {
 }
 """By the name that stands in the results."""
 
-TWO = ((12, 12), (30, 30), (18, 12), (20, 8), (40, 16))
+TWO = ((12, 12), (18, 12), (20, 8), (40, 16))
 FEW_TWO = ((12, 12), (20, 8))
 THREE = ((9, 9, 9), (14, 9, 6))
 GRID: dict[str, tuple[tuple[tuple[int, ...], ...], tuple[float, ...]]] = {
-    "two_sample": (TWO, (0.5, 1, 2, 3)),
+    "two_sample": ((*TWO, (15, 6), (30, 30)), (0.5, 1, 2, 3)),
     "group_by_time interaction": (TWO, (0.5, 1, 2, 3)),
     "parallel_arms adjusted": (TWO, (0.5, 1, 2, 3)),
     "crossover treatment": (FEW_TWO, (0.5, 1, 2, 3)),
