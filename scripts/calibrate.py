@@ -163,10 +163,11 @@ def settings() -> dict[str, Any]:
 
 
 def save(results: dict[str, Any]) -> None:
-    """One line per cell, so that a change is a change of lines."""
+    """One line per cell in the order of the table, so that a change is a change of lines."""
     parts = [f'"settings": {json.dumps(results["settings"])}']
-    for part in ("cells", "rivals"):
-        lines = [f"{json.dumps(key)}: {json.dumps(entry)}" for key, entry in results[part].items()]
+    for part, order in (("cells", [cell.key for cell in cells()]), ("rivals", list(rivals.RIVALS))):
+        found = [(key, results[part][key]) for key in order if key in results[part]]
+        lines = [f"{json.dumps(key)}: {json.dumps(entry)}" for key, entry in found]
         parts.append(f'"{part}": {{\n' + ",\n".join(lines) + "\n}")
     write_text(RESULTS, "{\n" + ",\n".join(parts) + "\n}\n")
 
@@ -201,6 +202,7 @@ def main() -> None:
     results = load()
     if not asked.page:
         run(results, asked.sets, asked.only)
+    save(results)
     write_text(PAGE, calibration_tables.filled(PAGE.read_text(encoding="utf-8"), results))
 
 
