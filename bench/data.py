@@ -11,6 +11,7 @@ import nibabel as nib
 import numpy as np
 from isal import igzip
 from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
 
 from conn.confounds import FD, STRATEGIES
 
@@ -19,6 +20,8 @@ VOXEL_MM = 2.0
 STRATEGY = "36P"
 N_SEEDS = 12
 RADIUS_MM = 5.0
+SMOOTHNESS_VOXELS = 1.3
+"""Standard deviation of the kernel of smooth maps: 6 mm of full width with voxels of 2 mm."""
 BOLD = "sub-01_task-rest_space-MNI152NLin2009cAsym_desc-preproc_bold.nii.gz"
 MASK = "sub-01_task-rest_space-MNI152NLin2009cAsym_desc-brain_mask.nii.gz"
 CONFOUNDS = "sub-01_task-rest_desc-confounds_timeseries.tsv"
@@ -36,9 +39,7 @@ def run(
     rng = np.random.default_rng(0)
     affine = np.diag([VOXEL_MM, VOXEL_MM, VOXEL_MM, 1.0])
     affine[:3, 3] = -VOXEL_MM * (np.array(shape) - 1) / 2
-    position = (np.indices(shape).reshape(3, -1).T - (np.array(shape) - 1) / 2) / (0.37 * np.array(shape))
-    inside = np.zeros(len(position), dtype=bool)
-    inside[np.argsort((position**2).sum(axis=1), kind="stable")[:mask_voxels]] = True
+    position, inside = _ellipsoid(shape, mask_voxels)
     mask = nib.Nifti1Image(inside.reshape(shape).astype(np.uint8), affine)
     nib.save(mask, Path(folder) / MASK)
     nuisance = _confounds(Path(folder) / CONFOUNDS, volumes, rng)
@@ -47,6 +48,14 @@ def run(
         _image(stream, np.dtype(dtype), (shape, affine), position, inside, nuisance, rng)
     _seeds(Path(folder) / SEEDS, shape, rng)
     return {"megabytes": (Path(folder) / BOLD).stat().st_size / 1e6}
+
+
+def _ellipsoid(shape: list[int], mask_voxels: int) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Place of every voxel, relative to the size of a brain, and whether it is one of those in the middle."""
+    position = (np.indices(shape).reshape(3, -1).T - (np.array(shape) - 1) / 2) / (0.37 * np.array(shape))
+    inside = np.zeros(len(position), dtype=bool)
+    inside[np.argsort((position**2).sum(axis=1), kind="stable")[:mask_voxels]] = True
+    return position, inside
 
 
 def _confounds(path: Path, volumes: int, rng: np.random.Generator) -> NDArray[np.float64]:
@@ -117,6 +126,26 @@ def group(folder: str, rows: int, features: int) -> dict[str, Any]:
     maps[:, : features // 50] += 0.5 * arm[:, None].astype(np.float32)
     np.savez(Path(folder) / "design.npz", arm=arm, covariates=covariates)
     np.save(Path(folder) / "maps.npy", maps)
+    np.save(Path(folder) / "baseline.npy", rng.standard_normal((rows, features), dtype=np.float32))
+    return {}
+
+
+def volumes(folder: str, shape: list[int], mask_voxels: int, rows: int) -> dict[str, Any]:
+    """Smooth maps of two groups with three covariates in the mask of `run`, no effect; each of variance 1.
+
+    They serve as maps of a statistic and as data. Voxels are in the order of their flat indices, the first
+    axis fastest.
+    """
+    rng = np.random.default_rng(2)
+    mask = _ellipsoid(shape, mask_voxels)[1].reshape(shape)
+    maps = np.empty((rows, mask_voxels), dtype=np.float32)
+    for row in range(rows):
+        smooth = gaussian_filter(rng.standard_normal(shape, dtype=np.float32), SMOOTHNESS_VOXELS)
+        within = smooth.ravel(order="F")[mask.ravel(order="F")]
+        maps[row] = within / within.std()
+    np.savez(Path(folder) / "design.npz", arm=np.arange(rows) % 2, covariates=rng.normal(size=(rows, 3)))
+    np.save(Path(folder) / "maps.npy", maps)
+    np.save(Path(folder) / "mask.npy", mask)
     return {}
 
 

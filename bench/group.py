@@ -1,4 +1,4 @@
-"""Benchmark of group inference: permutations of the largest |t| over a map, design shared by all voxels."""
+"""Benchmarks of group inference: permutations of the largest statistic over a map."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from conn.permutation import permutation_set
 WORKERS = 2
 
 
-def _load(folder: str) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float64]]:
+def load(folder: str) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float64]]:
     with np.load(Path(folder) / "design.npz") as design:
         return np.load(Path(folder) / "maps.npy"), design["arm"], design["covariates"]
 
 
-def _design(arm: NDArray[np.int64], covariates: NDArray[np.float64]) -> tuple[Any, Any]:
+def design(arm: NDArray[np.int64], covariates: NDArray[np.float64]) -> tuple[Any, Any]:
     matrix = np.column_stack([np.ones(len(arm)), arm, covariates])
     return matrix, np.eye(matrix.shape[1])[1]
 
 
-def _per_permutation(seconds: list[float], counts: list[int]) -> float:
+def per_permutation(seconds: list[float], counts: list[int]) -> float:
     """Milliseconds of one permutation: what a longer call takes more than a shorter one.
 
     The first of the calls only starts threads and processes; it does not count.
@@ -35,24 +35,16 @@ def _per_permutation(seconds: list[float], counts: list[int]) -> float:
     return 1e3 * (seconds[-1] - seconds[-2]) / (counts[-1] - counts[-2])
 
 
-def _with_start(permutations: list[int]) -> list[int]:
+def with_start(permutations: list[int]) -> list[int]:
     return [permutations[0], *permutations]
 
 
 def ours(folder: str, permutations: list[int]) -> dict[str, Any]:
     """Freedman-Lane permutation of the residuals with the pooled t, two threads; GEMM peak beside it."""
-    maps, arm, covariates = _load(folder)
-    matrix, contrast = _design(arm, covariates)
-    seconds = []
-    with threadpool_limits(limits=1):
-        for count in _with_start(permutations):
-            drawn = permutation_set(
-                len(arm), "labels", matrix_effect=arm, n_permutations=count, seed=0, has_nuisance=True
-            )
-            start = perf_counter()
-            result = inference.test(maps, matrix, contrast, drawn, workers=WORKERS)
-            seconds.append(perf_counter() - start)
-    each = _per_permutation(seconds, permutations)
+    maps, arm, covariates = load(folder)
+    matrix, contrast = design(arm, covariates)
+    seconds, result = timed(maps, matrix, contrast, arm, permutations)
+    each = per_permutation(seconds, permutations)
     np.save(Path(folder) / "t.npy", result.stat)
     rows = len(make_kernel(make_model(matrix, contrast), "labels").rows)
     return {
@@ -60,6 +52,43 @@ def ours(folder: str, permutations: list[int]) -> dict[str, Any]:
         "milliseconds": each,
         "gemm_share": 2e-9 * rows * maps.size / (each / 1e3) / _gemm_peak(),
     }
+
+
+def timed(
+    maps: NDArray[np.float32],
+    matrix: NDArray[np.float64],
+    contrast: NDArray[np.float64],
+    arm: NDArray[np.int64],
+    permutations: list[int],
+    **options: Any,
+) -> tuple[list[float], inference.TestResult]:
+    """Seconds of calls with so many permutations, two threads, and the last result."""
+    seconds = []
+    with threadpool_limits(limits=1):
+        for count in with_start(permutations):
+            drawn = permutation_set(
+                len(arm), "labels", matrix_effect=arm, n_permutations=count, seed=0, has_nuisance=True
+            )
+            start = perf_counter()
+            result = inference.test(maps, matrix, contrast, drawn, workers=WORKERS, **options)
+            seconds.append(perf_counter() - start)
+    return seconds, result
+
+
+def variant(
+    folder: str, permutations: list[int], baseline: bool = False, groups: bool = False, rank: int = 0
+) -> dict[str, Any]:
+    """The same maps and permutations with a covariate of each voxel, a variance for each arm, or F."""
+    maps, arm, covariates = load(folder)
+    matrix, contrast = design(arm, covariates)
+    if rank:
+        contrast = np.eye(matrix.shape[1])[1 : 1 + rank]
+    options = {
+        "covariate": np.load(Path(folder) / "baseline.npy") if baseline else None,
+        "variance_groups": arm if groups else None,
+    }
+    seconds, _ = timed(maps, matrix, contrast, arm, permutations, **options)
+    return {"seconds": sum(seconds), "milliseconds": per_permutation(seconds, permutations)}
 
 
 def _gemm_peak() -> float:
@@ -77,9 +106,9 @@ def nilearn(folder: str, permutations: list[int], n_jobs: int = 1) -> dict[str, 
     """`permuted_ols` of the same maps and design, two-sided, with nilearn's defaults otherwise."""
     from nilearn.mass_univariate import permuted_ols
 
-    maps, arm, covariates = _load(folder)
+    maps, arm, covariates = load(folder)
     seconds = []
-    for count in _with_start(permutations):
+    for count in with_start(permutations):
         start = perf_counter()
         result = permuted_ols(
             arm[:, None].astype(float),
@@ -90,7 +119,7 @@ def nilearn(folder: str, permutations: list[int], n_jobs: int = 1) -> dict[str, 
             n_jobs=n_jobs,
         )
         seconds.append(perf_counter() - start)
-    values = {"seconds": sum(seconds), "milliseconds": _per_permutation(seconds, permutations)}
+    values = {"seconds": sum(seconds), "milliseconds": per_permutation(seconds, permutations)}
     kept = Path(folder) / "t.npy"
     if kept.exists():
         values["difference"] = float(np.abs(result["t"][0] - np.load(kept)).max())

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("numpy", "scipy", "nibabel", "nilearn", "isal", "snakemake")
+PACKAGES = ("numpy", "scipy", "nibabel", "nilearn", "isal", "numba", "tfce", "snakemake")
 
 
 def describe() -> dict[str, Any]:
@@ -24,10 +24,17 @@ def describe() -> dict[str, Any]:
         "cores": _cores(),
         "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 1e9:.0f} GB",
         "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
-        "packages": ", ".join(f"{name} {version(name)}" for name in PACKAGES),
+        "packages": ", ".join(f"{name} {_version(name)}" for name in PACKAGES),
         "BLAS": f"{blas.get('internal_api')} {blas.get('version')} ({blas.get('architecture')})",
         "load": f"{os.getloadavg()[0]:.1f} processes at work when the measurements began",
     }
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"
 
 
 def _cores() -> int:

@@ -81,6 +81,14 @@ class Line:
         return [own / other if inverse else other / own for own, other in pairs]
 
 
+@dataclass(frozen=True)
+class Skipped:
+    """A line that was not measured, and why."""
+
+    name: str
+    reason: str
+
+
 def _when(index: int, count: int) -> float:
     """When a sample is measured, as a share of the time of its line."""
     return (index + 0.5) / count

@@ -9,13 +9,14 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 from time import perf_counter
 from typing import Any
 
 from processes import Sample, TaskError, measure
-from records import Goal, Line, as_json, schedule, table
+from records import Goal, Line, Skipped, as_json, schedule, table
 from sizes import FULL, QUICK, TINY, Size
 
 HERE = Path(__file__).parent
@@ -203,6 +204,72 @@ def permutation(folder: str, size: Size) -> Iterator[Line]:
     )
 
 
+def statistics(folder: str, size: Size) -> Iterator[Line]:
+    """One permutation of what costs more than t of a design that all voxels share, as a ratio to less."""
+    measure("data:group", folder=folder, rows=size.rows, features=size.features)
+    options = {"folder": folder, "permutations": size.permutations}
+    variants = {
+        "t": {},
+        "v": {"groups": True},
+        "F": {"rank": 2},
+        "t, covariate of each voxel": {"baseline": True},
+        "v, covariate of each voxel": {"baseline": True, "groups": True},
+    }
+    tasks = {name: Task("group:variant", {**options, **more}, size.ours) for name, more in variants.items()}
+    samples = interleaved(**tasks)
+    pairs = (("t, covariate of each voxel", "t"), ("v, covariate of each voxel", "v"), ("v", "t"), ("F", "t"))
+    for name, other in pairs:
+        ours, less = (collected(samples[one], "milliseconds") for one in (name, other))
+        goal = Goal("ours/peer", "<=", 4)
+        yield Line(f"permutation of {name}: against {other}", "ms", goal, ours, less, highest(samples[name]))
+
+
+PACKAGE = "tfce"
+"""Of PyPI; not a dependency. docs/performance.md says how it is installed for these lines."""
+
+
+def enhancement(folder: str, size: Size) -> Iterator[Line | Skipped]:
+    """TFCE of one map, beside nilearn and the package in C, and of one permutation from end to end."""
+    made = {"folder": folder, "shape": size.shape, "mask_voxels": size.mask_voxels, "rows": size.rows}
+    measure("data:volumes", **made)
+    own, peer = ({"folder": folder, "maps": count} for count in size.maps)
+    tasks = {"nilearn": Task("enhanced:nilearn", peer, size.peer)}
+    if find_spec(PACKAGE) is not None:
+        tasks["package"] = Task("enhanced:package", own, size.ours)
+    samples = interleaved(ours=Task("enhanced:ours", own, size.ours), **tasks)
+    yield _enhanced("TFCE of a map", samples, "nilearn", 80)
+    stepped = collected(samples["nilearn"], "difference")
+    if stepped:
+        say(f"  maxima of nilearn's 100 steps differ from the exact ones by up to {max(stepped):.1%}")
+    yield from _against_package(samples)
+    yield from _enhanced_permutation(folder, size)
+
+
+def _enhanced(name: str, samples: dict[str, list[Sample]], peer: str, limit: float) -> Line:
+    ours, theirs = (collected(samples[label], "milliseconds") for label in ("ours", peer))
+    return Line(name, "ms", Goal("peer/ours", ">=", limit), ours, theirs, highest(samples["ours"]))
+
+
+def _against_package(samples: dict[str, list[Sample]]) -> Iterator[Line | Skipped]:
+    name, same = "TFCE of a map: against the C package", "TFCE of a map: agreement with the C package"
+    if find_spec(PACKAGE) is None:
+        reason = f"the package {PACKAGE} is not installed; docs/performance.md says how"
+        yield from (Skipped(one, reason) for one in (name, same))
+        return
+    yield _enhanced(name, samples, "package", 1.3)
+    yield Line(same, "|Δ|/max", Goal("ours", "<=", 1e-4), collected(samples["package"], "difference"))
+
+
+def _enhanced_permutation(folder: str, size: Size) -> Iterator[Line]:
+    own = {"folder": folder, "permutations": size.enhanced_permutations}
+    peer = {"folder": folder, "permutations": size.peer_enhanced_permutations}
+    samples = interleaved(
+        ours=Task("enhanced:ours_permuted", own, size.ours),
+        nilearn=Task("enhanced:nilearn_permuted", peer, size.peer),
+    )
+    yield _enhanced("permutation with TFCE", samples, "nilearn", 80)
+
+
 def dry_run(folder: str, size: Size) -> Iterator[Line]:
     """A dry run of a large study, and of as many bare jobs."""
     measure("data:study", folder=folder, subjects=size.subjects)
@@ -221,10 +288,12 @@ def dry_run(folder: str, size: Size) -> Iterator[Line]:
     )
 
 
-LINES: dict[str, Callable[[str, Size], Iterator[Line]]] = {
+LINES: dict[str, Callable[[str, Size], Iterator[Line | Skipped]]] = {
     "first-level": first_level,
     "first-level-more": first_level_more,
     "permutation": permutation,
+    "statistics": statistics,
+    "enhancement": enhancement,
     "dry-run": dry_run,
 }
 
@@ -239,16 +308,20 @@ def main(arguments: list[str] | None = None) -> int:
     machine = measure("machine:describe").values
     machine.pop("peak_mb")
     lines: list[Line] = []
+    skipped: list[Skipped] = []
     for name in options.only or LINES:
         say(f"{name} …")
         with tempfile.TemporaryDirectory(prefix="bench") as folder:
-            lines += LINES[name](folder, size)
+            for one in LINES[name](folder, size):
+                skipped.append(one) if isinstance(one, Skipped) else lines.append(one)
     for topic, words in machine.items():
         print(f"{topic}: {words}")
     if size is not FULL:
         print("the goals are for the full size; this run is smaller")
     print(f"{(perf_counter() - start) / 60:.1f} minutes; n is how often ours and the peer were measured\n")
     print(table(lines))
+    for one in skipped:
+        print(f"\nnot measured: {one.name}: {one.reason}")
     options.output.write_text(json.dumps(as_json(lines), indent=1) + "\n", encoding="utf-8")
     return 0
 

@@ -21,6 +21,11 @@ class Size:
     permutations: tuple[int, int]
     """Of ours in a short and a long call: the difference is the time of permutations alone."""
     peer_permutations: tuple[int, int]
+    maps: tuple[int, int]
+    """Maps that ours and nilearn enhance in one measurement."""
+    enhanced_permutations: tuple[int, int]
+    """As `permutations`, with enhancement."""
+    peer_enhanced_permutations: tuple[int, int]
     subjects: int
     ours: int
     peer: int
@@ -36,6 +41,9 @@ FULL = Size(
     230_665,
     (64, 1088),
     (20, 220),
+    (32, 4),
+    (32, 160),
+    (2, 10),
     1000,
     5,
     2,
@@ -50,10 +58,27 @@ QUICK = Size(
     230_665,
     (64, 576),
     (20, 120),
+    (16, 2),
+    (32, 96),
+    (2, 6),
     1000,
     3,
     1,
 )
 TINY = Size(
-    (24, 28, 25), 6_000, 150, 300, ((24, 28, 25), 6_000, 120), 20, 3_000, (32, 1056), (10, 1010), 6, 1, 1
+    (24, 28, 25),
+    6_000,
+    150,
+    300,
+    ((24, 28, 25), 6_000, 120),
+    20,
+    3_000,
+    (32, 1056),
+    (10, 1010),
+    (8, 2),
+    (32, 288),
+    (2, 6),
+    6,
+    1,
+    1,
 )

@@ -1,4 +1,4 @@
-"""Measure error rates and power of the designs; write docs/explanation/calibration.json and its tables.
+"""Measure error rates and power of the designs; write docs/explanation/rates.json and its tables.
 
 .venv/bin/python scripts/calibrate.py                 measures what is missing, up to 1,000 sets a cell
 .venv/bin/python scripts/calibrate.py --sets 2000     adds sets to those that are there
@@ -32,8 +32,8 @@ import calibration_tables  # noqa: E402
 import null_trials as nt  # noqa: E402
 import rival_trials as rivals  # noqa: E402
 
-RESULTS = ROOT / "docs" / "explanation" / "calibration.json"
-PAGE = ROOT / "docs" / "explanation" / "calibration.md"
+RESULTS = ROOT / "docs" / "explanation" / "rates.json"
+PAGE = ROOT / "docs" / "explanation" / "rates.md"
 SETS = 1000
 STEP = 250
 """Sets between two times of saving."""

@@ -14,7 +14,7 @@ from conn import inference
 from conn.config import load
 from conn.design import compile_model
 from conn.simulate import demo_spec, derive_truth, prepare, simulate_z
-from conn.stages.test import rearrangements
+from conn.stages.rows import rearrangements
 
 DEMO = Path(__file__).parents[1] / "config" / "demo.yaml"
 

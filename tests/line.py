@@ -19,6 +19,8 @@ from conn.stages.exclusions import gather
 from conn.stages.measure import measure
 from conn.stages.project import RunSettings, project
 from conn.stages.test import test_edges as edges_stage
+from conn.stages.test import test_factor as factor_stage
+from conn.stages.test import test_networks as networks_stage
 from conn.stages.test import test_seed as seed_stage
 from conn.study import Study, open_study
 
@@ -72,13 +74,24 @@ def group(study: Study, name: str) -> None:
     config = study.config
     model = config.models[name]
     design(Path(), name, model, config.clinical, config.inference, config.connectivity.combine_runs)
-    options = {"permutations": config.inference.permutations, "seed": config.seed}
+    inference = config.inference
+    options = {"permutations": inference.permutations, "seed": config.seed, "min_share": inference.min_share}
     for seed in study.seeds(name):
         regions = [find(region, config.rois) for region in study.seed_regions(seed)]
         folder = Path(study.folder)
         about = {"fwhm_mm": study.map_fwhm, "folder": folder, "rois": config.rois}
-        seed_stage(Path(), name, seed, regions, **about, **options)
+        seed_stage(Path(), name, seed, regions, enhancement=inference.enhancement, **about, **options)
+    about = {"fwhm_mm": study.map_fwhm, "folder": Path(study.folder), "rois": config.rois}
+    for factor in model.seed_factors:
+        seeds = {
+            label: [find(region, config.rois) for region in regions]
+            for label, regions in study.factor(name, factor).items()
+        }
+        plain = {key: options[key] for key in ("permutations", "seed")}
+        factor_stage(Path(), name, factor, seeds, enhancement=inference.enhancement, **about, **plain)
+    options |= {"alpha": inference.alpha, "measure": model.edge_measure}
     if "edges" in study.tests(name):
-        alpha, measure = config.inference.alpha, model.edge_measure
-        edges_stage(Path(), name, study.edges(name), alpha=alpha, measure=measure, **options)
+        edges_stage(Path(), name, study.edges(name), enhancement=inference.edge_enhancement, **options)
+    if "networks" in study.tests(name):
+        networks_stage(Path(), name, study.networks(name), **options)
     correct(Path(), name, study.tests(name), config.inference, study.table_state(name))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import json
 import platform
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 BENCH = Path(__file__).parents[1] / "bench"
@@ -73,6 +75,66 @@ def test_the_permutation_line_runs_beside_nilearn(tmp_path):
     assert record["peak_mb"] > 10
     assert platform.node() not in printed.split()
     assert str(BENCH.parent) not in printed
+
+
+def test_a_covariate_of_each_voxel_and_unequal_variances_are_ratios_to_less(tmp_path):
+    records, _ = tiny("statistics", tmp_path)
+    assert list(records) == [
+        "permutation of t, covariate of each voxel: against t",
+        "permutation of v, covariate of each voxel: against v",
+        "permutation of v: against t",
+        "permutation of F: against t",
+    ]
+    assert all(record["ours"] > 0 and record["peer"] > 0 for record in records.values())
+    assert {record["goal"] for record in records.values()} == {"ours/peer <= 4"}
+    of_v, again = (
+        records[f"permutation of v{more}"] for more in (": against t", ", covariate of each voxel: against v")
+    )
+    assert of_v["ours"] == again["peer"]
+
+
+@pytest.mark.slow
+def test_the_enhancement_lines_run_beside_nilearn_and_name_a_package_that_is_not_there(tmp_path):
+    records, printed = tiny("enhancement", tmp_path)
+    package = [f"TFCE of a map: {what} the C package" for what in ("against", "agreement with")]
+    assert set(records) | set(package) == {"TFCE of a map", "permutation with TFCE", *package}
+    for name in ("TFCE of a map", "permutation with TFCE"):
+        assert records[name]["ratio"] == pytest.approx(records[name]["peer"] / records[name]["ours"])
+        assert records[name]["goal"] == "peer/ours >= 80"
+    if importlib.util.find_spec("tfce") is None:
+        assert printed.count("the package tfce is not installed") == 2
+    else:
+        assert records[package[1]]["ours"] < 1e-4
+
+
+def test_maxima_agree_with_nilearns_as_far_as_a_hundred_steps_go(bench, tmp_path):
+    bench("data").volumes(str(tmp_path), [9, 11, 13], 400, 3)
+    enhanced = bench("enhanced")
+    assert enhanced.ours(str(tmp_path), 3)["milliseconds"] > 0
+    volumes = enhanced._volumes(str(tmp_path), np.load(tmp_path / "maps.npy"))
+    assert volumes.shape == (9, 11, 13, 3)
+    steps = np.abs(volumes).max(axis=(0, 1, 2)) / 100
+    theirs = [enhanced.nilearn_maximum(volumes[..., i : i + 1]) for i in range(3)]
+    assert 0 < enhanced._difference(str(tmp_path), theirs * steps)["difference"] < 0.05
+    assert enhanced._difference(str(tmp_path), 1.1 * (theirs * steps))["difference"] > 0.05
+
+
+def test_a_peer_that_is_not_installed_leaves_its_lines_out_with_a_reason(bench, monkeypatch):
+    run = bench("run")
+    monkeypatch.setattr(run, "find_spec", lambda name: None)
+    skipped = list(run._against_package({}))
+    assert [one.name for one in skipped] == [
+        "TFCE of a map: against the C package",
+        "TFCE of a map: agreement with the C package",
+    ]
+    assert all("not installed" in one.reason for one in skipped)
+    monkeypatch.setattr(run, "find_spec", lambda name: name)
+    sample = bench("processes").Sample
+    there = {"ours": [sample(1, 1, {"milliseconds": 2})]}
+    there["package"] = [sample(1, 1, {"milliseconds": 3, "difference": 1e-7})]
+    ratio, same = (line.record() for line in run._against_package(there))
+    assert (ratio.ratio, ratio.met) == (1.5, True)
+    assert (same.ours, same.met) == (1e-7, True)
 
 
 def test_the_dry_run_line_lists_all_jobs_of_a_study_of_empty_files(tmp_path):

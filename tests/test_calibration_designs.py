@@ -159,7 +159,7 @@ def test_the_number_of_sets_does_not_change_the_sets() -> None:
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 EXPLANATION = Path(__file__).parents[1] / "docs" / "explanation"
-RESULTS = json.loads((EXPLANATION / "calibration.json").read_text(encoding="utf-8"))
+RESULTS = json.loads((EXPLANATION / "rates.json").read_text(encoding="utf-8"))
 
 APPROXIMATE = (
     "two_sample|20+8|2|normal",
@@ -212,7 +212,7 @@ def test_every_cell_of_the_page_was_measured_with_the_settings_of_these_trials(s
 
 
 def test_the_tables_of_the_page_are_those_of_its_results(scripts) -> None:
-    page = (EXPLANATION / "calibration.md").read_text(encoding="utf-8")
+    page = (EXPLANATION / "rates.md").read_text(encoding="utf-8")
     assert scripts("calibration_tables").filled(page, RESULTS) == page, "run scripts/calibrate.py --page"
 
 

@@ -24,7 +24,7 @@ from conn.tables import read_tsv, write_tsv
 PEOPLE = ("01", "02", "03", "04", "05", "06")
 DF = {"1": 32, "2": 52, "10": 52}
 FD = {"1": 0.1, "2": 0.2, "10": 0.3}
-MODEL = Paired(design="paired", before="pre", after="post")
+MODEL = Paired(design="paired", before="pre", after="post", sensitivity="none")
 
 
 def key(person: str, point: str, number: str) -> str:
@@ -163,7 +163,8 @@ def test_runs_that_are_not_used_are_counted_and_whose_they_are_is_said():
 
 
 def test_unequal_numbers_of_runs_between_time_points_give_a_note():
-    (note,) = compiled("weighted").notes
+    note, difference = compiled("weighted").notes
+    assert difference.startswith("|Δk|")
     assert note.startswith("2 of 6 subjects have unequal numbers of runs at pre and post (2 and 1 in 2)")
     assert compiled("weighted", ("1",)).notes == ()
 

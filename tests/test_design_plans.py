@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from conn import inference
 from conn.config.contrasts import contrasts_of
 from conn.config.model import (
     Contrast,
@@ -22,6 +23,7 @@ from conn.config.model import (
     Inference,
     Model,
     OneSample,
+    Paired,
     ParallelArms,
     TreatmentByOutcome,
     TwoSample,
@@ -34,11 +36,12 @@ from conn.design import (
     load_design,
     save_design,
     smallest_p,
+    spec,
     variance_words,
 )
 from conn.design.plans import helmert
-from conn.design.spec import nuisance_columns, tested_columns
 from conn.errors import ConfigError, DesignError
+from conn.permutation import permutation_set
 from test_design import assert_same
 from trials import compiled, contrast, data, estimate, members, trial, values
 
@@ -211,6 +214,7 @@ def test_randomised_arms_are_adjusted_for_the_baseline_of_each_voxel_with_the_ch
     )
     assert "made anew in each voxel or edge (Freedman-Lane, approximate)" in exchange_words(one)
     assert smallest_p(one, MANY) == 1 / math.factorial(8)
+    assert one.runs[:4] == ("r01post", "r01pre", "r02post", "r02pre")
     assert design.contrasts[1].run_weights[0] == {"r01post": 1.0, "r01pre": -1.0}
     assert not design.contrasts[1].covariate_weights
 
@@ -513,8 +517,8 @@ def test_tests_of_a_formula_are_weights_or_lists_of_columns() -> None:
 def test_a_weighted_test_divides_the_matrix_into_what_is_tested_and_the_rest() -> None:
     one = compiled(written("age + arm + sex", {"sum": {"arm=placebo": 1, "sex=m": 2}}), trial(two_by_two()))
     weighted = one.contrasts[0]
-    effect = tested_columns(weighted.matrix, weighted.contrast)
-    rest = nuisance_columns(weighted.matrix, weighted.contrast)
+    effect = spec.tested_columns(weighted.matrix, weighted.contrast)
+    rest = spec.nuisance_columns(weighted.matrix, weighted.contrast)
     y = np.random.default_rng(4).normal(size=13)
     by_parts = np.linalg.lstsq(np.column_stack([effect, rest]), y, rcond=None)[0][0]
     whole = weighted.contrast @ np.linalg.lstsq(weighted.matrix, y, rcond=None)[0]
@@ -772,3 +776,91 @@ def test_every_matrix_has_full_rank_and_every_row_is_one_person(kind: str) -> No
         assert len(set(one.subjects)) == one.n
         owners = [{run[1:3] for run in row} for row in one.run_weights]
         assert owners == [{subject} for _, subject in one.subjects]
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("kind", sorted(MODELS))
+def test_the_smallest_p_of_a_t_is_that_of_the_permutation_set(kind: str) -> None:
+    for one in compiled(MODELS[kind], trial(BY_ARM, POINTS)).contrasts:
+        if one.statistic == "t" or one.exchange == "flips":
+            found = permutation_set(
+                one.n,
+                one.exchange,
+                strata=one.strata,
+                matrix_effect=one.tested,
+                n_permutations=400,
+                seed=0,
+                has_nuisance=one.has_nuisance,
+            )
+            assert smallest_p(one, Inference(permutations=400)) == pytest.approx(found.smallest_p, rel=1e-12)
+
+
+def test_tested_columns_that_depend_on_each_other_are_refused() -> None:
+    tests = {"a": ("arm=placebo", "arm=placebo ")}
+    with pytest.raises(DesignError, match=r"models\.m\.tests\.a: the tested columns depend on each other"):
+        compiled(written("age + arm", tests), trial(two_by_two()))
+
+
+# Error rates ----------------------------------------------------------------------------------------
+
+
+def p_values(one: DesignContrast, z: dict[str, np.ndarray], permutations: int = 999) -> np.ndarray:
+    """Uncorrected p of a t contrast, feature by feature."""
+    y = np.array([sum(w * z[run] for run, w in row.items()) for row in one.run_weights])
+    sets = permutation_set(
+        one.n,
+        one.exchange,
+        strata=one.strata,
+        matrix_effect=one.tested,
+        n_permutations=permutations,
+        seed=1,
+        has_nuisance=one.has_nuisance,
+    )
+    return inference.test(y, one.matrix, one.contrast, sets, one.variance_groups).p
+
+
+def crossed_data(people: dict[str, dict[str, Any]], drug: float, n: int = 2000) -> dict[str, np.ndarray]:
+    """People of different levels, a period effect twice the noise, and a drug effect; n features."""
+    rng = np.random.default_rng(21)
+    z = {}
+    for subject, person in people.items():
+        own, first = 3 * rng.normal(size=n), person["order"] == "drugFirst"
+        z[f"r{subject}d2"] = own + drug + 2 * first + rng.normal(size=n)
+        z[f"r{subject}p2"] = own + 2 * (not first) + rng.normal(size=n)
+    return z
+
+
+@pytest.mark.calibration
+@pytest.mark.parametrize("counts", [(5, 5), (3, 9)])
+def test_a_crossover_keeps_its_error_rate_under_a_strong_effect_of_period(counts: tuple[int, int]) -> None:
+    people = orders(*counts)
+    design = compiled(crossover(), trial(people, ("d2", "p2")))
+    z = crossed_data(people, drug=0.0)
+    for name in ("treatment", "treatmentFlips", "carryover"):
+        share = np.mean(p_values(contrast(design, name), z) <= 0.05)
+        assert 0.03 <= share <= 0.07, name
+    # What the design is for: without period, the orders not being equally many, the paired test is wrong.
+    paired = Paired(design="paired", before="p2", after="d2")
+    naive = np.mean(p_values(contrast(compiled(paired, trial(people, ("d2", "p2"))), "change"), z) <= 0.05)
+    assert naive < 0.02 if counts == (5, 5) else naive > 0.1
+
+
+@pytest.mark.truth
+def test_a_crossover_finds_the_drug() -> None:
+    people = orders(8, 8)
+    design = compiled(crossover(), trial(people, ("d2", "p2")))
+    z = crossed_data(people, drug=1.2)
+    assert np.mean(p_values(contrast(design, "treatment"), z) <= 0.05) >= 0.8
+    assert np.mean(p_values(contrast(design, "carryover"), z) <= 0.05) <= 0.07
+
+
+@pytest.mark.calibration
+def test_treatment_by_outcome_keeps_its_error_rate_beside_two_main_effects() -> None:
+    people = cells(drug_responder=5, drug_nonresponder=5, placebo_responder=5, placebo_nonresponder=5)
+    one = compiled(by_outcome(at="pre", before=None, after=None), trial(people)).contrasts[0]
+    rng = np.random.default_rng(22)
+    z = {
+        f"r{s}pre": (p["arm"] == "drug") + 2.0 * (p["response"] == "responder") + rng.normal(size=2000)
+        for s, p in people.items()
+    }
+    assert 0.03 <= np.mean(p_values(one, z) <= 0.05) <= 0.07

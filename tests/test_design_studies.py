@@ -77,14 +77,10 @@ def two_trials() -> tuple[pd.DataFrame, pd.DataFrame]:
     parts = []
     for name, n, seed in (("first", 24, 1), ("second", 20, 2)):
         everybody = people(n, arm=["drug", "placebo"], sex=["m", "f"], site=["A", "B"])
-        cohort, runs = trial({f"{name}{s}": p for s, p in _aged(everybody).items()}, POINTS, seed)
+        cohort, runs = trial({f"{name}{s}": p for s, p in everybody.items()}, POINTS, seed)
         parts.append((cohort.assign(dataset=name), runs))
     cohorts, runs = zip(*parts, strict=True)
     return pd.concat(cohorts, ignore_index=True), pd.concat(runs, ignore_index=True)
-
-
-def _aged(everybody: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    return {s: person | {"age": 20 + (7 * int(s)) % 37} for s, person in everybody.items()}
 
 
 # The four studies -----------------------------------------------------------------------------------
@@ -126,7 +122,7 @@ def ketamine_patients() -> tuple[pd.DataFrame, pd.DataFrame]:
     everybody = people(
         28, diagnosis=["anxious", "anxious", "calm"], response=["responder", "nonresponder"], sex=["m", "f"]
     )
-    return trial(_aged(everybody), POINTS)
+    return trial(everybody, POINTS)
 
 
 def test_responders_and_subgroups_of_an_open_trial(tmp_path: Path) -> None:
@@ -179,7 +175,7 @@ def crossed() -> tuple[pd.DataFrame, pd.DataFrame]:
     everybody = people(22, order=["ketamineFirst", "placeboFirst"], diagnosis=["patient", "volunteer"])
     everybody["03"]["without"] = ("ketamine",)
     everybody["08"]["without"] = ("placebo",)
-    return trial(_aged(everybody), POINTS)
+    return trial(everybody, POINTS)
 
 
 def test_a_crossover_with_two_diagnoses(tmp_path: Path) -> None:
@@ -263,7 +259,7 @@ def test_severity_as_a_moderator_of_arm_by_time(tmp_path: Path) -> None:
 """,
     )
     everybody = people(24, arm=["drug", "placebo"], site=["A", "B"])
-    (made,) = compiled(config, trial(_aged(everybody), POINTS)).values()
+    (made,) = compiled(config, trial(everybody, POINTS)).values()
     assert summary(made) == [("moderation", "t", "labels", 24), ("anything", "F", "labels", 24)]
     assert made.contrasts[0].columns[-2:] == ("MADRS.pre:arm=placebo", "site=B")
 
@@ -282,7 +278,7 @@ def test_three_unbalanced_time_points_take_those_who_have_all(tmp_path: Path) ->
 
 def test_three_treatments_in_the_same_people(tmp_path: Path) -> None:
     text = "  any: {design: within, points: [pre, ketamine, placebo], covariates: [age]}\n"
-    (made,) = compiled(configured(tmp_path, text), trial(_aged(people(15, arm=["x"])), POINTS)).values()
+    (made,) = compiled(configured(tmp_path, text), trial(people(15, arm=["x"]), POINTS)).values()
     assert made.contrasts[0].n_variates == 2
     assert made.contrasts[0].words == (
         "any change of connectivity over pre, ketamine and placebo; adjusted for age"

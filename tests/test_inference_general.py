@@ -11,7 +11,7 @@ from conn import inference
 from conn.errors import DesignError
 from conn.general import general
 from conn.glm import f_to_z, make_model, t_to_z
-from conn.inference import _block, _blocks
+from conn.inference import _block, _blocks, _Progress
 from conn.permutation import PermutationSet, permutation_set
 from reference_inference import direct_f, direct_g, refit_one, two_sided
 
@@ -224,7 +224,7 @@ def test_the_general_way_gives_what_the_shared_design_gives() -> None:
     for groups in (None, codes):
         model, own = make_model(m, c, groups), drawn(16, n_permutations=200)
         job = general(y, model, own, np.arange(40), np.float64)
-        part = _block(job, _blocks(job, 1 << 30)[0])
+        part = _block(job, _blocks(job, 1 << 30)[0], _Progress(lambda share: None, 7))
         fast = inference.test(y, m, c, own, groups)
         expected = fast.maxima if groups is not None else t_to_z(fast.maxima, 13)
         np.testing.assert_allclose(part.maxima, expected, rtol=1e-9)
@@ -338,3 +338,16 @@ def test_what_does_not_fit_is_said() -> None:
             [1.0, 0],
             drawn(6),
         )
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_progress_grows_to_the_whole(workers: int) -> None:
+    m, c, _ = two_groups((7, 9))
+    y = np.random.default_rng(20).normal(size=(16, 2100))
+    told: list[float] = []
+    inference.test(
+        y, m, c, drawn(16, n_permutations=99), block_bytes=1, workers=workers, progress=told.append
+    )
+    assert told == sorted(told)
+    assert told[-1] == 1
+    assert len(told) == 3 * 4, "three blocks of features, four batches"

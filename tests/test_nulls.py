@@ -49,12 +49,12 @@ def by_own_exchange(data, design: RowDesign, sets: int) -> int:
 
 @pytest.mark.calibration
 def test_skewed_differences_are_unmasked_and_the_exchange_of_the_test_would_hide_them():
-    data = noise(np.random.default_rng(20241101), 24, skewed=True)
-    found = check_nulls(data, one_group(24), seed=1)[0]
+    data = noise(np.random.default_rng(20241101), 60, skewed=True)
+    found = check_nulls(data, one_group(60), seed=1)[0]
     assert found.rate > 0.07 and found.low > 0.05
     assert found.rate > max(found.references)
     assert found.liberal
-    assert within(by_own_exchange(data, one_group(24), 200), 200)
+    assert within(by_own_exchange(data, one_group(60), 200), 200)
 
 
 @pytest.mark.calibration
@@ -159,15 +159,31 @@ def test_people_are_drawn_within_group_and_stratum_unless_a_cell_is_too_small():
     assert np.array_equal(cells(replace(design, strata=alone)), design.groups)
 
 
-def test_faultless_cohorts_have_the_covariance_of_the_features_and_one_variance():
+def test_faultless_rows_are_the_same_rows_with_other_signs_or_in_another_order():
     rng = np.random.default_rng(4)
-    design = two_groups(10, 20, welch=True)
-    data = noise(rng, 30, n_features=3) * np.where(design.groups == 1, 5.0, 1.0)[:, None]
-    left = data - np.array([data[design.groups == g].mean(axis=0) for g in (0, 1)])[design.groups]
-    drawn = np.stack([faultless(rng, data, design) for _ in range(4000)])
-    within_first, within_second = drawn[:, :10].reshape(-1, 3), drawn[:, 10:].reshape(-1, 3)
-    assert np.cov(within_first.T) == pytest.approx(left.T @ left, rel=0.1)
-    assert np.cov(within_second.T) == pytest.approx(left.T @ left, rel=0.1)
+    data = noise(rng, 18, skewed=True)
+    flipped = faultless(rng, data, one_group(18))
+    assert np.abs(flipped) == pytest.approx(np.abs(centred(data, one_group(18))))
+    assert 3 < (flipped[:, 0] * centred(data, one_group(18))[:, 0] > 0).sum() < 15
+    strata = np.repeat([0, 1, 0], 6)
+    design = two_groups(9, 9, welch=False, strata=strata)
+    rows, moved = centred(data, design), faultless(rng, data, design)
+    for code in (0, 1):
+        own = strata == code
+        assert sorted(moved[own, 0]) == pytest.approx(sorted(rows[own, 0]))
+    assert (moved[:, 0] != rows[:, 0]).sum() > 9
+
+
+@pytest.mark.calibration
+def test_people_who_are_noisier_than_others_in_all_edges_are_no_fault():
+    """Rows of unequal scale are exchangeable when scale goes with nobody's group."""
+    rng = np.random.default_rng(20241108)
+    design, found = two_groups(12, 12, welch=False), []
+    for i in range(6):
+        scale = np.exp(rng.normal(scale=0.7, size=(24, 1)))
+        found.append(check_nulls(noise(rng, 24) * scale, design, sets=100, permutations=99, seed=i)[0])
+    assert np.mean([one.rate for one in found]) > 0.07
+    assert sum(one.liberal for one in found) <= 1
 
 
 def test_strata_and_covariates_go_with_the_people():

@@ -19,12 +19,17 @@ from conn.config.model import (
     Clinical,
     Config,
     Connectivity,
+    Crossover,
     Dataset,
     Denoise,
+    EdgeEnhancement,
     Enhancement,
+    Formula,
     GroupByTime,
     Inference,
+    OneSample,
     Paired,
+    ParallelArms,
     Partial,
     Regression,
     Remission,
@@ -32,11 +37,14 @@ from conn.config.model import (
     Rois,
     Scale,
     TimePoints,
+    TreatmentByOutcome,
     TwoSample,
     Variable,
+    Within,
 )
 from conn.lock import Lock, Plan
 from conn.plan import plan_of
+from conn.rois import networks
 
 SETTINGS: dict[str, Any] = {
     "out": "results",
@@ -340,9 +348,75 @@ def test_defaults_are_known_as_such_wherever_they_stand():
     )
 
 
+EVERYTHING = copy.deepcopy(SETTINGS)
+"""The settings with a model of every design, and with outcomes of every kind."""
+EVERYTHING["rois"]["use"] += ["plasticity"]
+EVERYTHING["connectivity"]["seeds"] += ["insula"]
+EVERYTHING["inference"] = {"enhancement": {}, "edge_enhancement": {}}
+EVERYTHING["models"] |= {
+    "mean": {
+        "design": "one_sample", "at": "pre", "seeds": "none", "edges": "none", "networks": ["plasticity"],
+        "seed_factors": {"side": ["insulaL", "insulaR"]},
+    },
+    "trial": {
+        "design": "parallel_arms", "before": "pre", "after": "post", "arm": "arm",
+        "levels": ["a", "b", "c"], "randomised": True,
+    },
+    "crossed": {
+        "design": "crossover", "treatment": "pre", "control": "post", "sequence": "arm",
+        "levels": ["ab", "ba"],
+    },
+    "course": {"design": "within", "points": ["pre", "mid", "post"], "group": "arm", "levels": ["a", "b"]},
+    "outcomes": {
+        "design": "treatment_by_outcome", "at": "post", "arm": "arm", "arm_levels": ["a", "b"],
+        "outcome": "response", "outcome_levels": ["responder", "nonresponder"],
+    },
+    "written": {
+        "design": "formula", "at": "pre", "formula": "age * site", "tests": {"age": {"age": 1.0}},
+        "contrasts": {"age": {"confirmatory": True}},
+    },
+}  # fmt: skip
+EVERYTHING["datasets"]["trial"]["time_points"]["labels"]["mid"] = ["3"]
+EVERY = plans(EVERYTHING)
+
+
+@pytest.mark.parametrize(
+    ("model", "contrasts"),
+    [
+        ("mean", {"mean": False}),
+        ("trial", {"adjusted": False, "change": False}),
+        ("crossed", {"treatment": False, "treatmentFlips": False, "carryover": False}),
+        ("course", {"groupByWithin": False}),
+        ("outcomes", {"interaction": False}),
+        ("written", {"age": True}),
+    ],
+)
+def test_every_design_has_its_contrasts_in_the_plan(model: str, contrasts: dict[str, bool]):
+    assert EVERY[model].contrasts == contrasts
+    keys = {key for key in EVERY[model].settings if key.startswith(f"models.{model}.contrasts.")}
+    assert keys == {f"models.{model}.contrasts.{name}.confirmatory" for name in contrasts}
+
+
+def test_networks_and_compared_maps_bring_their_edges_and_regions():
+    settings = EVERY["mean"].settings
+    pairs = {"-".join(sorted(pair)) for pair in networks.edges("plasticity")}
+    assert settings["models.mean.networks"] == {"plasticity": sorted(pairs)}
+    assert settings["models.mean.seed_factors"] == {"side": ["insulaL", "insulaR"]}
+    regions = {region for pair in networks.edges("plasticity") for region in pair}
+    regions |= {"insulaL", "insulaR", "fourthVentricle"}
+    assert {key for key in settings if key.startswith("regions.")} == {f"regions.{name}" for name in regions}
+    assert "connectivity.fwhm_mm" in settings
+
+
+def test_variables_in_a_formula_are_locked():
+    assert EVERY["written"].settings["clinical.variables.site.column"] == "site"
+    assert "clinical.variables.weight.column" not in EVERY["written"].settings
+
+
 SECTIONS: tuple[type[BaseModel], ...] = (
     Dataset, TimePoints, Clinical, Scale, Variable, Response, Remission, Denoise, Connectivity, Partial, Rois,
-    Paired, TwoSample, GroupByTime, Regression, Inference, Enhancement,
+    Paired, TwoSample, GroupByTime, Regression, OneSample, ParallelArms, Crossover, Within,
+    TreatmentByOutcome, Formula, Inference, Enhancement, EdgeEnhancement,
 )  # fmt: skip
 LEFT_OUT = {
     # Where data are.
@@ -356,7 +430,7 @@ LEFT_OUT = {
 
 @pytest.mark.parametrize("section", SECTIONS, ids=lambda one: one.__name__)
 def test_every_option_is_in_the_plan_or_left_out_by_name(section: type[BaseModel]):
-    keys = [key for one in BEFORE.values() for key in one.settings]
+    keys = [key for one in EVERY.values() for key in one.settings]
     parts = {part for key in keys for part in key.split(".")}
     known = {name for name in section.model_fields if name in parts}
     left_out = {name for name in section.model_fields if f"{section.__name__}.{name}" in LEFT_OUT}
@@ -364,7 +438,7 @@ def test_every_option_is_in_the_plan_or_left_out_by_name(section: type[BaseModel
 
 
 def test_every_top_section_is_in_the_plan_or_left_out_by_name():
-    parts = {key.split(".")[0] for one in BEFORE.values() for key in one.settings}
+    parts = {key.split(".")[0] for one in EVERY.values() for key in one.settings}
     assert set(Config.model_fields) - parts == {"out", "report"}
 
 

@@ -288,6 +288,7 @@ class TestOutputs:
         assert html.count(f'<span class="badge planned">{words}</span>') == 3
         assert entry.sha256 in html
         assert f"({words})" in methods and entry.sha256 in methods
+        assert "lock.json" in (planned_trial.out / ".bidsignore").read_text().splitlines()
         record = json.loads((planned_trial.out / "lock.json").read_text())
         assert record["file"] == "study.lock.json"
         assert record["models"]["prepost"]["state"] == f"locked {lock.day(entry.date)}"

@@ -38,6 +38,8 @@ ROIS = (
     "sgACCL", "sgACCR", "pgACCL", "dACCR", "amygdalaLBL", "amygdalaLBR", "PAG", "insulaL", "insulaR",
     "vmPFC", "RVM",
 )  # fmt: skip
+NOT_ASKED_FOR = ("df_num", "p_tail", "p_closed", "p_equivalence", "score", "p_score")
+"""Columns of the edge table that are n/a here."""
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
@@ -57,7 +59,14 @@ class World:
     label: str = "{:02d}"
     permutations: int = 199
     report: dict[str, Any] = field(default_factory=dict)
-    arms: tuple[str, str] = ("ketamine", "placebo")
+    arms: tuple[str, ...] = ("ketamine", "placebo")
+    points: tuple[str, ...] = ("pre", "post")
+    settings: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Models beside those of `MODELS`."""
+    categories: tuple[str, ...] = ()
+    """More categories of people, with the levels `first` and `second`."""
+    motion: bool = False
+    """Motion differs between scans."""
     joint: bool = False
     scale: str = "t"
     strata: tuple[str, ...] = ()
@@ -86,10 +95,10 @@ MODELS: dict[str, dict[str, Any]] = {
 
 
 def configuration(world: World) -> Config:
-    models = {name: dict(MODELS[name]) for name in world.models}
+    models = {name: dict((MODELS | world.settings)[name]) for name in world.models}
     for model in models.values():
         model["strata"] = list(world.strata)
-        if "levels" in model:
+        if model.get("levels") == []:
             model["levels"] = list(world.arms)
     return Config.model_validate_json(
         json.dumps(
@@ -105,6 +114,7 @@ def configuration(world: World) -> Config:
                         "arm": {"column": "arm", "kind": "category"},
                         "age": {"column": "age"},
                         "sex": {"column": "sex", "kind": "category"},
+                        **{name: {"column": name, "kind": "category"} for name in world.categories},
                     },
                 },
                 "models": models,
@@ -122,12 +132,12 @@ class Maker:
         self.out, self.world = out, world
         self.random = np.random.default_rng(5)
         self.subjects = [world.label.format(i + 1) for i in range(world.n)]
-        self.arm = [world.arms[i % 2] for i in range(world.n)]
+        self.arm = [world.arms[i % len(world.arms)] for i in range(world.n)]
         upper = np.triu_indices(len(world.rois), 1)
         self.pairs = [(world.rois[a], world.rois[b]) for a, b in zip(*upper, strict=True)]
         base = 0.25 + 0.25 * self.random.standard_normal(len(self.pairs))
         person = self.random.standard_normal((world.n, len(self.pairs))) * 0.12
-        noise = self.random.standard_normal((2, world.n, len(self.pairs))) * 0.10
+        noise = self.random.standard_normal((len(world.points), world.n, len(self.pairs))) * 0.10
         self.z = base + person + noise
         ketamine = np.array([a == world.arms[0] for a in self.arm])
         self.z[1, :, 1] += 0.30
@@ -137,16 +147,16 @@ class Maker:
         )
 
     def key(self, i: int, t: int) -> str:
-        return f"sub{self.subjects[i]}ses{('pre', 'post')[t]}taskrestx{i * 2 + t:06x}"
+        return f"sub{self.subjects[i]}ses{self.world.points[t]}taskrestx{i * 2 + t:06x}"
 
     def source(self, i: int, t: int) -> dict[str, str]:
-        return {"sub": self.subjects[i], "ses": ("pre", "post")[t], "task": "rest", "space": SPACE}
+        return {"sub": self.subjects[i], "ses": self.world.points[t], "task": "rest", "space": SPACE}
 
     def write(self) -> None:
         self.tables()
         if self.world.included:
             for i in range(self.world.n):
-                for t in range(2):
+                for t in range(len(self.world.points)):
                     self.run(i, t)
             for name in self.world.models:
                 self.model(name)
@@ -155,8 +165,8 @@ class Maker:
         w, runs, cohort = self.world, [], []
         lost: list[dict[str, Any]] = []
         for i, subject in enumerate(self.subjects):
-            for t, point in enumerate(("pre", "post")):
-                kept = w.included
+            for t, point in enumerate(w.points):
+                kept, last = w.included, min(t, 1)
                 df = int(44 + self.random.integers(-9, 9))
                 runs.append(
                     {
@@ -169,13 +179,15 @@ class Maker:
                         "included": kept, "reason": None if kept else "too_few_df",
                     }
                 )  # fmt: skip
-                change = self.madrs[t, i] - self.madrs[0, i]
+                change = self.madrs[last, i] - self.madrs[0, i]
                 cohort.append(
                     {
                         "dataset": "trial", "subject": subject, "time_point": point,
                         "runs": self.key(i, t) if kept else None, "n_runs": int(kept), "df": df,
-                        "mean_fd": 0.12,
-                        "arm": self.arm[i], "age": 30 + i, "sex": "fm"[i // 2 % 2], "MADRS": self.madrs[t, i],
+                        "mean_fd": 0.12 + w.motion * (((7 * i + 3 * t) % 11) / 100 + 0.02 * t),
+                        **dict.fromkeys(w.categories, ("first", "second")[i // 2 % 2]),
+                        "arm": self.arm[i], "age": 30 + i, "sex": "fm"[i // 2 % 2],
+                        "MADRS": self.madrs[last, i],
                         "MADRS_change": change, "MADRS_percent_change": 100 * change / self.madrs[0, i],
                         "response": ("non" if self.madrs[1, i] > self.madrs[0, i] / 2 else "") + "responder",
                     }
@@ -265,7 +277,7 @@ class Maker:
         tables, clusters, families = [], [], []
         for c in contrasts:
             tables.append(self.edges(c))
-            found, voxels = self.maps(name, c.name) if w.maps else ([], 0)
+            found, voxels = self.maps(name, c.name) if w.maps and not c.sensitivity else ([], 0)
             clusters += found
             sizes = {"edges": len(tables[-1]), "maps": voxels}
             families += [self.family(c, f, sizes) for f in made.families if f.contrast == c.name]
@@ -291,7 +303,7 @@ class Maker:
 
     def value(self, run: str) -> np.ndarray:
         """Fisher z of all pairs in a run."""
-        at = [(t, i) for t in range(2) for i in range(self.world.n) if self.key(i, t) == run]
+        at = [(t, i) for t in range(len(self.z)) for i in range(self.world.n) if self.key(i, t) == run]
         return np.asarray(self.z[at[0]])
 
     def edges(self, contrast: DesignContrast) -> pd.DataFrame:
@@ -318,6 +330,7 @@ class Maker:
                 "ci_sim_low": estimate - critical * se, "ci_sim_high": estimate + critical * se,
                 "g": t / np.sqrt(n), "g_type": "g_z", "g_ci_low": t / np.sqrt(n) - 0.4,
                 "g_ci_high": t / np.sqrt(n) + 0.4, "p_holm": np.minimum(1, 2 * p_fwe),
+                **dict.fromkeys(NOT_ASKED_FOR, np.nan),
             }
         )  # fmt: skip
 
@@ -766,7 +779,7 @@ def test_captions_of_a_joint_family_give_its_size_and_scale(tmp_path: Path) -> N
     tests = json.loads((tmp_path / paths.families("arms")).read_text())[0]["tests"]
     over = f"largest |z| over {tests:,} tests: edges, and voxels of the maps of 1 seed"
     assert text.count(over) >= 4, "edges and maps of two contrasts"
-    assert "Maps of z" in text and "Maps of t" not in text
+    assert "Maps of t" in text and "Maps of z" not in text, "the files hold t, p_fwe comes from z"
     assert f"interaction.all ({tests:,} tests)" in text
 
 

@@ -182,7 +182,7 @@ def slope_of(out: Path, at: str | None, predictor: str) -> tuple[contract.Output
     contrast = outputs.contrasts()[0]
     panel = edge_panel(Connectivity(outputs), contrast, "sgACCL", "PAG", "", "")
     assert isinstance(model, Regression)
-    return outputs, panel, predictor_words(outputs, contrast, model)
+    return outputs, panel, predictor_words(outputs, contrast)
 
 
 def test_a_slope_at_one_time_point_is_plotted_against_the_number_of_that_time_point(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ def trial(
     """
     rng = np.random.default_rng(seed)
     cohort, runs = [], []
-    for subject, person in people.items():
+    for number, (subject, person) in enumerate(people.items(), start=1):
         scores = rng.integers(15, 40, size=2)
         for point in points:
             key = f"r{subject}{point}"
@@ -43,7 +43,7 @@ def trial(
             row = {"dataset": "trial", "subject": subject, "time_point": point}
             row |= {"runs": "n/a" if absent else key, "mean_fd": "n/a" if absent else fd}
             row |= {name: person.get(name, "n/a") for name in CATEGORIES}
-            row |= {"age": person.get("age", 20 + (7 * int(subject)) % 37)}
+            row |= {"age": person.get("age", 20 + (7 * number) % 37)}
             row |= {"MADRS": int(scores[int(point == "post")]), "MADRS_change": int(scores[1] - scores[0])}
             row |= {"MADRS_percent_change": -30, "response": person.get("response", "n/a")}
             row |= {"remission": "n/a"}

@@ -351,7 +351,7 @@ def _edge_words(study: Study, model: Model) -> list[str]:
 def _empty(study: Study, name: str, design: Design, foreseen: Sequence[Foreseen]) -> Iterator[str]:
     """What a model asks for and cannot test, because one of its scans has no such matrix or map."""
     model = study.config.models[name]
-    scans = {run for c in design.contrasts for weights in c.run_weights for run in weights}
+    scans = {run for contrast in design.contrasts for run in contrast.runs}
     asked = {seed: f"map of {seed}" for seed in study.seeds(name)}
     if model.edges != "none" and model.edge_measure == "partial":
         asked[PARTIAL] = "partial edge"

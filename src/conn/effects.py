@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from conn.errors import DesignError
 from conn.glm import Floats, Model, fit, make_model
 
 _CHUNK = 8192  # features at a time, so that a map needs little memory
-EffectType = Literal["paired", "two_sample", "slope"]
+EffectType = Literal["paired", "two_sample", "slope", "ancova", "none"]
+KNOWN = ("paired", "two_sample", "slope", "ancova", "none")
+N_BOOT = 2000
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,8 +28,9 @@ class EffectSize:
         ndarray of shape (n_features,): point estimate, NaN where it cannot be computed.
     g_type
         ``g_z`` (mean difference over the SD of differences), ``g_av`` (over the mean SD of both times),
-        ``g_pooled`` (over the pooled SD), each with Hedges' small-sample factor; ``_adj`` is added when the
-        SD is the residual SD of a model with covariates; ``partial_r`` for slopes.
+        ``g_pooled`` (over the pooled SD), ``g_baseline`` (adjusted difference over the pooled SD of the
+        baseline), each with Hedges' small-sample factor; ``_adj`` is added when the SD is the residual SD of
+        a model with covariates; ``partial_r`` for slopes; ``n/a`` where there is none, as for an F.
     low, high
         ndarrays of shape (n_features,): interval; NaN when not asked for.
     """
@@ -46,6 +49,8 @@ def effect_size(
     *,
     alpha: float = 0.05,
     intervals: bool = True,
+    baseline: ArrayLike | None = None,
+    cells: ArrayLike | None = None,
 ) -> EffectSize:
     """The effect size that belongs to a design.
 
@@ -54,7 +59,8 @@ def effect_size(
     effect_type
         ``paired``: rows are differences within subjects, the contrast is their mean, the size is g_z.
         ``two_sample``: the contrast is a difference of two groups, the size is Hedges' g. ``slope``: the
-        contrast picks one column, the size is its partial correlation with the data.
+        contrast picks one column, the size is its partial correlation with the data. ``ancova``: a difference
+        of two groups, adjusted for a baseline that every feature has of its own. ``none``: nothing.
     data
         array of shape (n, n_features).
     matrix, contrast
@@ -65,12 +71,17 @@ def effect_size(
         Intervals have coverage 1 - alpha.
     intervals
         False leaves them NaN (maps).
+    baseline
+        With ``ancova``: array of shape (n, n_features).
+    cells
+        With ``ancova``: array of shape (n,), the group of each row, within which the SD is pooled.
 
     Returns
     -------
     EffectSize
         Limits from the noncentral t hold for the population value itself and carry no small-sample factor;
-        those of a partial correlation come from Fisher's z with standard error 1/sqrt(n - p - 1).
+        those of a partial correlation come from Fisher's z with standard error 1/sqrt(n - p - 1), those of
+        ``g_baseline`` from 2,000 bootstrap samples of people within groups (percentiles, seed 0).
 
     Raises
     ------
@@ -82,8 +93,17 @@ def effect_size(
     Hedges 1981, 10.3102/10769986006002107; Cumming and Finch 2001, 10.1177/0013164401614002; Fisher 1924
     (partial correlation).
     """
-    if effect_type not in ("paired", "two_sample", "slope"):
-        raise DesignError(f"effect_type is {effect_type!r}; it must be 'paired', 'two_sample' or 'slope'")
+    if effect_type not in KNOWN:
+        raise DesignError(f"effect_type is {effect_type!r}; it must be one of {', '.join(KNOWN)}")
+    if effect_type == "none":
+        gone = np.full(np.asanyarray(data).shape[-1], np.nan)
+        return EffectSize(gone, "n/a", gone, gone)
+    if effect_type == "ancova":
+        if baseline is None or cells is None:
+            raise DesignError("an effect size of type ancova needs the baseline and the group of each row")
+        return _over_baseline(
+            data, baseline, np.asarray(matrix), np.asarray(contrast), cells, alpha, intervals
+        )
     model = make_model(matrix, contrast)
     values = np.asanyarray(data)
     chunks = range(0, max(values.shape[1], 1), _CHUNK)
@@ -137,6 +157,131 @@ def _partial_r(t: Floats, model: Model, alpha: float, intervals: bool) -> Effect
         return EffectSize(r, "partial_r", *_missing(t))
     half = special.ndtri(1 - alpha / 2) / np.sqrt(model.df - 1)
     return EffectSize(r, "partial_r", np.tanh(np.arctanh(r) - half), np.tanh(np.arctanh(r) + half))
+
+
+@dataclass(frozen=True, eq=False)
+class SlopeDifference:
+    """Whether the slope on the baseline differs between groups; ndarrays of shape (n_features,).
+
+    `estimate` is the difference of the slopes (NaN for more than two groups), `p` that of the F test.
+    """
+
+    estimate: Floats
+    p: Floats
+
+
+def slope_difference(
+    data: ArrayLike, baseline: ArrayLike, matrix: ArrayLike, contrast: ArrayLike
+) -> SlopeDifference:
+    """Whether groups have different slopes on a baseline that every feature has of its own.
+
+    An adjusted difference speaks of all people only when they do not.
+
+    Parameters
+    ----------
+    data, baseline
+        arrays of shape (n, n_features); a feature with a value missing has no result.
+    matrix, contrast
+        arrays of shape (n, p), and (p,) or (r, p): the design without the baseline, and the difference of
+        groups.
+
+    Returns
+    -------
+    SlopeDifference
+        NaN where fewer than one degree of freedom is left.
+    """
+    y, b, m = (np.asarray(x, dtype=np.float64) for x in (data, baseline, matrix))
+    groups = m @ np.linalg.pinv(np.atleast_2d(np.asarray(contrast, dtype=np.float64)))
+    rank, n = groups.shape[1], m.shape[0]
+    df = n - m.shape[1] - 1 - rank
+    estimate, p = (np.full(y.shape[1], np.nan) for _ in range(2))
+    usable = np.isfinite(y).all(axis=0) & np.isfinite(b).all(axis=0) & (np.ptp(b, axis=0) > 0)
+    for j in np.flatnonzero(usable) if df > 0 else ():
+        own = b[:, j] - b[:, j].mean()
+        few = np.column_stack([m, own])
+        more = np.column_stack([few, own[:, None] * groups])
+        beta, left, found, _ = np.linalg.lstsq(more, y[:, j], rcond=None)
+        if found < more.shape[1] or left[0] <= 0:
+            continue
+        before = np.square(y[:, j] - few @ np.linalg.lstsq(few, y[:, j], rcond=None)[0]).sum()
+        p[j] = special.fdtrc(rank, df, max(before - left[0], 0) / rank / (left[0] / df))
+        estimate[j] = beta[-1] if rank == 1 else np.nan
+    return SlopeDifference(estimate, p)
+
+
+def equivalence(effect: Floats, se: Floats, df: Floats, bound: float) -> Floats:
+    """P of two one-sided t tests that an effect lies within plus and minus a bound.
+
+    Parameters
+    ----------
+    effect, se, df
+        ndarrays of shape (n_features,): estimate, standard error and degrees of freedom; NaN allowed.
+    bound
+        In units of the effect, above 0.
+
+    Returns
+    -------
+    ndarray of shape (n_features,)
+        The larger of the two one-sided p, not corrected for the number of features.
+
+    References
+    ----------
+    Schuirmann 1987, 10.1007/BF01068419.
+    """
+    return np.asarray(special.stdtr(df, (np.abs(effect) - bound) / se))
+
+
+def _over_baseline(
+    data: ArrayLike,
+    baseline: ArrayLike,
+    matrix: Floats,
+    contrast: Floats,
+    cells: ArrayLike,
+    alpha: float,
+    intervals: bool,
+) -> EffectSize:
+    """Adjusted difference over the pooled SD of the baseline."""
+    values, own = np.asanyarray(data), np.asanyarray(baseline)
+    codes = np.unique(np.asarray(cells), return_inverse=True)[1].reshape(-1)
+    rows = [np.flatnonzero(codes == code) for code in range(codes.max() + 1)]
+    chunks = [slice(i, i + _CHUNK) for i in range(0, max(values.shape[1], 1), _CHUNK)]
+    whole = np.arange(codes.size)
+    size = np.concatenate(
+        [_adjusted_size(values[:, c], own[:, c], matrix, contrast, codes, whole) for c in chunks]
+    )
+    if not intervals:
+        return EffectSize(size, "g_baseline", *_missing(size))
+    rng = np.random.default_rng(0)
+    boot = np.empty((N_BOOT, size.size))
+    for b in range(N_BOOT):
+        drawn = np.concatenate([rng.choice(part, part.size) for part in rows])
+        boot[b] = _adjusted_size(values, own, matrix, contrast, codes, drawn)
+    # A sample in which the design cannot be fitted has no size, a feature with missing values has none ever.
+    boot[:, ~np.isfinite(size)] = 0.0
+    low, high = np.nanquantile(boot, [alpha / 2, 1 - alpha / 2], axis=0)
+    gone = ~np.isfinite(size)
+    return EffectSize(size, "g_baseline", np.where(gone, np.nan, low), np.where(gone, np.nan, high))
+
+
+def _adjusted_size(
+    data: Floats, baseline: Floats, matrix: Floats, contrast: Floats, codes: NDArray[Any], rows: NDArray[Any]
+) -> Floats:
+    """Hedges' factor times the adjusted difference over the pooled SD, for some of the rows."""
+    m, y, b = matrix[rows], np.asarray(data[rows], dtype=np.float64), np.asarray(baseline[rows], np.float64)
+    if np.linalg.matrix_rank(m) < m.shape[1]:
+        return np.full(y.shape[1], np.nan)
+    inverse = np.linalg.pinv(m)
+    rest_y, rest_b = y - m @ (inverse @ y), b - m @ (inverse @ b)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        slope = (rest_y * rest_b).sum(axis=0) / np.square(rest_b).sum(axis=0)
+        counts = np.bincount(codes[rows])
+        inside = [
+            np.square(b[codes[rows] == g] - b[codes[rows] == g].mean(axis=0)).sum(axis=0)
+            for g in range(counts.size)
+        ]
+        df = rows.size - counts.size
+        spread = np.sqrt(np.sum(inside, axis=0) / df)
+        return np.asarray(hedges_factor(df) * (contrast @ inverse @ (y - b * slope)) / spread)
 
 
 def g_av(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -22,7 +22,9 @@ class Enhancer(Protocol):
         """Largest absolute score of each of several maps, of shape (n_maps, n_features)."""
 
 
-def enhanced(jobs: Sequence[Job], enhance: Enhancer, observed: Floats) -> tuple[Floats, Floats]:
+def enhanced(
+    jobs: Sequence[Job], enhance: Enhancer, observed: Floats, step: Callable[[], None]
+) -> tuple[Floats, Floats]:
     """Scores of what was observed, and the largest score for every rearrangement.
 
     Parameters
@@ -33,6 +35,8 @@ def enhanced(jobs: Sequence[Job], enhance: Enhancer, observed: Floats) -> tuple[
         Of maps over all features.
     observed
         ndarray of shape (n_features,): the observed statistic with its sign, NaN where nothing was tested.
+    step
+        Is called after each batch.
 
     Returns
     -------
@@ -44,6 +48,7 @@ def enhanced(jobs: Sequence[Job], enhance: Enhancer, observed: Floats) -> tuple[
     maxima = np.zeros(jobs[0].permutations.n_set)
     for batch, maps in statistic_maps(jobs, observed.size):
         maxima[batch] = enhance.maxima(maps)
+        step()
     score = np.where(np.isfinite(observed), enhance.scores(observed), np.nan)
     # The identity is what was observed, in full precision.
     maxima[0] = np.nanmax(np.abs(score), initial=0.0)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from threading import Lock
 from typing import Any, Literal
 
 import numpy as np
@@ -48,6 +49,8 @@ class TestResult:
         See `conn.tiles.TOLERANCE`.
     smallest_p
         Smallest p that the permutation set can give.
+    least_p
+        One over the number of distinct rearrangements that exist, of which the set may hold a few.
     exact
         Whether the test is exact, see `PermutationSet`.
     permutations
@@ -74,6 +77,7 @@ class TestResult:
     score: Floats = field(default_factory=lambda: np.empty(0))
     score_maxima: Floats = field(default_factory=lambda: np.empty(0))
     rank: int = 0
+    least_p: float = 0.0
 
     def on_scale(self, scale: Scale) -> Floats:
         """Absolute statistic per feature on a scale."""
@@ -100,6 +104,7 @@ def test(
     workers: int = 1,
     precision: Literal["auto", "float32", "float64"] = "auto",
     enhance: Enhancer | None = None,
+    progress: Callable[[float], None] = lambda share: None,
 ) -> TestResult:
     """Test one contrast in every feature by rearranging residuals.
 
@@ -138,6 +143,8 @@ def test(
     enhance
         What turns every map of the statistic (t, root of F, or z when degrees of freedom differ) into scores,
         over a graph of the features of `data`; see `conn.tfce` and `conn.suprathreshold`. None: nothing.
+    progress
+        Is told now and then which share of the work is done, from 0 to 1; with an enhancement twice.
 
     Returns
     -------
@@ -161,19 +168,34 @@ def test(
     dtype = _precision(precision, values.shape[-1], model)
     jobs = _jobs(values, own, model, permutations, dtype, _partly(values, own, cells, min_share))
     tasks = [(job, block) for job in jobs for block in _blocks(job, block_bytes)]
+    told = _Progress(progress, sum(len(job.batches()) for job, _ in tasks))
     if workers > 1:
         with ThreadPoolExecutor(workers) as pool:
-            parts = list(pool.map(_block, *zip(*tasks, strict=True)))
+            parts = list(pool.map(lambda task: _block(task[0], task[1], told), tasks))
     else:
-        parts = [_block(job, block) for job, block in tasks]
+        parts = [_block(job, block, told) for job, block in tasks]
     result = _assemble(parts, jobs, values.shape[-1])
     if enhance is None:
         return result
     scale: Scale = "z" if result.scale == "z" else jobs[0].scale
     size = magnitude(result.stat, result.df, result.rank or None, scale)
     observed = np.where(result.valid, np.copysign(size, result.stat), np.nan)
-    score, maxima = enhanced(jobs, enhance, observed)
+    told = _Progress(progress, len(jobs[0].batches()))
+    score, maxima = enhanced(jobs, enhance, observed, told.step)
     return replace(result, score=score, score_maxima=maxima)
+
+
+class _Progress:
+    """Counts steps of several threads and tells the share that is done."""
+
+    def __init__(self, tell: Callable[[float], None], total: int) -> None:
+        self._tell, self._total, self._done, self._lock = tell, total, 0, Lock()
+
+    def step(self) -> None:
+        """One more step is done."""
+        with self._lock:
+            self._done += 1
+            self._tell(self._done / self._total)
 
 
 def _check_rows(
@@ -266,7 +288,7 @@ def _blocks(job: Job, block_bytes: int) -> list[range]:
     return [job.starts[i : i + tiles] for i in range(0, len(job.starts), tiles)] or [range(0)]
 
 
-def _block(job: Job, starts: range) -> _Part:
+def _block(job: Job, starts: range, progress: _Progress) -> _Part:
     """Test a block of features: fit and residuals tile by tile, then all rearrangements."""
     tiles = [job.tile(start) for start in starts]
     maxima = np.zeros(job.permutations.n_set)
@@ -280,6 +302,7 @@ def _block(job: Job, starts: range) -> _Part:
                 # A batch has fewer than 256 rearrangements, so that a byte holds the count.
                 counts = np.add.reduce(reached[:used].view(np.uint8), axis=0, dtype=np.uint8)
                 tile.counts[tile.columns] += counts[: tile.columns.size]
+        progress.step()
     counts = [tile.counts for tile in tiles]
     return _Part([t.fit for t in tiles], np.concatenate(counts) if counts else np.empty(0, np.int64), maxima)
 
@@ -315,6 +338,7 @@ def _assemble(parts: Sequence[_Part], jobs: Sequence[Job], n_features: int) -> T
         permutations.exact,
         permutations.digest,
         rank=rank or 0,
+        least_p=1 / permutations.total,
     )
     # The identity is what was observed, in full precision.
     if valid.any():

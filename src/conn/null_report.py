@@ -11,9 +11,9 @@ import pandas as pd
 from conn import paths
 from conn.errors import ConfigError
 from conn.nulls import MOST_FEATURES, NullCheck, check_nulls
-from conn.probes import Probe, probes
+from conn.probes import Probe, probes, unprobed_words
 from conn.study import Study
-from conn.tables import write_tsv
+from conn.tables import read_tsv, write_tsv
 
 SETS = 200
 PERMUTATIONS = 200
@@ -34,6 +34,8 @@ class ProbedNulls:
         Edges that somebody lacks or that do not vary.
     drawn
         Edges that were used, of those that are left.
+    alpha
+        Family-wise error asked for.
     checks
         One per kind of null data.
     """
@@ -41,6 +43,7 @@ class ProbedNulls:
     probe: Probe
     left_out: int
     drawn: int
+    alpha: float
     checks: tuple[NullCheck, ...]
 
 
@@ -78,6 +81,7 @@ def check_null(study: Study, sets: int = SETS, permutations: int = PERMUTATIONS)
         f"{seed}. They hold no effect: what is significant is false.",
     ]
     parts = ["\n".join(head), *("\n".join(_words(one)) for one in found)]
+    parts += filter(None, [unprobed_words(study, read_tsv(study.out / paths.RUNS))])
     return "\n\n".join([*parts, f"table: {study.config.out}/{paths.CHECK_NULL.as_posix()}"])
 
 
@@ -93,11 +97,11 @@ def probed(probe: Probe, sets: int, permutations: int, alpha: float, seed: int) 
     if chosen.size:
         settings = {"sets": sets, "permutations": permutations, "seed": seed}
         checks = check_nulls(probe.data[:, chosen], probe.rows, alpha=alpha, **settings)
-    return ProbedNulls(probe, len(probe.edges) - there.size, chosen.size, checks)
+    return ProbedNulls(probe, len(probe.edges) - there.size, chosen.size, alpha, checks)
 
 
 def verdict(check: NullCheck) -> str:
-    """``impossible``, ``liberal``, ``unclear`` (high, as faultless data can be) or ``fine``."""
+    """``impossible``, ``liberal``, ``unclear`` (high, as without a fault) or ``fine``."""
     if check.impossible:
         return "impossible"
     if check.liberal:
@@ -116,6 +120,11 @@ def _words(found: ProbedNulls) -> Iterator[str]:
     yield f"{probe.title}; {used}{lost}"
     if probe.stands_in:
         yield probe.stands_in
+    if probe.smallest_p > found.alpha:
+        yield (
+            "  Nothing can be significant here, in null data neither: the smallest p is "
+            f"{probe.smallest_p:.2g}."
+        )
     if not found.checks:
         yield "  Nobody's edges can be tested: every edge is missing in somebody."
     for check in found.checks:
@@ -134,7 +143,7 @@ def _check_words(check: NullCheck) -> Iterator[str]:
     if check.references:
         low, middle, high = np.quantile(check.references, [0, 0.5, 1])
         yield (
-            f"    {len(check.references)} cohorts of normal data of this size, without fault: "
+            f"    The same rows rearranged, so that it holds ({len(check.references)} times): "
             f"{_percent(low)} to {_percent(high)}, median {_percent(middle)}."
         )
     yield f"    {_judgement(check)}"
@@ -143,7 +152,7 @@ def _check_words(check: NullCheck) -> Iterator[str]:
 def _judgement(check: NullCheck) -> str:
     kind = verdict(check)
     if kind == "liberal":
-        beside = " and above every cohort without fault" if check.references else ""
+        beside = " and above all rearrangements of the same rows" if check.references else ""
         return (
             f"WARNING: {_percent(check.rate)} is above {_percent(check.limit)}{beside}: what this assumption "
             "should guarantee does not hold here. Significant results of this contrast are less sure than "
@@ -156,7 +165,7 @@ def _judgement(check: NullCheck) -> str:
 
 def _why_unclear(check: NullCheck) -> str:
     if check.rate <= max(check.references, default=0.0):
-        return "but data of this size without fault reach that as well: it says nothing against yours"
+        return "but so are the same rows when the assumption is made to hold: so few people cannot tell"
     return f"but the interval still holds {_percent(check.alpha)}; --sets {5 * check.sets} would tell"
 
 
@@ -182,8 +191,8 @@ def null_table(found: list[ProbedNulls], permutations: int, seed: int) -> pd.Dat
             "rate_low": check.low,
             "rate_high": check.high,
             "rate_uncorrected": check.uncorrected,
-            "normal_median": float(np.median(check.references)) if check.references else None,
-            "normal_highest": max(check.references, default=None),
+            "reference_median": float(np.median(check.references)) if check.references else None,
+            "reference_highest": max(check.references, default=None),
             "seed": seed,
             "probes": check.assumption,
         }
@@ -208,8 +217,8 @@ COLUMNS = (
     "rate_low",
     "rate_high",
     "rate_uncorrected",
-    "normal_median",
-    "normal_highest",
+    "reference_median",
+    "reference_highest",
     "seed",
     "probes",
 )

@@ -5,8 +5,8 @@ way: people are drawn again with replacement, from rows whose means were taken o
 exchange assumes away: skew of differences, unequal variances, a spread that goes with the predictor.
 
 Drawing again from few rows has an error of its own: a handful of rows is never symmetric, and never has equal
-variances, even when their population is. The same check of normal data of the same size, with no fault, says
-how much that is, and nothing is blamed on the data that happens with those as well.
+variances, even when their population is. So the same is done with the same rows after their exchange, for
+which the assumption holds. Nothing is blamed on the data that happens with those as well.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ TOLERATED = 1.4
 """A rate is called liberal above this times alpha: 7 % instead of 5 %."""
 
 REFERENCES = 19
-"""Normal cohorts beside the data: in one of 20 cases faultless data are the highest of all by chance."""
+"""Rearrangements beside the data: where the assumption holds, data are the highest in one study of 20."""
 
 MOST_FEATURES = 500
 CONFIDENCE = 0.95
@@ -134,8 +134,8 @@ class NullCheck:
     features
         Number of tests in the family of each set.
     references
-        Rates of the same check of normal data without fault, one per simulated cohort; empty for methods
-        whose null data need no reference.
+        Rates of the same check of the same rows rearranged as the test does, for which the assumption holds;
+        one per rearrangement. Empty for methods whose null data need no reference.
     alpha
         Family-wise error that the design promises.
     impossible
@@ -167,7 +167,7 @@ class NullCheck:
 
     @property
     def liberal(self) -> bool:
-        """Whether the rate is above the limit, its interval above alpha, and no faultless cohort as high."""
+        """Whether the rate is above the limit, its interval above alpha, and no rearrangement as high."""
         return self.too_high and self.low > self.alpha and self.rate > max(self.references, default=0.0)
 
 
@@ -196,7 +196,7 @@ def check_nulls(
     seed
         Same seed, same result.
     references
-        Simulated cohorts of normal data that the resampled rate is compared with.
+        Rearrangements of the rows that the resampled rate is compared with.
 
     Returns
     -------
@@ -223,12 +223,12 @@ def check_nulls(
     found = [count.of("resampled", _assumption(design), _resampled(rng, clean, design), rng)]
     rates = []
     for cohort in map(np.random.default_rng, cohorts):
-        normal = faultless(cohort, clean, design)
-        rates.append(count.of("resampled", "", _resampled(cohort, normal, design), cohort).rate)
+        right = faultless(cohort, clean, design)
+        rates.append(count.of("resampled", "", _resampled(cohort, right, design), cohort).rate)
     found[0] = replace(found[0], references=tuple(rates))
     if design.compares_groups:
         found.append(_split_check(rng, clean, design, count))
-    elif design.exchange == "labels":
+    elif design.exchange == "labels" and np.unique(design.groups).size == 1:
         found.append(count.of("independent", INDEPENDENT, _independent(rng, clean, design), rng))
     return tuple(found)
 
@@ -295,7 +295,9 @@ def centred(data: Floats, design: RowDesign) -> Floats:
 
 
 def faultless(rng: Rng, data: Floats, design: RowDesign) -> Floats:
-    """Normal rows with the covariance of the features, and one variance for all people.
+    """The rows without effects, rearranged at random as the test does: what it assumes then holds.
+
+    People keep what is no fault: how noisy each of them is, and how edges go together.
 
     Parameters
     ----------
@@ -310,8 +312,14 @@ def faultless(rng: Rng, data: Floats, design: RowDesign) -> Floats:
     -------
     ndarray of shape (n, n_features)
     """
-    left = residuals(data, np.linalg.qr(design.matrix)[0])
-    return np.asarray(rng.standard_normal((design.n, design.n)) @ left)
+    rows = centred(data, design)
+    if design.exchange == "flips":
+        return np.asarray(rows * rng.choice([-1.0, 1.0], (design.n, 1)))
+    order = np.arange(design.n)
+    for code in np.unique(design.strata):
+        own = np.flatnonzero(design.strata == code)
+        order[own] = rng.permutation(own)
+    return rows[order]
 
 
 def _resampled(rng: Rng, data: Floats, design: RowDesign) -> Iterator[_Set]:

@@ -116,8 +116,13 @@ def model_folder(model: str) -> Path:
     return GROUP / model
 
 
+def relmat_ending(measure: str) -> str:
+    """How the matrices that edges are taken from end, by `edge_measure`."""
+    return f"_stat-{EDGE_MEASURES[measure]}_relmat.tsv"
+
+
 def test_result(model: str, what: str) -> Path:
-    """Result of a permutation test: `what` is ``seed-LABEL`` or ``edges``."""
+    """Result of a permutation test: `what` is ``seed-LABEL``, ``edges`` or ``networks``."""
     return CACHE / "test" / model / f"{what}.npz"
 
 
@@ -139,6 +144,11 @@ def families(model: str) -> Path:
 def edges(model: str) -> Path:
     """Edge table of a model."""
     return model_folder(model) / f"model-{model}_edges.tsv"
+
+
+def networks(model: str) -> Path:
+    """Table of the networks of a model."""
+    return model_folder(model) / f"model-{model}_networks.tsv"
 
 
 def clusters(model: str) -> Path:

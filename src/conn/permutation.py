@@ -85,6 +85,7 @@ def permutation_set(
     n_permutations: int,
     seed: int,
     has_nuisance: bool,
+    joint: bool = False,
 ) -> PermutationSet:
     """All distinct rearrangements when there are few, else a random set from a seed.
 
@@ -108,6 +109,9 @@ def permutation_set(
         Whether the design has nuisance beyond the intercept. Then the rows themselves are permuted
         (two orders of equal labels are different), and `exact` is False. Nuisance that is constant
         within strata does not count: rearranging within strata leaves it as it is.
+    joint
+        Several columns are tested together and `matrix_effect` only names the levels, as of groups: what they
+        are called does not matter to the statistic.
 
     Returns
     -------
@@ -129,10 +133,12 @@ def permutation_set(
     values = np.arange(n)
     if matrix_effect is not None:
         values = np.unique(_column(matrix_effect, n, "matrix_effect"), return_inverse=True)[1].reshape(n)
-    pairs = _mirrored(matrix_effect, blocks, n) and not has_nuisance
+    ties = 2 if _mirrored(matrix_effect, blocks, n) else 1
+    if joint:
+        ties = _renamings(values, blocks)
     if has_nuisance:
-        values = np.arange(n)
-    return _labels(values, blocks, n_permutations, seed, pairs=pairs, has_nuisance=has_nuisance)
+        ties, values = 1, np.arange(n)
+    return _labels(values, blocks, n_permutations, seed, ties=ties, has_nuisance=has_nuisance)
 
 
 def _check(n: int, exchange: str, n_permutations: int) -> None:
@@ -183,7 +189,7 @@ def _labels(
     n_permutations: int,
     seed: int,
     *,
-    pairs: bool,
+    ties: int,
     has_nuisance: bool,
 ) -> PermutationSet:
     total = math.prod(_count(values[rows]) for rows in blocks)
@@ -201,7 +207,7 @@ def _labels(
         exact=complete and not has_nuisance,
         complete=complete,
         total=total,
-        smallest_p=_smallest(2 if pairs else 1, total, complete, n_permutations),
+        smallest_p=_smallest(ties, total, complete, n_permutations),
     )
 
 
@@ -214,6 +220,12 @@ def _count(values: NDArray[np.int64]) -> int:
     """Number of distinct arrangements of values, some of which are equal."""
     repeats = np.unique(values, return_counts=True)[1]
     return math.factorial(values.size) // math.prod(math.factorial(int(r)) for r in repeats)
+
+
+def _renamings(values: NDArray[np.int64], blocks: list[NDArray[np.int64]]) -> int:
+    """In how many ways levels of equal size in every block can change names."""
+    sizes = [tuple(int((values[rows] == level).sum()) for rows in blocks) for level in np.unique(values)]
+    return math.prod(math.factorial(sizes.count(size)) for size in set(sizes))
 
 
 def _mirrored(effect: ArrayLike | None, blocks: list[NDArray[np.int64]], n: int) -> bool:

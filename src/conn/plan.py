@@ -19,9 +19,10 @@ from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
 
 from conn.config.checks import pairs_of, partial_set
-from conn.config.model import CONTRASTS, Config, Dataset, Model
+from conn.config.contrasts import chosen_contrasts
+from conn.config.model import Config, Dataset, Model
 from conn.lock import Plan
-from conn.rois import registry, selection
+from conn.rois import networks, registry, selection
 from conn.rois.registry import Roi
 
 Digest = Callable[[str], str]
@@ -76,10 +77,8 @@ def plan_of(config: Config, name: str, digest: Digest) -> Plan:
 
 def contrasts_of(model: Model) -> dict[str, bool]:
     """Contrasts that a model tests, and whether each is marked confirmatory."""
-    known = CONTRASTS[model.design]
     asked = model.contrasts
-    chosen = [name for name in known if name in (asked or known[:1])]
-    return {name: name in asked and asked[name].confirmatory for name in chosen}
+    return {name: name in asked and asked[name].confirmatory for name in chosen_contrasts(model)}
 
 
 # Sections -------------------------------------------------------------------------------------------
@@ -169,14 +168,39 @@ def _words(data: Any) -> Iterator[str]:
 
 def seeds_of(config: Config, model: Model) -> tuple[selection.Seed, ...]:
     """Seeds whose maps a model tests."""
-    own = registry.own_labels(config.rois)
-    known = selection.seeds(config.connectivity.seeds, config.connectivity.together, own)
+    own, known = registry.own_labels(config.rois), _known_seeds(config)
     if model.seeds == "none":
         return ()
     if model.seeds == "all":
         return tuple(known.values())
     labels = registry.expand(model.seeds, (*own, *known), "seeds")
     return tuple(known[label] for label in labels)
+
+
+def _known_seeds(config: Config) -> dict[str, selection.Seed]:
+    own = registry.own_labels(config.rois)
+    return selection.seeds(config.connectivity.seeds, config.connectivity.together, own)
+
+
+def _maps(config: Config, model: Model) -> tuple[selection.Seed, ...]:
+    """Every seed whose map a model uses, those that it compares with each other included."""
+    known = _known_seeds(config)
+    compared = [known[label] for labels in model.seed_factors.values() for label in labels]
+    return tuple(dict.fromkeys([*seeds_of(config, model), *compared]))
+
+
+def _networks(model: Model) -> dict[str, tuple[tuple[str, str], ...]]:
+    """Networks that are tested as one, with their edges."""
+    return {name: networks.edges(name) for name in model.declared_networks}
+
+
+def _is_partial(model: Model) -> bool:
+    """Whether anything that a model tests is a partial correlation."""
+    return model.edge_measure == "partial" and (model.edges != "none" or bool(model.networks))
+
+
+def _names(pairs: Iterable[tuple[str, str]]) -> list[str]:
+    return _unordered("-".join(sorted(pair)) for pair in pairs)
 
 
 def _set_of_edges(config: Config, model: Model) -> tuple[str, ...]:
@@ -189,7 +213,7 @@ def _set_of_edges(config: Config, model: Model) -> tuple[str, ...]:
 def _model(config: Config, name: str) -> Iterator[Setting]:
     model, key = config.models[name], f"models.{name}"
     sets = {"covariates", "strata"}
-    yield from _section(key, model, {*sets, "subset", "seeds", "edges", "contrasts"})
+    yield from _section(key, model, {*sets, "subset", "seeds", "edges", "networks", "contrasts"})
     for one in sorted(sets):
         yield f"{key}.{one}", _unordered(getattr(model, one)), not getattr(model, one)
     yield f"{key}.subset", {k: _unordered(v) for k, v in model.subset.items()}, not model.subset
@@ -198,21 +222,23 @@ def _model(config: Config, name: str) -> Iterator[Setting]:
         yield f"{key}.edges", "all pairs of edge_regions", False
         yield f"{key}.edge_regions", _unordered(_set_of_edges(config, model)), False
     else:
-        yield f"{key}.edges", _unordered("-".join(sorted(pair)) for pair in pairs_of(model)), False
+        yield f"{key}.edges", _names(pairs_of(model)), False
+    united = {network: _names(pairs) for network, pairs in _networks(model).items()}
+    yield f"{key}.networks", united, not united
     for contrast, confirmatory in contrasts_of(model).items():
         yield f"{key}.contrasts.{contrast}.confirmatory", confirmatory, False
 
 
 def _connectivity(config: Config, model: Model) -> Iterator[Setting]:
     asked = config.connectivity
-    seeds = seeds_of(config, model)
+    seeds = _maps(config, model)
     apart = {*NOT_DECIDING, "together", "partial", "nuisance_regions"}
     yield from _section("connectivity", asked, apart if seeds else apart | OF_MAPS)
     yield "connectivity.nuisance_regions", _unordered(_nuisance(config)), not asked.nuisance_regions
     for seed in seeds:
         if seed.group is not None:
             yield f"connectivity.together.{seed.group}", _unordered(seed.regions), False
-    if model.edges != "none" and model.edge_measure == "partial" and asked.partial is not None:
+    if _is_partial(model) and asked.partial is not None:
         yield from _section("connectivity.partial", asked.partial, {"rois"})
         yield "connectivity.partial.rois", _unordered(partial_set(config)), False
 
@@ -239,9 +265,10 @@ def _regions(config: Config, model: Model, digest: Digest) -> Iterator[Setting]:
 
 
 def _used(config: Config, model: Model) -> set[str]:
-    used = {region for seed in seeds_of(config, model) for region in seed.regions}
-    used |= {region for pair in pairs_of(model) for region in pair}
-    if model.edges == "all" or (model.edges != "none" and model.edge_measure == "partial"):
+    used = {region for seed in _maps(config, model) for region in seed.regions}
+    tested = [*pairs_of(model), *(pair for pairs in _networks(model).values() for pair in pairs)]
+    used |= {region for pair in tested for region in pair}
+    if model.edges == "all" or _is_partial(model):
         used |= set(_set_of_edges(config, model))
     return used | set(_nuisance(config))
 

@@ -11,11 +11,11 @@ import pandas as pd
 from conn import paths
 from conn.config.model import Regression
 from conn.power import POWER, Detectable, detectable, foreseen
-from conn.probes import Foreseen, Probe, foreseen_probes, has_first_level, probes
+from conn.probes import Foreseen, Probe, foreseen_probes, has_first_level, probes, unprobed_words
 from conn.rois import networks
 from conn.simulate.latent import PlantedEdge
 from conn.study import Study
-from conn.tables import write_tsv
+from conn.tables import read_tsv, write_tsv
 
 COLUMNS = (
     "model",
@@ -100,6 +100,7 @@ def check_power(study: Study) -> str:
     head.append("Variances are those of your own rows; no effect is taken from them.")
     write_tsv(study.out / paths.CHECK_POWER, power_table(found))
     parts = ["\n".join(_words(probe, families)) for probe, families in found]
+    parts += filter(None, [unprobed_words(study, read_tsv(study.out / paths.RUNS))])
     table = f"table: {study.config.out}/{paths.CHECK_POWER.as_posix()}"
     return "\n\n".join(["\n".join(head), *parts, table])
 

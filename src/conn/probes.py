@@ -21,8 +21,9 @@ from conn.glm import Floats
 from conn.nulls import RowDesign
 from conn.preflight import foreseen_cohort, foreseen_runs
 from conn.rois import registry
-from conn.stages import test as stage
 from conn.stages.collect import refuse_nothing
+from conn.stages.inputs import files_of, matrices_of
+from conn.stages.rows import rows_of
 from conn.study import Study
 from conn.tables import read_tsv, to_number
 
@@ -81,6 +82,30 @@ def title(model: str, contrast: DesignContrast) -> str:
     return f"MODEL {model}, {contrast.name}: {contrast.n} subjects" + (f" ({sizes})" if sizes else "")
 
 
+def unprobed(contrast: DesignContrast) -> str:
+    """Why null data and smallest effects of a contrast are not offered; empty when they are."""
+    if contrast.n_variates > 1:
+        return "it tests several values of a person together"
+    if contrast.statistic == "F":
+        return "it is an F of several columns"
+    if contrast.covariate_weights:
+        return "it holds the baseline of each edge constant"
+    if np.count_nonzero(contrast.contrast) > 1:
+        return "it combines several columns"
+    return ""
+
+
+def unprobed_words(study: Study, runs: pd.DataFrame) -> str:
+    """Contrasts that neither null data nor smallest effects are offered for, a line each."""
+    lines = [
+        f"MODEL {name}, {contrast.name}: not looked at, for {unprobed(contrast)}."
+        for name in study.config.models
+        for contrast in compile_now(study, name, runs).contrasts
+        if unprobed(contrast)
+    ]
+    return "\n".join(lines)
+
+
 def row_design(contrast: DesignContrast) -> RowDesign:
     """How the rows of a compiled contrast are tested."""
     levels = contrast.row_levels
@@ -132,7 +157,9 @@ def probes(study: Study) -> Iterator[Probe]:
         index = np.array([[labels.index(a), labels.index(b)] for a, b in pairs]).reshape(-1, 2)
         values = {run: z[index[:, 0], index[:, 1]] for run, z in matrices.items()}
         for contrast, smallest in zip(design.contrasts, design.smallest_p, strict=True):
-            data = np.asarray(stage._rows(contrast, values.__getitem__, len(pairs)), dtype=np.float64)
+            if unprobed(contrast):
+                continue
+            data = np.asarray(rows_of(contrast, values.__getitem__, len(pairs)).values, dtype=np.float64)
             yield Probe(name, contrast, model, row_design(contrast), pairs, data, smallest)
 
 
@@ -148,8 +175,8 @@ def compile_now(study: Study, name: str, runs: pd.DataFrame) -> Design:
 
 def _matrices(study: Study, design: Design, model: Model) -> tuple[list[str], dict[str, Floats]]:
     measure = "pearson" if model.edges == "none" else model.edge_measure
-    files = stage._files(study.out, design, f"_stat-{paths.EDGE_MEASURES[measure]}_relmat.tsv")
-    labels, matrices = stage._matrices(study.out, files)
+    files = files_of(study.out, design, paths.relmat_ending(measure))
+    labels, matrices = matrices_of(study.out, files)
     return labels, {run: np.asarray(z, dtype=np.float64) for run, z in matrices.items()}
 
 
@@ -220,6 +247,8 @@ def foreseen_probes(study: Study) -> Iterator[Foreseen]:
     for name, model in study.config.models.items():
         first = getattr(model, "before", None) or study.config.clinical.baseline
         for contrast in compile_now(study, name, runs).contrasts:
+            if unprobed(contrast):
+                continue
             noise, weights, df = _of_runs(contrast, facts, first)
             yield Foreseen(
                 name, contrast, model, row_design(contrast), _count(study, name), noise, weights, df

@@ -305,9 +305,26 @@ class Study:
         return [list(pair) for pair in pairs]
 
     def tests(self, model: str) -> tuple[str, ...]:
-        """What a model tests: ``seed-LABEL`` for maps, ``edges`` for edges."""
+        """What a model tests: ``seed-LABEL``, ``factor-NAME`` (compared maps), ``edges``, ``networks``."""
         maps = tuple(f"seed-{seed}" for seed in self.seeds(model))
-        return maps if self.config.models[model].edges == "none" else (*maps, "edges")
+        edges = () if self.config.models[model].edges == "none" else ("edges",)
+        factors = tuple(f"factor-{name}" for name in self.config.models[model].seed_factors)
+        return (*maps, *factors, *edges, *(("networks",) if self.networks(model) else ()))
+
+    def factor(self, model: str, name: str) -> dict[str, list[str]]:
+        """Maps that a model compares, with the regions behind each."""
+        labels = self.config.models[model].seed_factors[name]
+        return {label: self.seed_regions(label) for label in labels}
+
+    def factor_images(self, model: str, name: str) -> list[str]:
+        """Files that the regions behind the maps of a comparison are placed with."""
+        files = [file for label in self.factor(model, name) for file in self.seed_images(label)]
+        return list(dict.fromkeys(files))
+
+    def networks(self, model: str) -> dict[str, list[list[str]]]:
+        """Edges of the networks that a model tests by their mean."""
+        names = self.config.models[model].declared_networks
+        return {name: [list(pair) for pair in networks.edges(name)] for name in names}
 
     @cached_property
     def products(self) -> dict[str, tuple[Path, ...]]:

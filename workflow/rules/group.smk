@@ -56,12 +56,42 @@ rule test_seed:
         fwhm_mm=STUDY.map_fwhm,
         regions=lambda wildcards: STUDY.seed_regions(wildcards.seed),
         enhancement=plain(CONFIG.inference)["enhancement"],
+        min_share=CONFIG.inference.min_share,
         rois=plain(CONFIG.rois),
         folder=STUDY.folder,
         seen=lambda wildcards: STUDY.seen(STUDY.seed_images(wildcards.seed)),
         code=calls("conn.stages.test", "test_seed"),
     script:
         "../scripts/test_seed.py"
+
+
+rule test_factor:
+    input:
+        design=paths.design_json("{model}"),
+        matrix=paths.design_tsv("{model}"),
+        collected=paths.COLLECTED,
+        images=lambda wildcards: STUDY.factor_images(wildcards.model, wildcards.factor),
+    output:
+        paths.test_result("{model}", "factor-{factor}"),
+    log:
+        paths.LOGS / "test" / "{model}_factor-{factor}.log",
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 3000 * attempt,
+    params:
+        permutations=CONFIG.inference.permutations,
+        seed=CONFIG.seed,
+        fwhm_mm=STUDY.map_fwhm,
+        seeds=lambda wildcards: STUDY.factor(wildcards.model, wildcards.factor),
+        enhancement=plain(CONFIG.inference)["enhancement"],
+        rois=plain(CONFIG.rois),
+        folder=STUDY.folder,
+        seen=lambda wildcards: STUDY.seen(
+            STUDY.factor_images(wildcards.model, wildcards.factor)
+        ),
+        code=calls("conn.stages.test", "test_factor"),
+    script:
+        "../scripts/test_factor.py"
 
 
 rule test_edges:
@@ -79,9 +109,32 @@ rule test_edges:
         permutations=CONFIG.inference.permutations,
         seed=CONFIG.seed,
         alpha=CONFIG.inference.alpha,
+        min_share=CONFIG.inference.min_share,
+        enhancement=plain(CONFIG.inference)["edge_enhancement"],
         code=calls("conn.stages.test", "test_edges"),
     script:
         "../scripts/test_edges.py"
+
+
+rule test_networks:
+    input:
+        design=paths.design_json("{model}"),
+        matrix=paths.design_tsv("{model}"),
+        collected=paths.COLLECTED,
+    output:
+        paths.test_result("{model}", "networks"),
+    log:
+        paths.LOGS / "test" / "{model}_networks.log",
+    params:
+        networks=lambda wildcards: STUDY.networks(wildcards.model),
+        measure=lambda wildcards: CONFIG.models[wildcards.model].edge_measure,
+        permutations=CONFIG.inference.permutations,
+        seed=CONFIG.seed,
+        alpha=CONFIG.inference.alpha,
+        min_share=CONFIG.inference.min_share,
+        code=calls("conn.stages.test", "test_networks"),
+    script:
+        "../scripts/test_networks.py"
 
 
 rule correct:

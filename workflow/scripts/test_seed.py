@@ -19,5 +19,6 @@ with job(Path(snakemake.log[0])):
         seed=snakemake.params.seed,
         rois=rois,
         enhancement=None if asked is None else Enhancement.model_validate(asked, strict=False),
+        min_share=snakemake.params.min_share,
         threads=snakemake.threads,
     )

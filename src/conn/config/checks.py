@@ -61,6 +61,7 @@ def _regions(config: Config) -> Iterator[str]:
     for name, model in config.models.items():
         yield from _model_seeds(name, model, maps, custom, [seed.label for seed in unique])
         yield from _model_edges(name, model, labels, partial if config.connectivity.partial else None)
+        yield from _model_networks(name, model, labels, partial if config.connectivity.partial else None)
 
 
 def _removed(config: Config, seeds: set[str], partial: set[str]) -> Iterator[str]:
@@ -118,6 +119,18 @@ def _together(config: Config, unique: tuple[selection.Seed, ...], labels: set[st
 def _model_seeds(
     name: str, model: ModelBase, maps: set[str], custom: tuple[str, ...], unique: list[str]
 ) -> Iterator[str]:
+    for factor, labels in model.seed_factors.items():
+        for label in labels:
+            if label not in maps:
+                yield (
+                    f"models.{name}.seed_factors.{factor}: {label} has no map; "
+                    f"{registry.nearest_names(label, sorted(maps))}"
+                )
+        if factor in maps:
+            yield (
+                f"models.{name}.seed_factors.{factor}: a map has that name, and files of both would be "
+                "called the same; choose another"
+            )
     if isinstance(model.seeds, str):
         return
     try:
@@ -155,6 +168,24 @@ def _model_edges(
                 )
         if pair[0] == pair[1]:
             yield f"models.{name}.edges: {pair[0]} is paired with itself"
+
+
+def _model_networks(
+    name: str, model: ModelBase, labels: set[str], partial: tuple[str, ...] | None
+) -> Iterator[str]:
+    known = labels if model.edge_measure == "pearson" or partial is None else set(partial)
+    for network in model.networks:
+        if network not in networks.names():
+            hint = registry.nearest_names(network, networks.names())
+            yield f"models.{name}.networks: {network!r} is no network; {hint}"
+            continue
+        missing = sorted({label for pair in networks.edges(network) for label in pair} - known)
+        if missing:
+            yield (
+                f"models.{name}.networks: {network} needs {', '.join(missing)}, which this study does not "
+                "have; add the network's name to rois.use (and to connectivity.partial.rois, if edges are "
+                "partial correlations)"
+            )
 
 
 def pairs_of(model: ModelBase) -> tuple[tuple[str, str], ...]:

@@ -64,6 +64,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     },
     "connectivity.partial": {},
     "inference.enhancement": {},
+    "inference.edge_enhancement": {},
     "models": {
         "change": {"design": "paired", "before": "pre", "after": "post"},
         "responders": {

@@ -454,14 +454,24 @@ class ModelBase(Section):
     """Categories within which people are exchanged (site, sex …)."""
     seeds: tuple[str, ...] | Literal["all", "none"] = "all"
     """Seed maps to test, those of groups (`amygdalaLBLUnique`) included."""
+    seed_factors: dict[Label, Annotated[tuple[str, ...], Field(min_length=2)]] = {}
+    """Does an effect differ between seeds? Name and the maps that are compared, as in `ACCL: [sgACCL, pgACCL, dACCL]`: the seeds of a person are one row of several values, tested by Hotelling's or Wilks' F. Contrasts with a baseline of each voxel, or with several time points, are not compared."""
     edges: tuple[tuple[str, str], ...] | str = "all"
     """Pairs of regions to test: `all`, `none`, a list of pairs, or the name of a network (`conn rois networks`)."""
+    networks: tuple[str, ...] = ()
+    """Networks (`conn rois networks`) that are each tested as one: the mean of their edges. A network that `edges` names is tested so by itself. Its edges are read after it: `p_closed`."""
     edge_measure: Literal["pearson", "partial"] = "pearson"
     """What an edge is: a Pearson correlation, or the partial one given all other regions of `connectivity.partial`; `edges: all` are then the pairs of that set."""
     contrasts: dict[str, Contrast] = {}
     """Contrasts of the design to test. Empty: the primary one, and what is always shown beside it."""
     sensitivity: Literal["mean_fd", "none"] = "mean_fd"
     """Repeat the first contrast over edges with motion as one more covariate (`mean_fd`; its difference where rows are differences). It is named after the contrast with `FD` at the end, is never confirmatory, and does not count when families are corrected for each other. `none`: do not."""
+
+    @property
+    def declared_networks(self) -> tuple[str, ...]:
+        """Networks that are tested by the mean of their edges, the one that `edges` names first."""
+        named = (self.edges,) if isinstance(self.edges, str) and self.edges not in ("all", "none") else ()
+        return tuple(dict.fromkeys([*named, *self.networks]))
 
 
 Levels = Annotated[tuple[str, ...], Field(min_length=2)]
@@ -702,6 +712,25 @@ class Enhancement(Section):
         return self
 
 
+class EdgeEnhancement(Section):
+    """How edges are scored by the edges that they share a region with."""
+
+    kind: Literal["tfnbs", "mass", "extent"] = "tfnbs"
+    """`tfnbs`: threshold-free network-based statistic (10.1002/hbm.24007). `mass`, `extent`: network-based statistic (10.1016/j.neuroimage.2010.06.041), the sum of the excess over `threshold`, or the number of edges, of the component that an edge belongs to; it claims components, not edges."""
+    extent_power: Annotated[float, Field(ge=0)] = 0.4
+    """E of `tfnbs`."""
+    height_power: Annotated[float, Field(ge=0)] = 3.0
+    """H of `tfnbs`."""
+    threshold: Positive | None = None
+    """Of the absolute statistic (t, root of F, or z when degrees of freedom differ), for `mass` and `extent`. It is chosen before looking."""
+
+    @model_validator(mode="after")
+    def _threshold(self) -> EdgeEnhancement:
+        if (self.kind == "tfnbs") != (self.threshold is None):
+            raise ValueError("mass and extent need a threshold, tfnbs has none")
+        return self
+
+
 class Inference(Section):
     """Permutation tests."""
 
@@ -712,7 +741,13 @@ class Inference(Section):
     joint_families: bool = False
     """Maps and edges of a contrast as one family instead of two."""
     enhancement: Enhancement | None = None
-    """Maps: correct an enhanced score instead of the largest voxel (`enhancement: {}` is TFCE). More sensitive to weak effects over many voxels; a significant voxel then says that something is in its surroundings. Empty: the largest voxel. Edges are not enhanced."""
+    """Maps: correct an enhanced score instead of the largest voxel (`enhancement: {}` is TFCE). More sensitive to weak effects over many voxels; a significant voxel then says that something is in its surroundings. Empty: the largest voxel."""
+    edge_enhancement: EdgeEnhancement | None = None
+    """Edges: score them by their neighbours too (`edge_enhancement: {}` is TFNBS), as `score` and `p_score` beside the largest edge. Empty: no scores."""
+    min_share: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Share of rows with a value from which a voxel or edge is tested. 1: all of them. Below 1, every cell of the design needs 3 values, every statistic goes to z by its own degrees of freedom, and tests take longer."""
+    equivalence: Positive | None = None
+    """Bound in Fisher z: `p_equivalence` tests that an effect of an edge or network lies within plus and minus this (two one-sided tests). Empty: not tested."""
 
     @model_validator(mode="after")
     def _one_scale(self) -> Inference:

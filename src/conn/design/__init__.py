@@ -8,6 +8,7 @@ A design that would be wrong raises `DesignError`; nothing is repaired and nothi
 from conn.design.compiler import compile_model
 from conn.design.families import smallest_p
 from conn.design.files import load_design, save_design
+from conn.design.plans import helmert
 from conn.design.spec import ROW_COLUMNS, Design, DesignContrast, EffectType, Exchange, Family
 from conn.design.words import describe, dropped_words, exchange_words, variance_words
 
@@ -22,6 +23,7 @@ __all__ = [
     "describe",
     "dropped_words",
     "exchange_words",
+    "helmert",
     "load_design",
     "save_design",
     "smallest_p",

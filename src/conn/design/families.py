@@ -19,13 +19,20 @@ def families_of(contrast: DesignContrast, model: Model, inference: Inference) ->
 
     A repetition with motion as a covariate is about edges alone. Across families, Holm does not count it.
     """
-    wanted = (("maps", model.seeds), ("edges", model.edges))
+    single = contrast.n_variates == 1 and not contrast.covariate_weights
+    wanted = (
+        ("maps", model.seeds),
+        ("edges", model.edges),
+        ("factors", tuple(model.seed_factors) if single else ()),
+        ("networks", model.declared_networks),
+    )
     kinds = [kind for kind, chosen in wanted if chosen not in ("none", ())]
     name = contrast.name
     if contrast.sensitivity:
-        kinds = [kind for kind in kinds if kind == "edges"]
-    if inference.joint_families and len(kinds) == 2:
-        return [Family(f"{name}.all", name, ("maps", "edges"))]
+        kinds = [kind for kind in kinds if kind in ("edges", "networks")]
+    if inference.joint_families and {"maps", "edges"} <= set(kinds):
+        joint = Family(f"{name}.all", name, ("maps", "edges"))
+        return [joint, *(Family(f"{name}.{kind}", name, (kind,)) for kind in kinds[2:])]
     return [Family(f"{name}.{kind}", name, (kind,)) for kind in kinds]
 
 

@@ -374,7 +374,7 @@ def _formula(name: str, model: Formula) -> Plan:
         joint=joint,
         terms="formula",
         formula=model.formula,
-        exchanged="" if model.exchange == "flips" else "what is tested",
+        exchanged="" if model.exchange == "flips" else "the tested columns",
     )
 
 

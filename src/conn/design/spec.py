@@ -124,6 +124,12 @@ class DesignContrast:
         return len(self.subjects)
 
     @property
+    def runs(self) -> tuple[str, ...]:
+        """Keys of all runs that the rows and their covariate are made of, sorted."""
+        values = (self.run_weights, *self.more_weights, self.covariate_weights)
+        return tuple(sorted({run for rows in values for weights in rows for run in weights}))
+
+    @property
     def statistic(self) -> Literal["t", "F"]:
         """Whether one combination of coefficients is tested, or several together."""
         return "t" if self.contrast.ndim == 1 else "F"

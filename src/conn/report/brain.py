@@ -186,9 +186,15 @@ def blend(ground: np.ndarray, values: np.ndarray, full: float, limit: float) -> 
 
 
 def mosaic(
-    rows: Sequence[Row], label: str, limit: float, full: float, heights: Sequence[int] = AXIAL
+    rows: Sequence[Row],
+    label: str,
+    limit: float,
+    full: float,
+    heights: Sequence[int] = AXIAL,
+    *,
+    signed: bool = True,
 ) -> Figure:
-    """Axial slices of several maps, one row per map, on one colour scale."""
+    """Axial slices of several maps, one row per map, on one colour scale; from 0 on when not `signed`."""
     left, right = 1.28, 0.78
     across, up = _axes_of(2)
     tile_width = (style.WIDTH - left - right) / len(heights)
@@ -215,6 +221,7 @@ def mosaic(
         ),
         limit,
         label,
+        signed,
     )
     return figure
 
@@ -290,10 +297,14 @@ def _sides(axes: Axes, tile: int) -> None:
         )
 
 
-def _bar(figure: Figure, place: tuple[float, float, float, float], limit: float, label: str) -> None:
+def _bar(
+    figure: Figure, place: tuple[float, float, float, float], limit: float, label: str, signed: bool
+) -> None:
     axes = style.inches(figure, *place)
     mappable = ScalarMappable(Normalize(-limit, limit), style.DIVERGING)
-    figure.colorbar(mappable, cax=axes, extend="both", extendfrac=0.04)
+    bar = figure.colorbar(mappable, cax=axes, extend="both" if signed else "max", extendfrac=0.04)
+    if not signed:
+        bar.ax.set_ylim(0, limit)
     axes.set_title(label, fontsize=9, fontweight="normal", loc="left", pad=9)
 
 
@@ -316,7 +327,7 @@ class Peak:
     at: tuple[float, float, float]
 
 
-def peaks(places: Sequence[Peak], label: str, limit: float, full: float) -> Figure:
+def peaks(places: Sequence[Peak], label: str, limit: float, full: float, *, signed: bool = True) -> Figure:
     """Three planes through each of some peaks, two peaks side by side."""
     per_row = 2
     lines = -(-len(places) // per_row)
@@ -337,7 +348,9 @@ def peaks(places: Sequence[Peak], label: str, limit: float, full: float) -> Figu
         figure.text(
             left / full_width, (bottom + tall + 0.16) / full_height, peak.title, fontsize=9, fontweight="bold"
         )
-    _bar(figure, (width - 0.7, 0.1 + (lines - 1) * line_height + 0.25, 0.13, tall - 0.05), limit, label)
+    _bar(
+        figure, (width - 0.7, 0.1 + (lines - 1) * line_height + 0.25, 0.13, tall - 0.05), limit, label, signed
+    )
     return figure
 
 

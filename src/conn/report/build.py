@@ -30,9 +30,9 @@ from conn.report import (
     results_section,
 )
 from conn.report.brain import TEMPLATE
+from conn.report.context import Context
 from conn.report.contract import ContrastResult, Outputs, read_outputs
 from conn.report.people import Names, make_names
-from conn.report.results_section import Context
 from conn.report.style import Picture
 from conn.report.values import Connectivity
 from conn.report.words import capital, count, listed, spelled

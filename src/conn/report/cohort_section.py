@@ -11,6 +11,7 @@ import pandas as pd
 from conn.exclusions import OF_MEASURES
 from conn.report import page
 from conn.report.contract import Outputs, numeric, with_columns
+from conn.report.designs import groupings
 from conn.report.people import Names
 from conn.report.words import EN_DASH, capital, count, decimals_for, fixed, humanised, listed
 from conn.tables import MISSING
@@ -137,7 +138,7 @@ def cohort_tables(outputs: Outputs) -> list[page.Table]:
 
 def _groupings(outputs: Outputs) -> list[str]:
     """Groups that models compare, then categories with two to six levels; at most three."""
-    used = [m.group for m in outputs.config.models.values() if hasattr(m, "group")]
+    used = [name for m in outputs.config.models.values() for name in groupings(m)]
     categories = [k for k, v in outputs.config.clinical.variables.items() if v.kind == "category"]
     arms = [k for k in categories if k.lower() in {"arm", "group", "treatment", "diagnosis"}]
     present = [g for g in dict.fromkeys([*used, *arms]) if g in outputs.cohort.columns]

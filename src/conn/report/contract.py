@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import nibabel as nib
@@ -15,7 +16,8 @@ import pandas as pd
 
 from conn import bids, lock, paths
 from conn.clusters import COLUMNS
-from conn.config.model import CONTRASTS, Config
+from conn.config.contrasts import SENSITIVITY, contrasts_of, split_pair
+from conn.config.model import Config, Model
 from conn.design import Design, DesignContrast, load_design
 from conn.errors import InputError
 from conn.files import read_json
@@ -82,15 +84,72 @@ EDGE_COLUMNS = [
     "g_ci_low",
     "g_ci_high",
     "p_holm",
+    "df_num",
+    "p_tail",
+    "p_closed",
+    "p_equivalence",
+    "score",
+    "p_score",
+]
+NETWORK_TEXT = ("network", "contrast", "family", "g_type")
+NETWORK_COLUMNS = [
+    "network",
+    "contrast",
+    "family",
+    "n_edges",
+    "n",
+    "estimate",
+    "se",
+    "df",
+    "df_num",
+    "stat",
+    "p",
+    "p_fwe",
+    "p_tail",
+    "ci_low",
+    "ci_high",
+    "ci_sim_low",
+    "ci_sim_high",
+    "g",
+    "g_type",
+    "g_ci_low",
+    "g_ci_high",
+    "p_holm",
+    "p_equivalence",
 ]
 CLUSTER_TEXT = ("seed", "contrast", "family", "label")
 CLUSTER_COLUMNS = [*COLUMNS, "p_holm"]
 
+FAMILY_KEYS = (
+    "name",
+    "contrast",
+    "tests",
+    "permutations",
+    "complete",
+    "scale",
+    "statistic",
+    "critical",
+    "skewness",
+)
+
 _MAP = re.compile(
     r"model-(?P<model>[A-Za-z0-9]+)_seed-(?P<seed>[A-Za-z0-9]+)_contrast-(?P<contrast>[A-Za-z0-9]+)"
-    r"_stat-(?P<stat>[a-z0-9]+)_statmap\.nii\.gz"
+    r"_stat-(?P<stat>[A-Za-z0-9]+)_statmap\.nii\.gz"
 )
 Entities = frozenset[tuple[str, str]]
+
+NEVER_DECIDES = "reported only: it never decides"
+"""Status of a carry-over test."""
+
+CONTRAST_WORDS: Mapping[str, str] = MappingProxyType(
+    {
+        "treatmentFlips": "treatment by sign flips",
+        "carryover": "carry-over",
+        "groupByWithin": "course by group",
+        "within": "change over time",
+    }
+)
+"""Contrasts whose names are no words."""
 
 SIMULATOR = "conn simulate"
 """Name under which the simulator signs its derivatives."""
@@ -105,7 +164,7 @@ class TestedFamily:
     name, contrast
         Its name, and the contrast that it belongs to.
     kinds
-        ``maps``, ``edges`` or both.
+        ``maps``, ``edges``, both, or ``networks``.
     tests
         Number of tests.
     permutations
@@ -113,9 +172,11 @@ class TestedFamily:
     complete
         Whether these are all that exist.
     scale
-        What is corrected: ``t``, ``z`` or ``score``.
+        What is corrected: ``t``, ``F``, ``z`` or ``score``.
     statistic
-        ``t`` or ``z``.
+        ``t``, ``F`` or ``z``.
+    critical
+        What a statistic must exceed on `scale`; None when none can be significant.
     skewness
         Median |skewness| of residuals; None when it could not be computed.
     """
@@ -128,6 +189,7 @@ class TestedFamily:
     complete: bool
     scale: str
     statistic: str
+    critical: float | None
     skewness: float | None
 
 
@@ -145,7 +207,7 @@ class ContrastResult:
         Smallest attainable p.
     families
         Families of this contrast.
-    edges, clusters
+    edges, clusters, networks
         Rows of this contrast, numbers as floats.
     maps
         Paths of group maps by seed, then by statistic.
@@ -155,6 +217,14 @@ class ContrastResult:
         Families of tests in the whole model, over which Holm corrects.
     state
         What the lock of the plan says of the model, see `conn.lock.state_of`.
+    networks
+        Declared networks, one row each; empty when the model declares none.
+    compared
+        Like `maps`, of F: whether the effect differs between seeds, by the name of the comparison.
+    base, pair
+        What the contrast is one pair of groups of, and the pair; the name itself and nothing for all others.
+    repeated
+        The contrast once more with motion as a covariate; None when it was not repeated.
     """
 
     model: str
@@ -168,6 +238,11 @@ class ContrastResult:
     several: bool
     n_families: int
     state: str = lock.NOT_LOCKED
+    networks: pd.DataFrame = field(default_factory=lambda: _empty(NETWORK_COLUMNS))
+    base: str = ""
+    pair: tuple[str, ...] = ()
+    repeated: ContrastResult | None = None
+    compared: dict[str, dict[str, Path]] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -187,17 +262,40 @@ class ContrastResult:
     @property
     def planned(self) -> bool:
         """Marked confirmatory, locked before there were results, and as it was locked."""
-        return self.confirmatory and lock.in_time(self.state)
+        return self.confirmatory and self.decides and lock.in_time(self.state)
+
+    @property
+    def decides(self) -> bool:
+        """False for the carry-over of a crossover, which is reported and changes nothing."""
+        return (self.design, self.base) != ("crossover", "carryover")
+
+    @property
+    def is_f(self) -> bool:
+        """Several combinations are tested together: there is an F, no estimate and no direction."""
+        return self.rows.statistic == "F"
 
     @property
     def status(self) -> str:
         """``exploratory``, or ``confirmatory`` with what the lock says."""
+        if not self.decides:
+            return NEVER_DECIDES
         return lock.label(self.state, confirmatory=self.confirmatory)
 
     @property
     def people(self) -> tuple[Person, ...]:
         """One person per row."""
         return self.rows.subjects
+
+    @cached_property
+    def run_weights(self) -> tuple[dict[str, float], ...]:
+        """Every run that a row takes something from, with a weight that says how runs share a time point.
+
+        The baseline of each voxel or edge, and all values of a row, count too.
+        """
+        sets = [self.rows.run_weights, self.rows.covariate_weights, *self.rows.more_weights]
+        filled = [weights for weights in sets if weights]
+        rows = zip(*filled, strict=True)
+        return tuple({k: w for part in reversed(parts) for k, w in part.items()} for parts in rows)
 
     @property
     def n(self) -> int:
@@ -207,7 +305,13 @@ class ContrastResult:
     @property
     def title(self) -> str:
         """The model's name, with the contrast's when the model has several."""
-        return f"{self.model}: {self.name.replace('_', ' ')}" if self.several else self.model
+        return f"{self.model}: {self.shown}" if self.several else self.model
+
+    @property
+    def shown(self) -> str:
+        """The contrast's name as readers see it."""
+        base = CONTRAST_WORDS.get(self.base or self.name, self.base or self.name).replace("_", " ")
+        return f"{base}, {' vs '.join(self.pair)}" if self.pair else base
 
     @cached_property
     def mapped(self) -> tuple[str, ...]:
@@ -215,7 +319,7 @@ class ContrastResult:
         return tuple(seed for seed, files in self.maps.items() if _any_finite(files["pfwe"]))
 
     def family(self, kind: str) -> TestedFamily:
-        """The family that ``edges`` or ``maps`` of this contrast belong to.
+        """The family that ``edges``, ``maps`` or ``networks`` of this contrast belong to.
 
         Raises
         ------
@@ -381,8 +485,13 @@ class Outputs:
             named |= set(contrast.people) | {(d, s) for d, s, _ in contrast.rows.dropped}
         return {(d, bare(s)) for d, s in named}
 
+    @property
+    def has_maps(self) -> bool:
+        """Whether the report draws maps."""
+        return any(c.maps for c in self.contrasts()) or (not self.models and bool(self.seed_maps))
+
     def contrasts(self) -> list[ContrastResult]:
-        """Contrasts of all models, in order."""
+        """Contrasts of all models, in order; repetitions with motion as a covariate are not among them."""
         return [c for m in self.models for c in m.contrasts]
 
 
@@ -527,38 +636,80 @@ def read_model(out: Path, name: str, config: Config, state: str | None = None) -
     if not (out / paths.design_json(name)).is_file():
         return ModelResult(name, config.models[name].design, ())
     design = load_design(out / paths.model_folder(name), name)
-    families = _families(out / paths.families(name), design)
-    edges = _results(out / paths.edges(name), EDGE_COLUMNS, EDGE_TEXT)
-    clusters = _results(out / paths.clusters(name), CLUSTER_COLUMNS, CLUSTER_TEXT)
-    maps = _maps(out / paths.model_folder(name))
-    contrasts = [
-        ContrastResult(
-            model=name,
-            design=design.design,
-            rows=rows,
-            smallest_p=smallest,
-            families=tuple(f for f in families if f.contrast == rows.name),
-            edges=edges[edges["contrast"] == rows.name].reset_index(drop=True),
-            clusters=clusters[clusters["contrast"] == rows.name].reset_index(drop=True),
-            maps=maps.get(rows.name, {}),
-            several=len(design.contrasts) > 1,
-            n_families=len(families),
-            state=state or lock.NOT_LOCKED,
-        )
-        for rows, smallest in zip(design.contrasts, design.smallest_p, strict=True)
-    ]
-    first = CONTRASTS[design.design][0]
-    contrasts.sort(key=lambda c: (c.name != first, not c.confirmatory))
-    return ModelResult(name, design.design, tuple(contrasts), design.notes)
+    tables = _Tables(
+        edges=_results(out / paths.edges(name), EDGE_COLUMNS, EDGE_TEXT),
+        clusters=_results(out / paths.clusters(name), CLUSTER_COLUMNS, CLUSTER_TEXT),
+        networks=_results(out / paths.networks(name), NETWORK_COLUMNS, NETWORK_TEXT),
+        maps=_maps(out / paths.model_folder(name)),
+        families=tuple(_families(out / paths.families(name), design)),
+    )
+    contrasts = _contrasts(design, config.models[name], tables, state or lock.NOT_LOCKED)
+    return ModelResult(name, design.design, contrasts, design.notes)
+
+
+@dataclass(frozen=True)
+class _Tables:
+    """Results of a model, of all its contrasts."""
+
+    edges: pd.DataFrame
+    clusters: pd.DataFrame
+    networks: pd.DataFrame
+    maps: dict[str, dict[str, dict[str, Path]]]
+    families: tuple[TestedFamily, ...]
+
+
+def _contrasts(design: Design, model: Model, tables: _Tables, state: str) -> tuple[ContrastResult, ...]:
+    """Contrasts of a model, the primary one first; one that repeats another belongs to it."""
+    pairs = list(zip(design.contrasts, design.smallest_p, strict=True))
+    repeats = {c.name: (c, p) for c, p in pairs if c.sensitivity}
+    main = [(c, p) for c, p in pairs if not c.sensitivity]
+    n_families = sum(f.contrast not in repeats for f in tables.families)
+    made = []
+    for rows, smallest in main:
+        again = repeats.get(rows.name + SENSITIVITY)
+        found = _contrast(design, model, rows, smallest, tables)
+        repeated = None if again is None else _contrast(design, model, *again, tables)
+        several = len(main) > 1
+        made.append(replace(found, several=several, n_families=n_families, state=state, repeated=repeated))
+    first = contrasts_of(model)[0]
+    return tuple(sorted(made, key=lambda c: (c.name != first, not c.confirmatory)))
+
+
+def _contrast(
+    design: Design, model: Model, rows: DesignContrast, smallest: float, tables: _Tables
+) -> ContrastResult:
+    found, own = tables.maps.get(rows.name, {}), "F" if rows.statistic == "F" else "t"
+    base, pair = split_pair(model, rows.name.removesuffix(SENSITIVITY) if rows.sensitivity else rows.name)
+    return ContrastResult(
+        model=design.model,
+        design=design.design,
+        rows=rows,
+        smallest_p=smallest,
+        families=tuple(f for f in tables.families if f.contrast == rows.name),
+        edges=_of(tables.edges, rows.name),
+        clusters=_of(tables.clusters, rows.name),
+        maps={s: f for s, f in found.items() if own in f},
+        compared={s: f for s, f in found.items() if own not in f},
+        several=False,
+        n_families=0,
+        networks=_of(tables.networks, rows.name),
+        base=base,
+        pair=pair,
+    )
+
+
+def _of(table: pd.DataFrame, contrast: str) -> pd.DataFrame:
+    """Rows of one contrast."""
+    return table[table["contrast"] == contrast].reset_index(drop=True)
 
 
 def _families(path: Path, design: Design) -> list[TestedFamily]:
     """Families that were tested, in the order of the file."""
     kinds = {family.name: family.kinds for family in design.families}
-    keys = ("name", "contrast", "tests", "permutations", "complete", "scale", "statistic", "skewness")
     try:
         return [
-            TestedFamily(kinds=kinds[f["name"]], **{key: f[key] for key in keys}) for f in read_json(path)
+            TestedFamily(kinds=kinds[f["name"]], **{key: f[key] for key in FAMILY_KEYS})
+            for f in read_json(path)
         ]
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise InputError(f"{path}: no list of families ({error!r}); run the workflow again") from None
@@ -566,9 +717,13 @@ def _families(path: Path, design: Design) -> list[TestedFamily]:
 
 def _results(path: Path, columns: list[str], text: tuple[str, ...]) -> pd.DataFrame:
     """A table of results; empty when the model does not test this kind."""
-    table = read_tsv(path) if path.is_file() else pd.DataFrame(columns=pd.Index(columns), dtype=str)
+    table = read_tsv(path) if path.is_file() else _empty(columns)
     numbers = [c for c in columns if c not in text and c != "cluster"]
     return numeric(_columns(table, columns, path), numbers)
+
+
+def _empty(columns: Sequence[str]) -> pd.DataFrame:
+    return pd.DataFrame(columns=pd.Index(columns), dtype=str)
 
 
 def _maps(folder: Path) -> dict[str, dict[str, dict[str, Path]]]:

@@ -12,14 +12,16 @@ import numpy as np
 
 import conn
 from conn.combination import choose
-from conn.config.model import Config, Enhancement, GroupByTime, Model, Paired, Regression, TwoSample
+from conn.config.model import Config, Crossover, Enhancement, Model, Paired, ParallelArms, Regression
 from conn.confounds import STRATEGIES, takes_components
 from conn.design import exchange_words
-from conn.report import plan_section
+from conn.report import inference_words, plan_section, references
 from conn.report.brain import TEMPLATE
+from conn.report.context import anchor_of
 from conn.report.contract import ContrastResult, Outputs
-from conn.report.results_section import DESIGNS, anchor_of
-from conn.report.words import capital, count, humanised, listed, significant, spelled
+from conn.report.designs import DESIGNS, comparison, groupings
+from conn.report.inference_words import families_words, repeated_words, statistic_words
+from conn.report.words import capital, count, listed, significant, spelled
 from conn.rois import registry, selection
 
 PACKAGES = ("numpy", "scipy", "pandas", "nibabel", "nilearn", "snakemake", "matplotlib", "jinja2", "pydantic")
@@ -59,109 +61,6 @@ def _licence(name: str) -> str:
     return text if len(text) <= 60 else text[:57] + "…"
 
 
-@dataclass(frozen=True)
-class Reference:
-    """A work cited, and for what."""
-
-    text: str
-    doi: str = ""
-    address: str = ""
-
-    @property
-    def link(self) -> str:
-        """Where it is found."""
-        return self.address or f"https://doi.org/{self.doi}"
-
-    @property
-    def name(self) -> str:
-        """What the link is called."""
-        return f"doi:{self.doi}" if self.doi else self.address.removeprefix("https://")
-
-
-WANG = Reference(
-    "Wang H-T et al. Continuous evaluation of denoising strategies in resting-state fMRI connectivity using "
-    "fMRIPrep and Nilearn. PLOS Computational Biology 20, e1011942 (2024).",
-    "10.1371/journal.pcbi.1011942",
-)
-FMRIPREP = Reference(
-    "Esteban O et al. fMRIPrep: a robust preprocessing pipeline for functional MRI. Nature Methods 16, "
-    "111-116 "
-    "(2019).",
-    "10.1038/s41592-018-0235-4",
-)
-WINKLER = Reference(
-    "Winkler AM et al. Permutation inference for the general linear model. NeuroImage 92, 381-397 (2014).",
-    "10.1016/j.neuroimage.2014.01.060",
-)
-HOLM = Reference(
-    "Holm S. A simple sequentially rejective multiple test procedure. Scandinavian Journal of Statistics "
-    "6, 65-70 "
-    "(1979).",
-    address="https://www.jstor.org/stable/4615733",
-)
-COMPCOR = Reference(
-    "Behzadi Y et al. A component based noise correction method (CompCor) for BOLD and perfusion based fMRI. "
-    "NeuroImage 37, 90-101 (2007).",
-    "10.1016/j.neuroimage.2007.04.042",
-)
-ROY = Reference(
-    "Roy AK et al. Functional connectivity of the human amygdala using resting state fMRI. NeuroImage 45, "
-    "614-626 (2009).",
-    "10.1016/j.neuroimage.2008.11.030",
-)
-SMITH = Reference(
-    "Smith SM, Nichols TE. Threshold-free cluster enhancement: addressing problems of smoothing, threshold "
-    "dependence and localisation in cluster inference. NeuroImage 2009.",
-    "10.1016/j.neuroimage.2008.03.061",
-)
-AFYOUNI = Reference(
-    "Afyouni S, Smith SM, Nichols TE. Effective degrees of freedom of the Pearson's correlation coefficient "
-    "under autocorrelation. NeuroImage 199, 609-625 (2019).",
-    "10.1016/j.neuroimage.2019.05.011",
-)
-NILEARN = Reference("Nilearn contributors. Nilearn.", "10.5281/zenodo.8397156")
-ICBM = Reference(
-    "Fonov V et al. Unbiased average age-appropriate atlases for pediatric studies. NeuroImage 54, "
-    "313-327 (2011).",
-    "10.1016/j.neuroimage.2010.07.033",
-)
-SNAKEMAKE = Reference(
-    "Mölder F et al. Sustainable data analysis with Snakemake. F1000Research 10, 33 (2021).",
-    "10.12688/f1000research.29032.2",
-)
-OPACITY = Reference(
-    "Taylor PA et al. Highlight results, don't hide them: enhance interpretation, reduce biases and improve "
-    "reproducibility. NeuroImage 274, 120138 (2023).",
-    "10.1016/j.neuroimage.2023.120138",
-)
-
-
-def references(outputs: Outputs) -> list[Reference]:
-    """Works that this study's text refers to, by first author."""
-    used = [WANG, NILEARN, SNAKEMAKE]
-    if takes_components(outputs.config.denoise.strategy):
-        used.append(COMPCOR)
-    if any("fmriprep" in made.lower() for made in outputs.made_by):
-        used.append(FMRIPREP)
-    if outputs.contrasts():
-        used.append(WINKLER)
-    if any(c.n_families > 1 for c in outputs.contrasts()):
-        used.append(HOLM)
-    if has_maps(outputs):
-        used += [ICBM, OPACITY]
-    asked = outputs.config.inference.enhancement
-    if asked is not None and asked.kind == "tfce" and has_maps(outputs) and outputs.models:
-        used.append(SMITH)
-    used += [ROY] if outputs.config.connectivity.together else []
-    used += [AFYOUNI] if outputs.config.connectivity.xdf else []
-    return sorted(used, key=lambda r: r.text)
-
-
-def has_maps(outputs: Outputs) -> bool:
-    """Whether the report draws maps."""
-    return any(c.maps for c in outputs.contrasts()) or (not outputs.models and bool(outputs.seed_maps))
-
-
 def context(outputs: Outputs) -> dict[str, Any]:
     """Everything that `methods.md.j2` prints."""
     config = outputs.config
@@ -187,14 +86,17 @@ def context(outputs: Outputs) -> dict[str, Any]:
         "combined": combined(outputs),
         "plan": plan_section.sentences(outputs),
         "models": [model_words(outputs, name) for name in config.models],
-        "maps": has_maps(outputs) and bool(outputs.models),
+        "maps": outputs.has_maps and bool(outputs.models),
         "enhancement": enhancement_words(config.inference.enhancement),
         "several_families": any(c.n_families > 1 for c in outputs.contrasts()),
         "welch": any(np.ptp(c.rows.variance_groups) > 0 for c in outputs.contrasts()),
         "nuisance": any(c.rows.has_nuisance for c in outputs.contrasts()),
+        "has_f": any(c.is_f for c in outputs.contrasts()),
+        "families": families_words(outputs),
+        "designs": inference_words.sentences(outputs),
         "template": TEMPLATE,
         "software": software(),
-        "references": references(outputs),
+        "references": references.cited(outputs),
         "count": count,
     }
 
@@ -332,14 +234,14 @@ def model_words(outputs: Outputs, name: str) -> ModelWords:
     results = next((m.contrasts for m in outputs.models if m.name == name), ())
     return ModelWords(
         name,
-        DESIGNS.get(model.design, model.design),
+        DESIGNS[model.design],
         _what(model),
-        tuple(_contrast_words(c) for c in results),
+        tuple(sentence for c in results for sentence in _sentences_of(c)),
     )
 
 
 def _what(model: Model) -> str:
-    parts = [_comparison(model)]
+    parts = [comparison(model)]
     if model.subset:
         parts.append("in " + "; ".join(f"{k}: {listed(v)}" for k, v in model.subset.items()))
     if model.covariates:
@@ -351,20 +253,16 @@ def _what(model: Model) -> str:
     return ", ".join(parts)
 
 
-def _comparison(model: Model) -> str:
-    if isinstance(model, Paired):
-        return f"{model.after} minus {model.before}"
-    if isinstance(model, TwoSample):
-        return f"{model.group}: {model.levels[0]} minus {model.levels[1]} at {model.at}"
-    if isinstance(model, GroupByTime):
-        return f"{model.group}: {model.levels[0]} minus {model.levels[1]}, {model.after} minus {model.before}"
-    when = f"at {model.at}" if model.at else f"{model.after} minus {model.before}"
-    return f"slope of connectivity ({when}) on {model.predictor}"
+def _sentences_of(contrast: ContrastResult) -> Iterable[str]:
+    yield _contrast_words(contrast)
+    if contrast.repeated is not None:
+        yield repeated_words(contrast.repeated, contrast)
 
 
 def _contrast_words(contrast: ContrastResult) -> str:
-    parts = [f"{humanised(contrast.name)} ({contrast.status}): {contrast.words}", f"n = {contrast.n}"]
+    parts = [f"{contrast.shown} ({contrast.status}): {contrast.words}", f"n = {contrast.n}"]
     parts.append(f"columns {', '.join(contrast.rows.columns)}")
+    parts.append(f"tested by {statistic_words(contrast)}")
     parts.append(exchange_words(contrast.rows))
     parts.append(f"smallest attainable p {significant(contrast.smallest_p, 2)}")
     return "; ".join(parts)
@@ -409,7 +307,9 @@ def _limits_of_models(outputs: Outputs) -> Iterable[str]:
             "regression to the "
             "mean as well as from treatment; a paired comparison alone cannot tell them apart."
         )
-    grouped = {m.group for m in models.values() if isinstance(m, TwoSample | GroupByTime)}
+    grouped = {
+        name for m in models.values() if not isinstance(m, ParallelArms | Crossover) for name in groupings(m)
+    }
     if grouped & {"response", "remission"}:
         yield (
             "Responders were not drawn by lot. A difference between responders and others does not show that "
@@ -428,6 +328,7 @@ def _limits_of_models(outputs: Outputs) -> Iterable[str]:
         )
     if any(isinstance(m, Regression) for m in models.values()):
         yield "A slope is an association between people, not a prediction for a new person."
+    yield from inference_words.limits(outputs)
     if len(models) > 1:
         yield (
             "Error is controlled within a family of tests (p_fwe) and within a model (p_holm). "

@@ -107,9 +107,13 @@ class ResultBlock:
     status: str
     planned: bool
     sentences: tuple[str, ...]
+    caution: str
+    networks: Table | None
     pictures: tuple[Picture, ...]
     edges: Table | None
+    further: Table | None
     more_edges: Table | None
+    compared: tuple[Table, ...]
     people: Picture | None
     maps: tuple[Picture, ...]
     clusters: Table | None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -14,7 +16,7 @@ from matplotlib.patches import Patch
 from scipy import stats
 
 from conn.report import style
-from conn.report.words import capital, fixed
+from conn.report.words import fixed
 
 
 @dataclass(frozen=True)
@@ -139,6 +141,8 @@ def matrix(
     marked: np.ndarray | None = None,
     groups: Sequence[str] = (),
     limit: float | None = None,
+    *,
+    signed: bool = True,
 ) -> Figure:
     """A symmetric ROI × ROI matrix, zero in white, with marks.
 
@@ -154,13 +158,17 @@ def matrix(
         Anatomical group of each ROI, in runs; a line separates them.
     limit
         End of the colour scale.
+    signed
+        False for values that cannot be negative: the scale then begins at 0.
     """
     n = len(values)
     font = 8.0 if n > 24 else 8.5
     left, foot = 1.45 if not groups else 2.45, 1.2
-    cell = min((style.WIDTH - left - 1.0) / n, 0.36)
+    label = textwrap.fill(label, 28)
+    right = 1.0 + 0.16 * label.count("\n")
+    cell = min((style.WIDTH - left - right) / n, 0.36)
     side = cell * n
-    figure = style.new_figure(left + side + 1.0, side + foot + 0.15)
+    figure = style.new_figure(left + side + right, side + foot + 0.15)
     axes = style.inches(figure, left, foot, side, side)
     shown = values.to_numpy(float)
     finite = np.abs(shown[np.isfinite(shown)])
@@ -181,6 +189,8 @@ def matrix(
     bar_height = min(side, 2.4)
     bar = style.inches(figure, left + side + 0.14, foot + side - bar_height, 0.14, bar_height)
     figure.colorbar(image, cax=bar, label=label)
+    if not signed:
+        bar.set_ylim(0, top)
     return figure
 
 
@@ -207,54 +217,93 @@ def _separate(axes: Axes, groups: Sequence[str], left: float) -> None:
 
 
 def design_matrix(values: np.ndarray, columns: Sequence[str], weights: np.ndarray) -> Figure:
-    """A design matrix as shades, each column scaled on its own, with the contrast under it."""
+    """A design matrix as shades, each column scaled on its own, with the contrast under it.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n, p)
+    columns
+        Names of the columns.
+    weights : ndarray of shape (p,) or (r, p)
+        Of the contrast: one row of numbers for t, r of them for F.
+    """
     n, p = values.shape
-    column = min(1.1, 7.6 / p)
+    lines = np.atleast_2d(weights)
+    column = min(1.1, 6.6 / p)
     height = min(max(n * 0.075, 1.1), 2.6)
-    longest = max(len(c) for c in columns)
-    slanted = longest * 0.075 > column
-    head = (0.25 + longest * 0.052) if slanted else 0.32
-    figure = style.new_figure(max(column * p + 1.9, 3.2), height + head + 0.55)
-    axes = style.inches(figure, 0.75, 0.5, column * p, height)
+    names = [_shortened(name, 36) for name in columns]
+    longest = max(len(name) for name in names) * CHARACTER
+    slanted = longest > column
+    head = 0.3 + (longest * math.sin(_SLANT) if slanted else 0.02)
+    last = max(
+        (len(name) * CHARACTER * math.cos(_SLANT) - (p - 1 - i) * column) for i, name in enumerate(names)
+    )
+    right = max(1.0, last - column / 2 + 0.15 if slanted else 0.0)
+    foot = 0.3 + 0.2 * len(lines)
+    figure = style.new_figure(max(0.75 + column * p + right, 3.2), height + head + foot)
+    axes = style.inches(figure, 0.75, foot, column * p, height)
+    _shades(axes, values)
+    axes.set_yticks([0, n - 1] if n > 1 else [0], ["1", str(n)] if n > 1 else ["1"])
+    axes.set_ylabel("person", labelpad=-2)
+    axes.xaxis.tick_top()
+    axes.set_xticks(
+        range(p),
+        names,
+        rotation=math.degrees(_SLANT) if slanted else 0,
+        ha="left" if slanted else "center",
+        rotation_mode="anchor" if slanted else "default",
+    )
+    axes.tick_params(length=0)
+    for spine in axes.spines.values():
+        spine.set_visible(True)
+    for place, line in enumerate(lines):
+        _contrast_row(axes, line, place, column)
+    _contrast_name(axes, "contrast" if len(lines) == 1 else "tested\ntogether", len(lines))
+    return figure
+
+
+_SLANT = math.radians(35)
+"""Angle of names that do not fit above their columns."""
+
+
+def _shades(axes: Axes, values: np.ndarray) -> None:
+    """Each column from its smallest to its largest value; constant ones by their sign."""
     middle = (values.max(axis=0) + values.min(axis=0)) / 2
     scale = np.maximum((values.max(axis=0) - values.min(axis=0)) / 2, 1e-12)
     constant = np.ptp(values, axis=0) < 1e-12
     shades = np.where(constant, np.sign(values) * 0.6, (values - middle) / scale * 0.85)
     axes.imshow(shades, aspect="auto", cmap="Greys_r", vmin=-1, vmax=1)
-    axes.set_yticks([0, n - 1] if n > 1 else [0], ["1", str(n)] if n > 1 else ["1"])
-    axes.set_ylabel("person", labelpad=-2)
-    axes.xaxis.tick_top()
-    axes.set_xticks(
-        range(p), list(columns), rotation=35 if slanted else 0, ha="left" if slanted else "center"
-    )
-    axes.tick_params(length=0)
-    for spine in axes.spines.values():
-        spine.set_visible(True)
-    for edge in range(1, p):
+    for edge in range(1, values.shape[1]):
         axes.axvline(edge - 0.5, color="white", lw=1.5)
-    if weights.size == p:
-        _contrast_row(axes, weights)
-    return figure
 
 
-def _contrast_row(axes: Axes, weights: np.ndarray) -> None:
+def _shortened(text: str, most: int) -> str:
+    """A name that leaves room for the picture."""
+    return text if len(text) <= most else text[: most - 1] + "\N{HORIZONTAL ELLIPSIS}"
+
+
+def _contrast_row(axes: Axes, weights: np.ndarray, line: int, width: float) -> None:
     for place, weight in enumerate(weights):
         axes.annotate(
             fixed(float(weight), 0 if float(weight).is_integer() else 2),
             (place, 0),
             xycoords=("data", "axes fraction"),
-            xytext=(0, -14),
+            xytext=(0, -14 * (line + 1)),
             textcoords="offset points",
             ha="center",
             va="center",
+            fontsize=9 if width > 0.5 else 7.5,
             fontweight="bold" if weight else "normal",
             color=style.INK if weight else style.MUTED,
         )
+
+
+def _contrast_name(axes: Axes, name: str, lines: int) -> None:
     axes.annotate(
-        "contrast",
+        name,
         (1, 0),
         xycoords="axes fraction",
-        xytext=(8, -14),
+        xytext=(8, -14 * (lines + 1) / 2),
         textcoords="offset points",
         va="center",
         fontsize=8.5,
@@ -301,6 +350,49 @@ def forest(rows: pd.DataFrame, unit: str, alpha: float, planted: Sequence[float]
     axes.tick_params(axis="y", length=0)
     _forest_legend(figure, axes, alpha, bool(np.isfinite(np.asarray(planted, float)).any()))
     return figure
+
+
+def statistics(rows: pd.DataFrame, label: str, alpha: float, critical: float | None = None) -> Figure:
+    """Statistics without a direction, one row per edge.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        With ``name stat p_fwe``.
+    label
+        Of the statistic.
+    alpha
+        From which p on a row is drawn in full colour.
+    critical
+        What a statistic must exceed, drawn as a line; None for no line.
+    """
+    n = len(rows)
+    figure = style.new_figure(height=n * 0.24 + 1.15)
+    axes = style.inches(figure, 2.75, 0.85, style.WIDTH - 2.95, n * 0.24 + 0.1)
+    for place, (value, p) in enumerate(rows[["stat", "p_fwe"]].to_numpy(float)):
+        found = p <= alpha
+        colour = style.ACCENT if found else style.MUTED
+        axes.plot([0, value], [place, place], color=colour, lw=1.2, alpha=0.6, zorder=2)
+        axes.plot(value, place, "o", color=colour, mfc=colour if found else "white", ms=5.5, zorder=4)
+    if critical is not None:
+        axes.axvline(critical, color=style.PALETTE[1], lw=1, ls=(0, (4, 3)), zorder=3)
+    axes.set_yticks(range(n), list(rows["name"]))
+    axes.set_ylim(n - 0.4, -0.6)
+    axes.set_xlim(0, None)
+    axes.set_xlabel(label)
+    axes.grid(axis="x", color=style.RULE, lw=0.5, alpha=0.7)
+    axes.spines["left"].set_visible(False)
+    axes.tick_params(axis="y", length=0)
+    _statistics_legend(figure, axes, alpha, critical)
+    return figure
+
+
+def _statistics_legend(figure: Figure, axes: Axes, alpha: float, critical: float | None) -> None:
+    handles = [axes.plot([], [], "o", color=style.ACCENT, ms=5.5, label=f"p_fwe ≤ {alpha:g}")[0]]
+    handles += axes.plot([], [], "o", color=style.MUTED, mfc="white", ms=5.5, label=f"p_fwe > {alpha:g}")
+    if critical is not None:
+        handles += axes.plot([], [], color=style.PALETTE[1], lw=1, ls=(0, (4, 3)), label="critical value")
+    figure.legend(handles=handles, loc="lower left", bbox_to_anchor=(0.01, 0.0), ncol=len(handles))
 
 
 def _forest_legend(figure: Figure, axes: Axes, alpha: float, truth: bool) -> None:
@@ -353,23 +445,29 @@ class EdgePanel:
     predictor: np.ndarray | None = None
 
 
+CHARACTER = 0.078
+"""Width of a character of small text in inches, on average."""
+
+
 def edges(panels: Sequence[EdgePanel], points: Sequence[str], unit: str, x_label: str = "") -> Figure:
     """Individual people and group means with 95 % intervals, one panel per edge, one scale for all."""
     per_row = min(4, max(len(panels), 1))
     n_rows = -(-len(panels) // per_row)
-    left, gap, row_height = 0.72, 0.42, 2.95 if x_label else 2.8
+    left, gap = 0.72, 0.42
     width = (style.WIDTH - left - 0.1 - gap * 3) / 4
-    named = panels[0].predictor is None and any(g.name for g in panels[0].groups) and len(points) > 1
-    foot = 0.34 if named else 0.08
-    figure = style.new_figure(
-        max(left + 0.1 + per_row * (width + gap) - gap, 4.2), n_rows * row_height + foot
-    )
+    ticks = _Ticks.of(panels[0], points, width)
+    low_margin = (0.5 if x_label else 0.35) + ticks.extra
+    row_height = low_margin + 2.45
+    full = max(left + 0.1 + per_row * (width + gap) - gap, 4.2)
+    columns, lines = _legend_shape(panels[0], full) if ticks.legend else (1, 0)
+    foot = 0.12 + 0.22 * lines
+    figure = style.new_figure(full, n_rows * row_height + foot)
     low, high = _common_range(panels)
     for position, panel in enumerate(panels):
         row, column = divmod(position, per_row)
-        bottom = foot + (n_rows - 1 - row) * row_height + (0.5 if x_label else 0.35)
+        bottom = foot + (n_rows - 1 - row) * row_height + low_margin
         axes = style.inches(figure, left + column * (width + gap), bottom, width, 1.82)
-        _edge_panel(axes, panel, points)
+        _edge_panel(axes, panel, points, ticks)
         axes.set_ylim(low, high)
         axes.set_title(panel.title.replace(" \N{EN DASH} ", " \N{EN DASH}\n") + "\n", fontsize=9)
         axes.annotate(
@@ -386,9 +484,56 @@ def edges(panels: Sequence[EdgePanel], points: Sequence[str], unit: str, x_label
             axes.set_ylabel(unit)
         else:
             axes.tick_params(labelleft=False)
-    if named:
-        figure.legend(handles=_group_handles(panels[0]), loc="lower left", bbox_to_anchor=(0.06, 0), ncol=4)
+    if ticks.legend:
+        handles = _group_handles(panels[0])
+        place = (0.55 / full, 0)
+        figure.legend(handles=handles, loc="lower left", bbox_to_anchor=place, ncol=columns)
     return figure
+
+
+@dataclass(frozen=True)
+class _Ticks:
+    """Where names of groups and time points stand, so that none overlaps another.
+
+    Attributes
+    ----------
+    legend
+        Groups are named below the panels.
+    slanted
+        Names of time points are slanted.
+    extra
+        Inches that slanted names need.
+    """
+
+    legend: bool
+    slanted: bool
+    extra: float
+
+    @staticmethod
+    def of(panel: EdgePanel, points: Sequence[str], width: float) -> _Ticks:
+        """For panels like this one, `width` inches wide."""
+        if panel.predictor is not None:
+            return _Ticks(False, False, 0.0)
+        names = [group.name for group in panel.groups]
+        if len(points) == 1:
+            crowded = not _fit([*names, "n = 00"], width / (len(names) + 0.1))
+            return _Ticks(any(names) and crowded, False, 0.0)
+        slanted = not _fit(points, width / (len(points) - 0.4))
+        longest = max(len(point) for point in points)
+        extra = longest * CHARACTER * math.sin(_SLANT) - 0.05 if slanted else 0.0
+        return _Ticks(any(names), slanted, extra)
+
+
+def _fit(names: Sequence[str], room: float) -> bool:
+    """Whether names stand beside each other when each has so many inches."""
+    return max(len(name) for name in names) * CHARACTER + 0.06 <= room
+
+
+def _legend_shape(panel: EdgePanel, width: float) -> tuple[int, int]:
+    """Columns and lines of a legend of groups."""
+    longest = max(len(group.name) for group in panel.groups) + len(" (n = 00)")
+    columns = min(len(panel.groups), max(1, int((width - 0.6) / (longest * CHARACTER + 0.6))))
+    return columns, -(-len(panel.groups) // columns)
 
 
 def _group_handles(panel: EdgePanel) -> list[Patch]:
@@ -407,17 +552,17 @@ def _common_range(panels: Sequence[EdgePanel]) -> tuple[float, float]:
     return float(values.min()) - margin, float(values.max()) + margin
 
 
-def _edge_panel(axes: Axes, panel: EdgePanel, points: Sequence[str]) -> None:
+def _edge_panel(axes: Axes, panel: EdgePanel, points: Sequence[str], ticks: _Ticks) -> None:
     axes.axhline(0, color=style.RULE, lw=0.8, zorder=1)
     if panel.predictor is not None:
         _slope(axes, panel.predictor, panel.groups[0].z[:, 0])
     elif panel.groups and panel.groups[0].z.shape[1] > 1:
-        _change(axes, panel.groups, points)
+        _change(axes, panel.groups, points, ticks.slanted)
     else:
-        _difference(axes, panel.groups)
+        _difference(axes, panel.groups, named=not ticks.legend)
 
 
-def _change(axes: Axes, groups: Sequence[Group], points: Sequence[str]) -> None:
+def _change(axes: Axes, groups: Sequence[Group], points: Sequence[str], slanted: bool) -> None:
     """One thin line per person, the mean of each group with its interval beside it."""
     x = np.arange(len(points), dtype=float)
     for place, group in enumerate(groups):
@@ -426,15 +571,19 @@ def _change(axes: Axes, groups: Sequence[Group], points: Sequence[str]) -> None:
         shift = 0.0 if len(groups) == 1 else (place - (len(groups) - 1) / 2) * 0.09
         _mean(axes, x + shift, group.z, colour, style.MARKERS[place % 6])
     axes.set_xticks(x, list(points))
+    if slanted:
+        for label in axes.get_xticklabels():
+            label.set(rotation=math.degrees(_SLANT), ha="right", rotation_mode="anchor")
     axes.set_xlim(-0.3, len(points) - 0.7)
 
 
-def _difference(axes: Axes, groups: Sequence[Group]) -> None:
+def _difference(axes: Axes, groups: Sequence[Group], *, named: bool) -> None:
     for place, group in enumerate(groups):
         colour, values = style.PALETTE[place % 6], group.z[:, 0]
         axes.scatter(place + spread(len(values), 0.18), values, s=13, color=colour, alpha=0.5, linewidths=0)
         _mean(axes, np.array([place + 0.3]), group.z, colour, style.MARKERS[place % 6])
-    axes.set_xticks(range(len(groups)), [f"{g.name}\nn = {len(g.z)}" for g in groups])
+    labels = [f"{g.name}\nn = {len(g.z)}".strip() if named else "" for g in groups]
+    axes.set_xticks(range(len(groups)), labels)
     axes.set_xlim(-0.5, len(groups) - 0.4)
 
 
@@ -467,10 +616,3 @@ def _slope(axes: Axes, x: np.ndarray, y: np.ndarray) -> None:
         slope, start = np.polyfit(x[good], y[good], 1)
         ends = np.array([x[good].min(), x[good].max()])
         axes.plot(ends, start + slope * ends, color=style.INK, lw=1.5, zorder=4)
-
-
-def unit_of(design: str, scale: str) -> str:
-    """The unit of an estimate in words."""
-    if design == "regression":
-        return f"slope, Fisher z per unit of {scale}" if scale else "slope, Fisher z per unit"
-    return capital("difference in Fisher z" if design == "two_sample" else "change in Fisher z")

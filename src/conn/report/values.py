@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 
 from conn.cohort import resolve
-from conn.config.model import GroupByTime, Model, Paired, Regression, TwoSample
+from conn.config.model import Regression
 from conn.report.contract import ContrastResult, Outputs
+from conn.report.designs import time_points
 from conn.report.plots import EdgePanel, Group
 from conn.report.regions import ordered
 from conn.report.words import humanised
@@ -86,15 +87,6 @@ class Connectivity:
         return {k: w / total for k, w in mine.items()}
 
 
-def time_points(model: Model) -> tuple[str, ...]:
-    """Time points that a model compares, in order."""
-    if isinstance(model, Paired | GroupByTime):
-        return (model.before, model.after)
-    if isinstance(model, TwoSample):
-        return (model.at,)
-    return (model.at,) if model.at is not None else (str(model.before), str(model.after))
-
-
 def edge_panel(
     data: Connectivity, contrast: ContrastResult, a: str, b: str, title: str, note: str
 ) -> EdgePanel:
@@ -116,19 +108,35 @@ def edge_panel(
     EdgePanel
     """
     model, rows = data.outputs.config.models[contrast.model], contrast.rows
-    if isinstance(model, Regression):
+    if is_slope(contrast):
         outcome = np.array([data.z(weights, a, b) for weights in rows.run_weights])
         return EdgePanel(title, note, (Group("", outcome[:, None]),), rows.tested)
     points = time_points(model)
-    values = np.array([[data.z(data.at(w, t), a, b) for t in points] for w in rows.run_weights])
+    values = np.array([[data.z(data.at(w, t), a, b) for t in points] for w in contrast.run_weights])
     kept = np.isfinite(values).all(axis=1)
     level = np.array(rows.row_levels or ("",) * rows.n)
     groups = [Group(name, values[kept & (level == name)]) for name in rows.levels or ("",)]
     return EdgePanel(title, note, tuple(g for g in groups if len(g.z)))
 
 
-def predictor_words(outputs: Outputs, contrast: ContrastResult, model: Regression) -> str:
+def is_slope(contrast: ContrastResult) -> bool:
+    """Whether people are drawn over the number that is tested, not over time points or groups."""
+    return not contrast.is_f and contrast.rows.effect_type == "slope"
+
+
+def predictor_words(outputs: Outputs, contrast: ContrastResult) -> str:
     """What the tested column of a slope holds: value or change, centred or not."""
+    x = contrast.rows.tested
+    centred = " (centred)" if abs(x.mean()) <= 1e-9 * np.abs(x).max() else ""
+    return f"{_tested_words(outputs, contrast)}{centred}"
+
+
+def _tested_words(outputs: Outputs, contrast: ContrastResult) -> str:
+    """Name of the predictor, or of the one column of a formula that is tested."""
+    model = outputs.config.models[contrast.model]
+    if not isinstance(model, Regression):
+        picked = np.flatnonzero(contrast.rows.contrast)
+        return humanised(contrast.rows.columns[picked[0]]) if len(picked) == 1 else "tested combination"
     found = resolve(
         model.predictor,
         outputs.config.clinical,
@@ -138,6 +146,4 @@ def predictor_words(outputs: Outputs, contrast: ContrastResult, model: Regressio
         after=model.after,
     )
     changes = "change of " if found.time_varying and model.at is None else ""
-    x = contrast.rows.tested
-    centred = " (centred)" if abs(x.mean()) <= 1e-9 * np.abs(x).max() else ""
-    return f"{changes}{humanised(model.predictor)}{centred}"
+    return f"{changes}{humanised(model.predictor)}"

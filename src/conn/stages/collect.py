@@ -31,7 +31,7 @@ NUMBER_COLUMNS = ("volumes", "tr", "frames_kept", "seconds_kept", "df", "mean_fd
 BIDSIGNORE = (
     "*_statmap.*\n*_relmat.*\n*_stat-coverage.tsv\ncache/\nlogs/\ngroup/\nfigures/\n*.html\nruns.tsv\n"
     + (
-        "exclusions.tsv\nrois.tsv\nroi_*.tsv\ncohort.tsv\nconfig.yaml\nmethods.md\nprediction/\nmediation/\n.snakemake/\n"
+        "exclusions.tsv\nrois.tsv\nroi_*.tsv\ncohort.tsv\nconfig.yaml\nlock.json\nmethods.md\nprediction/\nmediation/\n.snakemake/\n"
     )
 )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,19 +11,21 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from conn import images, inference, multiplicity, paths, receipts
+from conn import effects, images, inference, multiplicity, paths, receipts
 from conn.clusters import COLUMNS, find_clusters
 from conn.config.model import Enhancement, Inference
 from conn.design import Design, Family, load_design
 from conn.files import write_json
-from conn.inference import Corrected, FamilyResult
+from conn.inference import Corrected, FamilyResult, TestResult
 from conn.lock import NOT_LOCKED, label
-from conn.rois import registry
-from conn.stages.test import Tested, load
+from conn.rois import networks, registry
+from conn.stages.test import within
+from conn.stages.tested import Tested, load
 from conn.tables import write_tsv
+from conn.tail import tail_p
 
-EDGES = "edges"
-STATS = ("effect", "t", "p", "pfwe", "g")
+EDGES, NETWORKS, MAPS, FACTORS = "edges", "networks", "maps", "factors"
+IMAGES = (MAPS, FACTORS)
 NEAR_MM = 15.0
 """A peak farther than this from every registered region gets no name."""
 
@@ -39,6 +41,7 @@ class _Part:
     corrected: Corrected
     p_fdr: NDArray[np.float64]
     p_holm: NDArray[np.float64]
+    p_tail: NDArray[np.float64]
 
 
 def correct(out: Path, model: str, tests: Sequence[str], settings: Inference, lock: str = NOT_LOCKED) -> None:
@@ -51,7 +54,7 @@ def correct(out: Path, model: str, tests: Sequence[str], settings: Inference, lo
     model
         Name of the model.
     tests
-        ``seed-LABEL`` for maps, ``edges`` for edges.
+        ``seed-LABEL`` for maps, ``factor-NAME`` for comparisons of them, ``edges``, ``networks``.
     settings
         Error rate.
     lock
@@ -61,13 +64,16 @@ def correct(out: Path, model: str, tests: Sequence[str], settings: Inference, lo
     loaded = {what: load(out / paths.test_result(model, what)) for what in tests}
     families = _families(design, loaded, settings.alpha)
     status = {c.name: label(lock, confirmatory=c.confirmatory) for c in design.contrasts}
-    parts = list(_parts(loaded, families, status))
+    sensitivity = {c.name for c in design.contrasts if c.sensitivity}
+    parts = list(_parts(loaded, families, status, sensitivity))
     _forget(out, model)
-    files = [_write_edges(out, model, parts)] if EDGES in tests else []
-    if any(what != EDGES for what in tests):
+    unions = {} if NETWORKS not in tests else loaded[NETWORKS][0]
+    files = [_write_edges(out, model, parts, unions, settings)] if EDGES in tests else []
+    files += [_write_networks(out, model, parts, settings)] if NETWORKS in tests else []
+    if any(_kind(what) in IMAGES for what in tests):
         files.append(_write_clusters(out, model, parts, loaded, settings.alpha))
     for part in parts:
-        if part.what != EDGES:
+        if _kind(part.what) in IMAGES:
             files += _write_maps(out, model, part, loaded[part.what][1], settings.enhancement)
     summary = [_summary(family, made, loaded, status[family.contrast]) for family, made in families]
     write_json(out / paths.families(model), summary)
@@ -83,8 +89,15 @@ def _forget(out: Path, model: str) -> None:
             path.unlink()
 
 
+def _kind(what: str) -> str:
+    """``edges``, ``networks``, ``factors`` or ``maps``."""
+    if what in (EDGES, NETWORKS):
+        return what
+    return FACTORS if what.startswith("factor-") else MAPS
+
+
 def _members(family: Family, tests: Sequence[str]) -> list[str]:
-    return [what for what in tests if (EDGES if what == EDGES else "maps") in family.kinds]
+    return [what for what in tests if _kind(what) in family.kinds]
 
 
 def _families(
@@ -95,7 +108,8 @@ def _families(
         members = _members(family, list(loaded))
         if members:
             results = [loaded[what][0][family.contrast].result for what in members]
-            enhanced = any(result.score.size for result in results)
+            # Scores of edges stand beside their p_fwe, those of maps in its place.
+            enhanced = EDGES not in family.kinds and any(result.score.size for result in results)
             correction = inference.correct_scores if enhanced else inference.correct
             made.append((family, correction(results, alpha)))
     return made
@@ -105,17 +119,38 @@ def _parts(
     loaded: Mapping[str, tuple[dict[str, Tested], dict[str, NDArray[Any]]]],
     families: Sequence[tuple[Family, FamilyResult]],
     status: Mapping[str, str],
+    sensitivity: Collection[str],
 ) -> Iterator[_Part]:
-    """Every test of every family, with Holm across the families of the model."""
-    within = [np.concatenate([c.p_fwe for c in made.results]) for _, made in families]
-    for (family, made), adjusted in zip(families, multiplicity.holm_families(within), strict=True):
+    """Every test of every family, with Holm across the families of the model.
+
+    A repetition with motion as a covariate asks no further question, so it is not counted and has no p.
+    """
+    found = [np.concatenate([c.p_fwe for c in made.results]) for _, made in families]
+    counted = [
+        np.full_like(p, np.nan) if family.contrast in sensitivity else p
+        for p, (family, _) in zip(found, families, strict=True)
+    ]
+    for (family, made), adjusted in zip(families, multiplicity.holm_families(counted), strict=True):
         members = _members(family, list(loaded))
         tested = [loaded[what][0][family.contrast] for what in members]
         ends = np.cumsum([one.n.size for one in tested])[:-1]
         fdr = np.split(multiplicity.fdr(np.concatenate([one.result.p for one in tested])), ends)
         columns = zip(members, tested, made.results, fdr, np.split(adjusted, ends), strict=True)
         for what, one, corrected, p_fdr, p_holm in columns:
-            yield _Part(what, family.name, status[family.contrast], one, corrected, p_fdr, p_holm)
+            p_tail = _tail(made, one)
+            yield _Part(what, family.name, status[family.contrast], one, corrected, p_fdr, p_holm, p_tail)
+
+
+def _tail(made: FamilyResult, one: Tested) -> NDArray[np.float64]:
+    """Family-wise p by the tail of the maxima, where a random set was used; a complete one is exact.
+
+    It is not below what all rearrangements that exist could give.
+    """
+    result = one.result
+    values = np.abs(result.score) if made.scale == "score" else result.on_scale(made.scale)
+    if one.complete:
+        return np.full(values.size, np.nan)
+    return np.maximum(tail_p(made.maxima, np.where(result.valid, values, np.nan)), result.least_p)
 
 
 def _summary(
@@ -148,18 +183,42 @@ def _contrast(part: _Part) -> str:
     return part.family.split(".")[0]
 
 
-def _write_edges(out: Path, model: str, parts: Sequence[_Part]) -> Path:
-    tables = [_edge_table(part) for part in parts if part.what == EDGES]
+def _write_edges(
+    out: Path, model: str, parts: Sequence[_Part], unions: Mapping[str, Tested], settings: Inference
+) -> Path:
+    tables = [_edge_table(part, parts, unions, settings) for part in parts if part.what == EDGES]
     path = paths.edges(model)
     write_tsv(out / path, pd.concat(tables, ignore_index=True))
     return path
 
 
-def _edge_table(part: _Part) -> pd.DataFrame:
+def _edge_table(
+    part: _Part, parts: Sequence[_Part], unions: Mapping[str, Tested], settings: Inference
+) -> pd.DataFrame:
+    features = part.tested.features
+    names = {"roi_a": features[:, 0], "roi_b": features[:, 1]}
+    score, p_score = _scores(part, settings.alpha)
+    closed = _closed(part, parts, unions.get(within(_contrast(part))), settings.alpha)
+    more = {"p_closed": closed, "score": score, "p_score": p_score}
+    return pd.DataFrame(names | _columns(part, settings) | more)
+
+
+def _write_networks(out: Path, model: str, parts: Sequence[_Part], settings: Inference) -> Path:
+    tables = []
+    for part in parts:
+        if part.what == NETWORKS:
+            features = part.tested.features
+            names = {"network": features[:, 0], "n_edges": features[:, 1]}
+            tables.append(pd.DataFrame(names | _columns(part, settings)))
+    path = paths.networks(model)
+    write_tsv(out / path, pd.concat(tables, ignore_index=True))
+    return path
+
+
+def _columns(part: _Part, settings: Inference) -> dict[str, Any]:
+    """What tables of edges and of networks have in common."""
     result, size, corrected = part.tested.result, part.tested.size, part.corrected
-    columns = {
-        "roi_a": part.tested.features[:, 0],
-        "roi_b": part.tested.features[:, 1],
+    return {
         "contrast": _contrast(part),
         "family": part.family,
         "n": part.tested.n,
@@ -180,8 +239,57 @@ def _edge_table(part: _Part) -> pd.DataFrame:
         "g_ci_high": size.high,
         "p_holm": part.p_holm,
         "status": part.status,
+        "df_num": np.where(result.valid & (result.rank > 0), float(result.rank), np.nan),
+        "p_tail": part.p_tail,
+        "g_av": part.tested.average.g,
+        "g_av_ci_low": part.tested.average.low,
+        "g_av_ci_high": part.tested.average.high,
+        "slope_difference": part.tested.slopes.estimate,
+        "p_slope_difference": part.tested.slopes.p,
+        "p_equivalence": _equivalence(result, settings.equivalence),
     }
-    return pd.DataFrame(columns)
+
+
+def _equivalence(result: TestResult, bound: float | None) -> NDArray[np.float64]:
+    if bound is None:
+        return np.full(result.effect.size, np.nan)
+    return effects.equivalence(result.effect, result.se, result.df, bound)
+
+
+def _scores(part: _Part, alpha: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Scores by neighbours and their family-wise p; missing when none were asked for."""
+    result = part.tested.result
+    if not result.score.size:
+        gone = np.full(result.valid.size, np.nan)
+        return gone, gone
+    return result.score, inference.correct_scores([result], alpha).results[0].p_fwe
+
+
+def _closed(part: _Part, parts: Sequence[_Part], union: Tested | None, alpha: float) -> NDArray[np.float64]:
+    """P of edges that are read after their network; missing for edges in no tested network.
+
+    The larger of the network's p (the smallest, where an edge is in several) and the edge's own among the
+    edges of all tested networks: no single edge is claimed where the mean of its network says nothing, and
+    the error over these edges is kept by their own maximum.
+    """
+    edges = [tuple(pair) for pair in part.tested.features.tolist()]
+    gate, closed = np.full(len(edges), np.nan), np.full(len(edges), np.nan)
+    if union is None:
+        return closed
+    for one in parts:
+        if one.what == NETWORKS and _contrast(one) == _contrast(part):
+            for network, p in zip(one.tested.features[:, 0].tolist(), one.corrected.p_fwe, strict=True):
+                inside = np.array([_in(pair, network) for pair in edges])
+                gate = np.where(inside, np.fmin(gate, p), gate)
+    own = inference.correct([union.result], alpha).results[0].p_fwe
+    single = {frozenset(pair): p for pair, p in zip(union.features.tolist(), own.tolist(), strict=True)}
+    within_union = np.array([single.get(frozenset(pair), np.nan) for pair in edges])
+    return np.asarray(np.maximum(gate, within_union))
+
+
+def _in(pair: tuple[str, ...], network: str) -> bool:
+    known = {frozenset(edge) for edge in networks.edges(network)}
+    return frozenset(pair) in known
 
 
 def _write_clusters(
@@ -193,7 +301,7 @@ def _write_clusters(
 ) -> Path:
     tables = []
     for part in parts:
-        if part.what == EDGES:
+        if _kind(part.what) not in IMAGES:
             continue
         grid = _grid(loaded[part.what][1])
         table = find_clusters(
@@ -201,7 +309,7 @@ def _write_clusters(
             _volume(part, grid, part.corrected.p_fwe),
             grid.affine,
             alpha=alpha,
-            seed=part.what.removeprefix("seed-"),
+            seed=part.what.split("-", 1)[1],
             contrast=_contrast(part),
             family=part.family,
             label=nearest_region,
@@ -249,20 +357,16 @@ def _write_maps(
     enhancement: Enhancement | None,
 ) -> list[Path]:
     grid, result = _grid(extra), part.tested.result
-    values = {
-        "effect": result.effect,
-        "t": result.stat,
-        "p": result.p,
-        "pfwe": part.corrected.p_fwe,
-        "g": part.tested.size.g,
-    }
-    stats = [*STATS]
+    values = {"p": result.p, "pfwe": part.corrected.p_fwe}
+    if result.rank:
+        values = {"F": result.stat, **values}
+    else:
+        values = {"effect": result.effect, "t": result.stat, **values, "g": part.tested.size.g}
     if enhancement is not None:
-        stats.append(enhancement.kind)
         values[enhancement.kind] = result.score
     files = []
-    for stat in stats:
-        path = paths.group_map(model, part.what.removeprefix("seed-"), _contrast(part), stat)
+    for stat in values:
+        path = paths.group_map(model, part.what.split("-", 1)[1], _contrast(part), stat)
         images.write_map(paths.inside(out, path), grid, _volume(part, grid, values[stat]))
         files.append(path)
     return files

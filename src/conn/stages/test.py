@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import Any, Literal
@@ -12,60 +11,27 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
-from scipy.stats import skew
 
-from conn import bids, effects, images, inference, paths
-from conn.config.model import Enhancement, Rois
-from conn.correlation import fisher_z
-from conn.design import Design, DesignContrast, load_design
+from conn import bids, images, paths
+from conn.config.model import EdgeEnhancement, Enhancement, Rois
+from conn.design import Design, helmert, load_design
 from conn.enhancement import Enhancer
-from conn.errors import DesignError, InputError
-from conn.files import atomic, read_json
-from conn.graph import lattice
-from conn.inference import TestResult
-from conn.permutation import PermutationSet, permutation_set
+from conn.errors import DesignError
+from conn.graph import lattice, numbered, shared_nodes
 from conn.rois import on_grid
 from conn.rois.placement import Placed
 from conn.rois.registry import Roi
+from conn.stages.inputs import files_of, matrices_of
+from conn.stages.rows import Rows, averaged, rows_of, tested
+from conn.stages.tested import save
 from conn.suprathreshold import Clusters
-from conn.tables import MISSING, read_tsv, to_number
+from conn.tables import MISSING
 from conn.tfce import Tfce
 
 Floats = NDArray[np.floating[Any]]
 
 DEFAULT = Rois()
 """Regions placed as a configuration without `rois` would have it."""
-
-OWN = ("features", "n", "complete", "skewness")
-"""Fields of `Tested` that are not results of another module."""
-
-
-@dataclass(frozen=True, eq=False)
-class Tested:
-    """One contrast over the features of a seed's map or over edges.
-
-    Attributes
-    ----------
-    result
-        Statistics and maxima.
-    size
-        Effect sizes with their type.
-    features
-        Edges: names of shape (n_features, 2). Maps: flat voxel indices of shape (n_features,).
-    n
-        Number of rows with a value, of shape (n_features,).
-    complete
-        All distinct rearrangements were used.
-    skewness
-        Median over features of the absolute skewness of residuals; sign flips assume it to be 0.
-    """
-
-    result: TestResult
-    size: effects.EffectSize
-    features: NDArray[Any]
-    n: NDArray[np.int64]
-    complete: bool
-    skewness: float
 
 
 def test_edges(
@@ -77,6 +43,8 @@ def test_edges(
     seed: int,
     alpha: float = 0.05,
     measure: Literal["pearson", "partial"] = "pearson",
+    min_share: float = 1.0,
+    enhancement: EdgeEnhancement | None = None,
 ) -> None:
     """Test the edges of a model and write the result.
 
@@ -96,19 +64,111 @@ def test_edges(
         Intervals of effect sizes have coverage 1 - alpha.
     measure
         Whether an edge is a Pearson or a partial correlation.
+    min_share
+        Share of rows with a value from which an edge is tested.
+    enhancement
+        Scores edges by those that they share a region with; None: no scores.
     """
     design = load_design(out / paths.model_folder(model), model)
-    files = _files(out, design, f"_stat-{paths.EDGE_MEASURES[measure]}_relmat.tsv")
-    labels, matrices = _matrices(out, files)
-    wanted = list(combinations(labels, 2)) if edges == "all" else [tuple(pair) for pair in edges]
-    place_of = {label: i for i, label in enumerate(labels)}
-    index = np.array([[place_of[a], place_of[b]] for a, b in wanted]).reshape(-1, 2)
-    values = {run: z[index[:, 0], index[:, 1]] for run, z in matrices.items()}
-    tested = {}
+    labels, matrices = matrices_of(out, files_of(out, design, paths.relmat_ending(measure)))
+    wanted = list(combinations(labels, 2)) if edges == "all" else [(a, b) for a, b in edges]
+    enhance = _edge_enhancer(enhancement, wanted)
+    values = {run: _between(z, labels, wanted) for run, z in matrices.items()}
+    found = {}
     for contrast in design.contrasts:
-        data = _rows(contrast, values.__getitem__, len(wanted))
-        tested[contrast.name] = _test(contrast, data, np.array(wanted), permutations, seed, alpha)
-    save(out / paths.test_result(model, "edges"), tested, {})
+        rows = rows_of(contrast, values.__getitem__, len(wanted))
+        found[contrast.name] = tested(
+            contrast,
+            rows,
+            np.array(wanted),
+            permutations,
+            seed,
+            alpha=alpha,
+            min_share=min_share,
+            enhance=enhance,
+            average=averaged(contrast, values.__getitem__, len(wanted), alpha),
+        )
+    save(out / paths.test_result(model, "edges"), found, {})
+
+
+def test_networks(
+    out: Path,
+    model: str,
+    networks: Mapping[str, Sequence[tuple[str, str]]],
+    *,
+    permutations: int,
+    seed: int,
+    alpha: float = 0.05,
+    measure: Literal["pearson", "partial"] = "pearson",
+    min_share: float = 1.0,
+) -> None:
+    """Test the mean over the edges of each declared network, and these edges, and write the result.
+
+    A person without one of the edges has no mean: another set of edges would be another quantity. The edges
+    of all networks are a family of their own, which is read where the means say that there is something.
+
+    Parameters
+    ----------
+    out
+        Output folder.
+    model
+        Name of the model.
+    networks
+        Edges of each network, as pairs of regions.
+    permutations
+        Number of permutations.
+    seed
+        Of the permutation set; it is that of the edges.
+    alpha
+        Intervals of effect sizes have coverage 1 - alpha.
+    measure
+        Whether an edge is a Pearson or a partial correlation.
+    min_share
+        Share of rows with a value from which a network is tested.
+    """
+    design = load_design(out / paths.model_folder(model), model)
+    labels, matrices = matrices_of(out, files_of(out, design, paths.relmat_ending(measure)))
+    every = list(dict.fromkeys((a, b) for edges in networks.values() for a, b in edges))
+    single = {run: _between(z, labels, every) for run, z in matrices.items()}
+    values = {
+        run: np.array([_between(z, labels, edges).mean() for edges in networks.values()])
+        for run, z in matrices.items()
+    }
+    names = np.array([[name, str(len(edges))] for name, edges in networks.items()])
+    found = {}
+    for contrast in design.contrasts:
+        name = contrast.name
+        rows = rows_of(contrast, values.__getitem__, len(networks))
+        average = averaged(contrast, values.__getitem__, len(networks), alpha)
+        found[name] = tested(
+            contrast, rows, names, permutations, seed, alpha=alpha, min_share=min_share, average=average
+        )
+        rows = rows_of(contrast, single.__getitem__, len(every))
+        found[within(name)] = tested(contrast, rows, np.array(every), permutations, seed, min_share=min_share)
+    save(out / paths.test_result(model, "networks"), found, {})
+
+
+def within(contrast: str) -> str:
+    """Name of the test of the single edges of all networks, beside that of their means."""
+    return f"{contrast}.edges"
+
+
+def _between(z: Floats, labels: Sequence[str], pairs: Sequence[tuple[str, str]]) -> Floats:
+    """Elements of a matrix between pairs of regions."""
+    place = {label: i for i, label in enumerate(labels)}
+    first, second = ([place[pair[side]] for pair in pairs] for side in (0, 1))
+    return np.asarray(z[first, second])
+
+
+def _edge_enhancer(asked: EdgeEnhancement | None, pairs: Sequence[tuple[str, str]]) -> Enhancer | None:
+    """What scores edges by those that they share a region with."""
+    if asked is None:
+        return None
+    graph = shared_nodes(numbered(pairs))
+    if asked.kind == "tfnbs":
+        return Tfce(graph, asked.extent_power, asked.height_power)
+    assert asked.threshold is not None
+    return Clusters(graph, asked.threshold, asked.kind)
 
 
 def test_seed(
@@ -123,12 +183,14 @@ def test_seed(
     seed: int,
     rois: Rois = DEFAULT,
     enhancement: Enhancement | None = None,
+    min_share: float = 1.0,
     threads: int = 1,
 ) -> None:
     """Test the maps of one seed and write the result.
 
-    Voxels count where every row has a value. The seed itself and one FWHM around it leave the family, and so
-    do the seeds that were entered with it: what is near them is held constant, and says nothing.
+    Voxels count where every row has a value, or a share of them. The seed itself and one FWHM around it leave
+    the family, and so do the seeds that were entered with it: what is near them is held constant, and says
+    nothing.
 
     Parameters
     ----------
@@ -152,8 +214,11 @@ def test_seed(
         How regions are placed: weighting and transforms.
     enhancement
         Of the maps; None for the largest voxel.
+    min_share
+        Share of rows with a value from which a voxel is tested.
     threads
-        Maps that are enhanced at the same time; the result does not depend on it.
+        Blocks of voxels that are tested, and maps that are enhanced, at the same time; the result does not
+        depend on it.
 
     Raises
     ------
@@ -161,29 +226,125 @@ def test_seed(
         Runs of the model are on different grids.
     """
     design = load_design(out / paths.model_folder(model), model)
-    files = _files(out, design, f"_seed-{label}_stat-fisherz_statmap.nii.gz")
-    grid, space = _common_grid(out, files), _space(files)
-    far = np.all(
-        [_far_from(on_grid.place(roi, grid, space, rois, folder), grid, fwhm_mm) for roi in regions], axis=0
-    )
-
-    def load(run: str) -> Floats:
-        return images.read_volume(out / files[run])[1].ravel(order="F")
-
-    tested = {}
+    maps = _maps(out, design, label)
+    far = _far(regions, maps, rois, folder, fwhm_mm)
+    found = {}
     for contrast in design.contrasts:
-        data = _rows(contrast, load, far.size, np.float32)
-        voxels = np.flatnonzero(far & np.isfinite(data).all(axis=0))
-        if voxels.size == 0:
-            # Somebody lacks the seed: one voxel that cannot be tested stands for the empty map.
-            voxels = np.flatnonzero(~np.isfinite(data).all(axis=0))[:1]
-        enhance = _enhancement(enhancement, grid, voxels, threads)
-        tested[contrast.name] = _test(contrast, data[:, voxels], voxels, permutations, seed, enhance=enhance)
-    save(
-        out / paths.test_result(model, f"seed-{label}"),
-        tested,
-        {"shape": np.array(grid.shape), "affine": grid.affine},
-    )
+        if contrast.sensitivity:  # of edges alone
+            continue
+        rows = rows_of(contrast, maps.load, far.size, np.float32)
+        voxels = _voxels(rows, far, min_share)
+        found[contrast.name] = tested(
+            contrast,
+            rows.of(voxels),
+            voxels,
+            permutations,
+            seed,
+            min_share=min_share,
+            enhance=_enhancement(enhancement, maps.grid, voxels, threads),
+            workers=threads,
+        )
+    save(out / paths.test_result(model, f"seed-{label}"), found, maps.extra)
+
+
+def test_factor(
+    out: Path,
+    model: str,
+    name: str,
+    seeds: Mapping[str, Sequence[Roi]],
+    *,
+    fwhm_mm: float,
+    folder: Path,
+    permutations: int,
+    seed: int,
+    rois: Rois = DEFAULT,
+    enhancement: Enhancement | None = None,
+    threads: int = 1,
+) -> None:
+    """Test whether effects differ between seeds and write the result.
+
+    A row holds orthonormal contrasts of a person's maps, so that what all seeds have in common drops out.
+    Voxels count where every row has a value of every seed; all seeds, and one FWHM around, leave the family.
+
+    Parameters
+    ----------
+    out
+        Output folder.
+    model
+        Name of the model.
+    name
+        Of the comparison.
+    seeds
+        Label of each map, with its region and those that were entered with it.
+    fwhm_mm, folder, permutations, seed, rois, enhancement, threads
+        See `test_seed`.
+
+    Raises
+    ------
+    DesignError
+        Runs of the model are on different grids.
+    """
+    design = load_design(out / paths.model_folder(model), model)
+    maps = [_maps(out, design, label) for label in seeds]
+    first = maps[0]
+    regions = [roi for each in seeds.values() for roi in each]
+    far = _far(regions, first, rois, folder, fwhm_mm)
+    weights = np.array(helmert(len(maps)), dtype=np.float32)
+    found = {}
+    for contrast in design.contrasts:
+        if contrast.sensitivity or contrast.n_variates > 1 or contrast.covariate_weights:
+            continue
+        values = np.stack([rows_of(contrast, one.load, far.size, np.float32).values for one in maps])
+        voxels = _voxels(Rows(values), far, 1.0)
+        rows = Rows(np.tensordot(weights, values[..., voxels], axes=1))
+        found[contrast.name] = tested(
+            contrast,
+            rows,
+            voxels,
+            permutations,
+            seed,
+            enhance=_enhancement(enhancement, first.grid, voxels, threads),
+            workers=threads,
+        )
+    save(out / paths.test_result(model, f"factor-{name}"), found, first.extra)
+
+
+@dataclass(frozen=True, eq=False)
+class _Maps:
+    """Maps of one seed by run, on one grid."""
+
+    out: Path
+    files: Mapping[str, str]
+    grid: images.Grid
+    space: str
+
+    def load(self, run: str) -> Floats:
+        """Fisher z of all voxels of a run."""
+        return images.read_volume(self.out / self.files[run])[1].ravel(order="F")
+
+    @property
+    def extra(self) -> dict[str, NDArray[Any]]:
+        """Where the voxels are, for the results."""
+        return {"shape": np.array(self.grid.shape), "affine": self.grid.affine}
+
+
+def _maps(out: Path, design: Design, label: str) -> _Maps:
+    files = files_of(out, design, f"_seed-{label}_stat-fisherz_statmap.nii.gz")
+    return _Maps(out, files, _common_grid(out, files), _space(files))
+
+
+def _far(regions: Sequence[Roi], maps: _Maps, rois: Rois, folder: Path, fwhm_mm: float) -> NDArray[np.bool_]:
+    """Voxels that are not near a region, of shape (n_voxels,)."""
+    placed = (on_grid.place(roi, maps.grid, maps.space, rois, folder) for roi in regions)
+    return np.asarray(np.all([_far_from(one, maps.grid, fwhm_mm) for one in placed], axis=0))
+
+
+def _voxels(rows: Rows, far: NDArray[np.bool_], min_share: float) -> NDArray[np.int64]:
+    """Voxels to be tested, away from the seed."""
+    there = rows.there
+    voxels = np.flatnonzero(far & (there.mean(axis=0) >= min_share))
+    # Somebody lacks the seed: one voxel that cannot be tested stands for the empty map.
+    return voxels if voxels.size else np.flatnonzero(~there.all(axis=0))[:1]
 
 
 def _enhancement(
@@ -199,33 +360,6 @@ def _enhancement(
         return Tfce(graph, asked.extent_power, asked.height_power, threads)
     assert asked.threshold is not None
     return Clusters(graph, asked.threshold, asked.kind, threads)
-
-
-def _files(out: Path, design: Design, ending: str) -> dict[str, str]:
-    """The one file of every run of a design that ends in `ending`."""
-    collected: Mapping[str, Mapping[str, str]] = read_json(out / paths.COLLECTED)
-    runs = sorted({run for c in design.contrasts for weights in c.run_weights for run in weights})
-    found = {}
-    for run in runs:
-        names = [name for name in collected.get(run, {}) if name.endswith(ending)]
-        if len(names) != 1:
-            raise InputError(f"model {design.model}: run {run} has no file ending in {ending}; run again")
-        found[run] = names[0]
-    return found
-
-
-def _matrices(out: Path, files: Mapping[str, str]) -> tuple[list[str], dict[str, Floats]]:
-    labels: list[str] = []
-    matrices: dict[str, Floats] = {}
-    for run, name in files.items():
-        table = read_tsv(out / name)
-        own = [str(c) for c in table.columns[1:]]
-        if labels and own != labels:
-            raise InputError(f"{name}: has other regions than the other runs; delete it and run again")
-        labels = own
-        cells = table.iloc[:, 1:].to_numpy()
-        matrices[run] = fisher_z(np.array([[to_number(c) for c in row] for row in cells]))
-    return labels, matrices
 
 
 def _common_grid(out: Path, files: Mapping[str, str]) -> images.Grid:
@@ -253,94 +387,3 @@ def _far_from(placed: Placed, grid: images.Grid, fwhm_mm: float) -> NDArray[np.b
         return own
     distance = distance_transform_edt(own.reshape(grid.shape, order="F"), sampling=grid.voxel_mm)
     return np.asarray(distance > fwhm_mm).ravel(order="F")
-
-
-def _rows(
-    contrast: DesignContrast,
-    load: Callable[[str], Floats],
-    n_features: int,
-    dtype: type[np.floating[Any]] = np.float64,
-) -> Floats:
-    """One row per subject: the weighted sum of z over the subject's runs; n/a anywhere stays n/a."""
-    data = np.zeros((contrast.n, n_features), dtype=dtype)
-    for row, weights in enumerate(contrast.run_weights):
-        for run, weight in weights.items():
-            data[row] += dtype(weight) * load(run)
-    return data
-
-
-def rearrangements(contrast: DesignContrast, permutations: int, seed: int) -> PermutationSet:
-    """The permutation set of a contrast; the same for all its seeds and its edges."""
-    return permutation_set(
-        contrast.n,
-        contrast.exchange,
-        strata=contrast.strata,
-        matrix_effect=contrast.tested,
-        n_permutations=permutations,
-        seed=seed,
-        has_nuisance=contrast.has_nuisance,
-    )
-
-
-def _test(
-    contrast: DesignContrast,
-    data: Floats,
-    features: NDArray[Any],
-    permutations: int,
-    seed: int,
-    alpha: float | None = None,
-    enhance: Enhancer | None = None,
-) -> Tested:
-    """Test one contrast; effect sizes have intervals of coverage 1 - alpha, or none."""
-    sets = rearrangements(contrast, permutations, seed)
-    result = inference.test(
-        data, contrast.matrix, contrast.contrast, sets, contrast.variance_groups, enhance=enhance
-    )
-    size = effects.effect_size(
-        contrast.effect_type,
-        data,
-        contrast.matrix,
-        contrast.contrast,
-        alpha=alpha or 0.05,
-        intervals=alpha is not None,
-    )
-    n = np.isfinite(data).sum(axis=0)
-    return Tested(result, size, features, n, sets.complete, _skewness(contrast, data[:, result.valid]))
-
-
-def _skewness(contrast: DesignContrast, data: Floats) -> float:
-    if data.shape[1] == 0:
-        return float("nan")
-    basis = np.linalg.qr(contrast.matrix)[0]
-    residuals = data - basis @ (basis.T @ data)
-    return float(np.median(np.abs(skew(residuals, axis=0, bias=False))))
-
-
-def save(path: Path, tested: Mapping[str, Tested], extra: Mapping[str, NDArray[Any]]) -> None:
-    """Write the tests of a model's contrasts as one archive, atomically."""
-    arrays: dict[str, Any] = {"contrasts": np.array(list(tested)), **extra}
-    for name, one in tested.items():
-        arrays |= {f"{name}.{f.name}": np.asarray(getattr(one.result, f.name)) for f in fields(one.result)}
-        arrays |= {f"{name}.size.{f.name}": np.asarray(getattr(one.size, f.name)) for f in fields(one.size)}
-        arrays |= {f"{name}.{key}": np.asarray(getattr(one, key)) for key in OWN}
-    buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, **arrays)
-    with atomic(path) as stream:
-        stream.write(buffer.getvalue())
-
-
-def load(path: Path) -> tuple[dict[str, Tested], dict[str, NDArray[Any]]]:
-    """Read what `save` wrote: tests by contrast, and the extra arrays."""
-    with np.load(path, allow_pickle=False) as archive:
-        arrays = {name: archive[name] for name in archive.files}
-    tested = {}
-    for name in arrays.pop("contrasts").tolist():
-        result = {f.name: _plain(arrays.pop(f"{name}.{f.name}")) for f in fields(TestResult)}
-        size = {f.name: _plain(arrays.pop(f"{name}.size.{f.name}")) for f in fields(effects.EffectSize)}
-        own = {key: _plain(arrays.pop(f"{name}.{key}")) for key in OWN}
-        tested[name] = Tested(TestResult(**result), effects.EffectSize(**size), **own)
-    return tested, arrays
-
-
-def _plain(value: NDArray[Any]) -> Any:
-    return value.item() if value.ndim == 0 else value

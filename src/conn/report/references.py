@@ -1,0 +1,181 @@
+"""Works that the methods text refers to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from conn.confounds import takes_components
+from conn.report import inference_words
+from conn.report.contract import Outputs
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A work cited, and for what."""
+
+    text: str
+    doi: str = ""
+    address: str = ""
+
+    @property
+    def link(self) -> str:
+        """Where it is found."""
+        return self.address or f"https://doi.org/{self.doi}"
+
+    @property
+    def name(self) -> str:
+        """What the link is called."""
+        return f"doi:{self.doi}" if self.doi else self.address.removeprefix("https://")
+
+
+WANG = Reference(
+    "Wang H-T et al. Continuous evaluation of denoising strategies in resting-state fMRI connectivity using "
+    "fMRIPrep and Nilearn. PLOS Computational Biology 20, e1011942 (2024).",
+    "10.1371/journal.pcbi.1011942",
+)
+FMRIPREP = Reference(
+    "Esteban O et al. fMRIPrep: a robust preprocessing pipeline for functional MRI. Nature Methods 16, "
+    "111-116 "
+    "(2019).",
+    "10.1038/s41592-018-0235-4",
+)
+WINKLER = Reference(
+    "Winkler AM et al. Permutation inference for the general linear model. NeuroImage 92, 381-397 (2014).",
+    "10.1016/j.neuroimage.2014.01.060",
+)
+HOLM = Reference(
+    "Holm S. A simple sequentially rejective multiple test procedure. Scandinavian Journal of Statistics "
+    "6, 65-70 "
+    "(1979).",
+    address="https://www.jstor.org/stable/4615733",
+)
+COMPCOR = Reference(
+    "Behzadi Y et al. A component based noise correction method (CompCor) for BOLD and perfusion based fMRI. "
+    "NeuroImage 37, 90-101 (2007).",
+    "10.1016/j.neuroimage.2007.04.042",
+)
+ROY = Reference(
+    "Roy AK et al. Functional connectivity of the human amygdala using resting state fMRI. NeuroImage 45, "
+    "614-626 (2009).",
+    "10.1016/j.neuroimage.2008.11.030",
+)
+SMITH = Reference(
+    "Smith SM, Nichols TE. Threshold-free cluster enhancement: addressing problems of smoothing, threshold "
+    "dependence and localisation in cluster inference. NeuroImage 2009.",
+    "10.1016/j.neuroimage.2008.03.061",
+)
+AFYOUNI = Reference(
+    "Afyouni S, Smith SM, Nichols TE. Effective degrees of freedom of the Pearson's correlation coefficient "
+    "under autocorrelation. NeuroImage 199, 609-625 (2019).",
+    "10.1016/j.neuroimage.2019.05.011",
+)
+NILEARN = Reference("Nilearn contributors. Nilearn.", "10.5281/zenodo.8397156")
+ICBM = Reference(
+    "Fonov V et al. Unbiased average age-appropriate atlases for pediatric studies. NeuroImage 54, "
+    "313-327 (2011).",
+    "10.1016/j.neuroimage.2010.07.033",
+)
+SNAKEMAKE = Reference(
+    "Mölder F et al. Sustainable data analysis with Snakemake. F1000Research 10, 33 (2021).",
+    "10.12688/f1000research.29032.2",
+)
+OPACITY = Reference(
+    "Taylor PA et al. Highlight results, don't hide them: enhance interpretation, reduce biases and improve "
+    "reproducibility. NeuroImage 274, 120138 (2023).",
+    "10.1016/j.neuroimage.2023.120138",
+)
+
+
+HOTELLING = Reference(
+    "Hotelling H. The generalization of Student's ratio. Annals of Mathematical Statistics 2, 360-378 "
+    "(1931).",
+    "10.1214/aoms/1177732979",
+)
+WELCH = Reference(
+    "Welch BL. On the comparison of several mean values: an alternative approach. Biometrika 38, 330-336 "
+    "(1951).",
+    "10.1093/biomet/38.3-4.330",
+)
+FREEDMAN = Reference(
+    "Freedman D, Lane D. A nonstochastic interpretation of reported significance levels. Journal of Business "
+    "& Economic Statistics 1, 292-298 (1983).",
+    "10.2307/1391660",
+)
+FREEMAN = Reference(
+    "Freeman PR. The performance of the two-stage analysis of two-treatment, two-period crossover trials. "
+    "Statistics in Medicine 8, 1421-1432 (1989).",
+    "10.1002/sim.4780081202",
+)
+LORD = Reference(
+    "Lord FM. A paradox in the interpretation of group comparisons. Psychological Bulletin 68, 304-305 "
+    "(1967).",
+    "10.1037/h0025105",
+)
+MARCUS = Reference(
+    "Marcus R, Peritz E, Gabriel KR. On closed testing procedures with special reference to ordered analysis "
+    "of variance. Biometrika 63, 655-660 (1976).",
+    "10.1093/biomet/63.3.655",
+)
+TAIL = Reference(
+    "Winkler AM, Ridgway GR, Douaud G, Nichols TE, Smith SM. Faster permutation inference in brain imaging. "
+    "NeuroImage 141, 502-516 (2016).",
+    "10.1016/j.neuroimage.2016.05.068",
+)
+SCHUIRMANN = Reference(
+    "Schuirmann DJ. A comparison of the two one-sided tests procedure and the power approach for assessing "
+    "the "
+    "equivalence of average bioavailability. Journal of Pharmacokinetics and Biopharmaceutics 15, 657-680 "
+    "(1987).",
+    "10.1007/BF01068419",
+)
+BAGGIO = Reference(
+    "Baggio HC et al. Statistical inference in brain graphs using threshold-free network-based statistics. "
+    "Human Brain Mapping 39, 2289-2302 (2018).",
+    "10.1002/hbm.24007",
+)
+ZALESKY = Reference(
+    "Zalesky A, Fornito A, Bullmore ET. Network-based statistic: identifying differences in brain networks. "
+    "NeuroImage 53, 1197-1207 (2010).",
+    "10.1016/j.neuroimage.2010.06.041",
+)
+
+
+def cited(outputs: Outputs) -> list[Reference]:
+    """Works that this study's text refers to, by first author."""
+    used = [WANG, NILEARN, SNAKEMAKE]
+    if takes_components(outputs.config.denoise.strategy):
+        used.append(COMPCOR)
+    if any("fmriprep" in made.lower() for made in outputs.made_by):
+        used.append(FMRIPREP)
+    if outputs.contrasts():
+        used.append(WINKLER)
+    if any(c.n_families > 1 for c in outputs.contrasts()):
+        used.append(HOLM)
+    if outputs.has_maps:
+        used += [ICBM, OPACITY]
+    asked = outputs.config.inference.enhancement
+    if asked is not None and asked.kind == "tfce" and outputs.has_maps and outputs.models:
+        used.append(SMITH)
+    used += [ROY] if outputs.config.connectivity.together else []
+    used += [AFYOUNI] if outputs.config.connectivity.xdf else []
+    used += _of_tests(outputs)
+    return sorted(used, key=lambda r: r.text)
+
+
+def _of_tests(outputs: Outputs) -> list[Reference]:
+    """Works on the tests that ran."""
+    scored = inference_words.has_column(outputs, "p_score")
+    kind = getattr(getattr(outputs.config.inference, "edge_enhancement", None), "kind", "tfnbs")
+    asked = (
+        (HOTELLING, inference_words.has_several_values(outputs)),
+        (WELCH, inference_words.has_welch_f(outputs)),
+        (FREEDMAN, any(c.rows.has_nuisance for c in outputs.contrasts())),
+        (LORD, inference_words.has_arms_by_choice(outputs)),
+        (FREEMAN, inference_words.has_crossover(outputs)),
+        (MARCUS, inference_words.has_networks(outputs)),
+        (TAIL, inference_words.has_column(outputs, "p_tail")),
+        (SCHUIRMANN, inference_words.has_column(outputs, "p_equivalence")),
+        (BAGGIO, scored and kind == "tfnbs"),
+        (ZALESKY, scored and kind != "tfnbs"),
+    )
+    return [reference for reference, wanted in asked if wanted]

@@ -1,0 +1,219 @@
+"""What conn check --null and --power say about a study, write, and refuse."""
+
+from __future__ import annotations
+
+import shutil
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cohorts import DEMO, tables
+from conn import null_report, paths, power_report
+from conn.cli import main
+from conn.config import load
+from conn.config.model import Paired
+from conn.design import compile_model
+from conn.null_report import ProbedNulls, null_table, probed, verdict
+from conn.nulls import NullCheck
+from conn.probes import Probe, foreseen_probes, has_first_level, probes, row_design
+from conn.simulate import demo_spec, prepare, simulate_z
+from conn.study import open_study
+from conn.tables import read_tsv
+from simulated import World
+
+
+@pytest.fixture(name="demo", scope="module")
+def fixture_demo() -> dict[str, Probe]:
+    """Contrasts of the demo's models with edges at result level."""
+    config, spec = load(DEMO), demo_spec(seed=0)
+    prepared = prepare(spec)
+    z = simulate_z(spec, prepared)
+    cohort, runs, places = tables(spec, prepared)
+    pairs = list(combinations(range(prepared.latent.n_rois), 2))
+    labels = prepared.latent.labels
+    edges = tuple((labels[a], labels[b]) for a, b in pairs)
+    first, second = np.array(pairs).T
+    made = {}
+    for name, model in config.models.items():
+        design = compile_model(name, model, config.clinical, cohort, runs, config.inference)
+        contrast = design.contrasts[0]
+        data = np.array(
+            [sum(w * z[places[run]][first, second] for run, w in own.items()) for own in contrast.run_weights]
+        )
+        made[name] = Probe(name, contrast, model, row_design(contrast), edges, data, design.smallest_p[0])
+    return made
+
+
+def a_check(**changes) -> NullCheck:
+    values = {"method": "resampled", "assumption": "symmetry", "sets": 200, "false": 10, "rate": 0.05}
+    values |= {"low": 0.02, "high": 0.09, "uncorrected": 0.05, "features": 7, "alpha": 0.05}
+    return NullCheck(**(values | changes))
+
+
+# Words -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("check", "kind", "words"),
+    [
+        (a_check(), "fine", "No sign against it (warned above 7 %)"),
+        (
+            a_check(rate=0.18, low=0.13, references=(0.05, 0.1)),
+            "liberal",
+            "WARNING: 18 % is above 7 % and above all rearrangements of the same rows",
+        ),
+        (a_check(rate=0.18, low=0.13), "liberal", "WARNING: 18 % is above 7 %: what this assumption"),
+        (
+            a_check(rate=0.18, low=0.13, references=(0.05, 0.2)),
+            "unclear",
+            "NOTE: 18 % is above 7 %, but so are the same rows when the assumption is made to hold",
+        ),
+        (
+            a_check(rate=0.075, low=0.04, references=(0.05, 0.06)),
+            "unclear",
+            "but the interval still holds 5 %; --sets 1000 would tell",
+        ),
+        (a_check(sets=0, impossible="one arm is small"), "impossible", "not possible, one arm is small."),
+    ],
+)
+def test_a_rate_becomes_a_verdict(check, kind, words):
+    assert verdict(check) == kind
+    assert words in "\n".join(null_report._check_words(check))
+
+
+def test_another_alpha_moves_the_limit():
+    assert a_check(alpha=0.01, rate=0.02, low=0.012).liberal
+    assert not a_check(alpha=0.1, rate=0.13, low=0.105).liberal
+
+
+def test_every_design_of_the_demo_is_probed_with_the_methods_that_fit_it(demo):
+    settings = {"sets": 6, "permutations": 39, "alpha": 0.05, "seed": 0}
+    found = {name: probed(probe, **settings) for name, probe in demo.items()}
+    methods = {name: [check.method for check in one.checks] for name, one in found.items()}
+    assert methods == {
+        "prepost": ["resampled"],
+        "drugprepost": ["resampled"],
+        "armbytime": ["resampled", "split"],
+        "slope": ["resampled", "independent"],
+    }
+    table = null_table(list(found.values()), 39, 0)
+    assert len(table) == 6 and set(table["edges"]) == {500}
+    assert "500 of 561 edges, drawn with the seed" in "\n".join(null_report._words(found["prepost"]))
+
+
+def test_edges_that_somebody_lacks_leave_the_null_data_and_are_counted(demo):
+    probe = demo["prepost"]
+    data = probe.data[:, :9].copy()
+    data[3, 2] = np.nan
+    small = Probe("m", probe.contrast, probe.settings, probe.rows, probe.edges[:9], data, 0.001)
+    found = probed(small, 5, 39, 0.05, 0)
+    assert (found.left_out, found.drawn, found.checks[0].features) == (1, 8, 8)
+    assert "8 edges; 1 that somebody lacks are left out" in "\n".join(null_report._words(found))
+    nobody = Probe(
+        "m", probe.contrast, probe.settings, probe.rows, probe.edges[:9], np.full_like(data, np.nan), 0.001
+    )
+    empty: ProbedNulls = probed(nobody, 5, 39, 0.05, 0)
+    assert not empty.checks and "every edge is missing in somebody" in "\n".join(null_report._words(empty))
+
+
+# Power -------------------------------------------------------------------------------------------------
+
+
+def test_smallest_effects_are_told_for_edges_and_for_networks_within_them(demo):
+    families = power_report.needed(demo["armbytime"], 199, 0.05, 0)
+    assert [family.kind for family in families] == ["edge", "network"]
+    assert families[0].size == 561
+    assert set(families[1].names) == {"thalamoCorticoPAG", "cingulateTargets", "amygdalaTargets"}
+    table = power_report.power_table([(demo["armbytime"], families)])
+    edges = table[table["kind"] == "edge"]
+    assert (edges["mdc_fwe"] > edges["mdc"]).all()
+    assert edges["mdc_r"].to_numpy() == pytest.approx(np.tanh(edges["mdc"].to_numpy()))
+    # A mean over edges is less noisy than one of them.
+    assert table.loc[table["kind"] == "network", "sd"].max() < edges["sd"].median()
+
+
+def test_a_slope_has_no_r(demo):
+    families = power_report.needed(demo["slope"], 99, 0.05, 0)
+    text = "\n".join(power_report._words(demo["slope"], families))
+    assert "z per unit of MADRS.change" in text and ", r " not in text
+    assert power_report.power_table([(demo["slope"], families)])["mdc_r"].isna().all()
+
+
+def test_the_mean_of_a_declared_network_is_over_its_edges_alone(demo):
+    probe = demo["prepost"]
+    declared = Paired(design="paired", before="pre", after="post", edges="cingulateTargets")
+    place = {frozenset(pair): i for i, pair in enumerate(probe.edges)}
+    pairs = power_report.networks.edges("cingulateTargets")
+    data = probe.data[:, [place[frozenset(pair)] for pair in pairs]]
+    own = Probe("m", probe.contrast, declared, probe.rows, pairs, data, 0.001)
+    means = power_report.network_means(own)
+    assert list(means) == ["cingulateTargets"]
+    assert means["cingulateTargets"] == pytest.approx(data.mean(axis=1))
+
+
+# A study -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.workflow
+def test_power_is_told_before_any_image_is_read(world: World, capsys: pytest.CaptureFixture[str]):
+    config = world.configure()
+    study = open_study(config)
+    assert not has_first_level(study)
+    assert main(["check", str(config), "--power"]) == 0
+    text = capsys.readouterr().out
+    assert "Variances are those of the simulator" in text and "MODEL prepost, change: 6 subjects" in text
+    assert not world.out.exists()
+    change = next(iter(foreseen_probes(study)))
+    sd = power_report.simulated_sd(change)
+    # A difference of two scans: the person cancels, the change stays, each scan adds its own noise.
+    assert sd == pytest.approx(np.full(6, np.sqrt(0.15**2 + 2 / (change.df - 2))), rel=0.05)
+    assert change.n_edges == 21
+
+
+@pytest.mark.workflow
+def test_null_data_need_a_first_level(world: World, capsys: pytest.CaptureFixture[str]):
+    assert main(["check", str(world.configure()), "--null"]) == 3
+    assert "Say first: conn run study.yaml --until collect" in capsys.readouterr().err
+
+
+@pytest.mark.workflow
+def test_too_few_rearrangements_are_refused(world: World, capsys: pytest.CaptureFixture[str]):
+    assert main(["check", str(world.configure()), "--null", "--permutations", "10"]) == 2
+    assert "Ask for at least 20" in capsys.readouterr().err
+
+
+@pytest.mark.workflow
+def test_a_finished_study_is_checked_from_its_own_edges(
+    finished: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    own = World(tmp_path)
+    own.data.symlink_to(finished.data)
+    shutil.copytree(finished.study, own.study, ignore=shutil.ignore_patterns("*.nii.gz", "*.npy"))
+    config = own.study / "study.yaml"
+    before = {probe.model: probe for probe in probes(open_study(config))}
+    table = read_tsv(own.out / paths.edges("prepost"))
+    # The rows are those of the test: their mean is its estimate.
+    estimate = table["estimate"].astype(float).to_numpy()
+    assert before["prepost"].data.mean(axis=0) == pytest.approx(estimate, abs=1e-8)
+    assert main(["check", str(config), "--null", "--power", "--sets", "10"]) == 0
+    text = capsys.readouterr().out
+    assert "NULL DATA\n10 null data sets of each kind" in text and "POWER\n" in text
+    # With three people an arm no exchange of labels reaches alpha.
+    assert "Nothing can be significant here" in text
+    nulls, power = (read_tsv(own.out / path) for path in (paths.CHECK_NULL, paths.CHECK_POWER))
+    assert list(nulls.columns) == list(null_report.COLUMNS)
+    assert list(power.columns) == list(power_report.COLUMNS)
+    assert list(nulls["method"]) == ["resampled", "resampled", "split"]
+    assert set(power["model"]) == {"prepost", "armbytime"}
+
+
+def test_every_column_of_the_tables_is_documented():
+    page = (Path(__file__).parents[1] / "docs" / "reference" / "outputs.md").read_text(encoding="utf-8")
+    for path, columns in (
+        (paths.CHECK_NULL, null_report.COLUMNS),
+        (paths.CHECK_POWER, power_report.COLUMNS),
+    ):
+        section = page.split(f"\n### `{path}`\n")[1].split("\n### ")[0]
+        assert all(f"`{column}`" in section for column in columns)
