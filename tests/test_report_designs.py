@@ -217,6 +217,7 @@ class Filled(Maker):
             extra = {
                 "n_edges": [len(c) for c in chosen],
                 "family": f"{contrast.name}.networks",
+                "p_equivalence": "n/a",
                 "p_tail": None,
             }
             tables.append(pd.DataFrame({"network": list(self.networks), **columns, **extra}))
