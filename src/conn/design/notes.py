@@ -31,8 +31,8 @@ REACHED: dict[str, tuple[int, int]] = {
 }
 """Highest measured rates of family-wise false positives, in percent, of normal and of strongly skewed data.
 
-Some people vary two or three times as much as others, the smaller group more: see
-docs/explanation/rates.md. Two groups of like sizes are not here: they keep 8 % unless one varies three times as much.
+Some people vary two or three times as much as others, the smaller group more: see docs/explanation/rates.md.
+Two groups of like sizes are not here: they keep 8 % unless one varies three times as much.
 """
 
 FLIPPED = 15
