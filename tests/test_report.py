@@ -38,7 +38,10 @@ ROIS = (
     "sgACCL", "sgACCR", "pgACCL", "dACCR", "amygdalaLBL", "amygdalaLBR", "PAG", "insulaL", "insulaR",
     "vmPFC", "RVM",
 )  # fmt: skip
-NOT_ASKED_FOR = ("df_num", "p_tail", "p_closed", "p_equivalence", "score", "p_score")
+NOT_ASKED_FOR = (
+    "df_num", "p_tail", "g_av", "g_av_ci_low", "g_av_ci_high", "slope_difference", "p_slope_difference",
+    "p_closed", "p_equivalence", "score", "p_score",
+)  # fmt: skip
 """Columns of the edge table that are n/a here."""
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 

@@ -22,7 +22,7 @@ from conn.report import build, build_report, methods, plots, style
 from conn.report.contract import read_outputs
 from conn.report.values import Connectivity, edge_panel, predictor_words
 from conn.tables import read_tsv, write_tsv
-from test_report import Maker, Page, World, configuration, read, without_images
+from test_report import NOT_ASKED_FOR, Maker, Page, World, configuration, read, without_images
 
 NETWORKS = {"salience": range(0, 9), "limbic": range(4, 12)}
 ARMS = ("ketamine", "midazolam", "placebo")
@@ -172,6 +172,10 @@ class Filled(Maker):
         table["score"] = np.linspace(9, 1, n) if self.further else np.nan
         table["p_score"] = np.linspace(0.005, 1, n) if self.further else np.nan
         table["p_tail"] = table["p_fwe"] / 3 if self.further else np.nan
+        table["p_slope_difference"] = np.linspace(0.02, 1, n) if contrast.covariate_weights else np.nan
+        table["slope_difference"] = np.linspace(1, 0, n) if contrast.covariate_weights else np.nan
+        for name in ("g_av", "g_av_ci_low", "g_av_ci_high"):
+            table[name] = table["g"] if self.further and contrast.name == "change" else np.nan
         return table
 
     def columns(self, contrast: DesignContrast, result: Any, family: Any) -> dict[str, Any]:
@@ -217,8 +221,8 @@ class Filled(Maker):
             extra = {
                 "n_edges": [len(c) for c in chosen],
                 "family": f"{contrast.name}.networks",
-                "p_equivalence": "n/a",
-                "p_tail": None,
+                "p_tail": np.nan,
+                "p_equivalence": np.nan,
             }
             tables.append(pd.DataFrame({"network": list(self.networks), **columns, **extra}))
         write_tsv(self.out / paths.networks(model), pd.concat(tables, ignore_index=True))
@@ -374,13 +378,15 @@ def test_networks_stand_before_edges_with_interval_and_degrees_of_freedom(arms: 
         assert row[1] == found["n_edges"] and row[7].endswith(f"({float(found['df']):.0f})")
     block = html[html.index('id="result-arms-adjusted"') :]
     assert block.index("<h4>Networks</h4>") < block.index("<h4>Edges</h4>")
-    assert "p_closed: the larger p_fwe of an edge and of its network" in html
+    assert "p_closed: an edge is read after its network" in html
     assert "Declared networks were each tested as one" in text
 
 
 def test_further_p_stand_in_a_table_of_their_own_only_when_asked_for(arms: Made, groups: Made) -> None:
-    rows, _ = arms[2].table("Edge", "p_fwe", "p_tail", "p_equivalence", "Score", "p_score")
+    slopes = ("Slope difference", "p_slope_difference")
+    rows, _ = arms[2].table("Edge", "p_fwe", "p_tail", *slopes, "p_equivalence", "Score", "p_score")
     assert len(rows) == 12
+    assert arms[2].table("Edge", "p_fwe", "p_tail", "g_av", "CI of g_av", "p_equivalence")[0]
     assert not table_of(groups[2], "Edge", "p_fwe", "p_tail")
     cited = ("10.1016/j.neuroimage.2016.05.068", "10.1007/BF01068419", "10.1002/hbm.24007")
     assert all(doi in arms[3] and doi not in groups[3] for doi in cited)
@@ -455,7 +461,7 @@ def test_a_formula_is_drawn_over_the_column_that_is_tested(tmp_path: Path) -> No
     assert predictor_words(outputs, slope) == "age (centred)"
 
 
-@pytest.mark.parametrize("column", ["df_num", "p_tail", "p_closed", "p_equivalence", "score", "p_score"])
+@pytest.mark.parametrize("column", NOT_ASKED_FOR)
 def test_an_edge_table_without_a_column_of_the_contract_is_refused(
     tmp_path_factory: pytest.TempPathFactory, arms: Made, column: str
 ) -> None:

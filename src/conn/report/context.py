@@ -170,6 +170,12 @@ def lacking(context: Context, contrast: ContrastResult, seed: str) -> list[str]:
     return [context.names.person(d, s) for d, s in people]
 
 
+def everybody(context: Context) -> str:
+    """In whom an edge or voxel needs a value to be tested."""
+    share = context.outputs.config.inference.min_share
+    return "everybody of the contrast" if share == 1 else f"at least {100 * share:g} % of the contrast"
+
+
 def lack_words(names: Sequence[str], after: str, most: int) -> str:
     """Why a map is empty; `after` stands between the reason and the names."""
     return f"missing in{after}{listed(names, most)}" if names else "no valid voxel"

@@ -17,6 +17,7 @@ from conn.report.context import (
     Context,
     any_finite,
     df_words,
+    everybody,
     lacking,
     row_of,
     shown_edges,
@@ -105,7 +106,7 @@ def _no_edges(context: Context, contrast: ContrastResult) -> str:
         return ""
     return (
         f"No edge could be tested: partial correlations are missing in {listed(names, 4)}, and an edge needs "
-        "a value in everybody of the contrast."
+        f"a value in {everybody(context)}."
     )
 
 
@@ -333,7 +334,8 @@ def _edge_note(context: Context, contrast: ContrastResult, rows: pd.DataFrame) -
     ends = f" CI: {context.level} interval of one edge." if not contrast.is_f else ""
     sides = ", two-sided" if not contrast.is_f else ""
     closed = (
-        " p_closed: the larger p_fwe of an edge and of its network; an edge is read after its network."
+        " p_closed: an edge is read after its network; the larger p of its network and of its own, among the "
+        "edges of all declared networks."
         if any_finite(rows, "p_closed")
         else ""
     )
@@ -361,7 +363,12 @@ def _coarse(contrast: ContrastResult, alpha: float) -> str:
 _FURTHER: Mapping[str, str] = {
     "p_tail": "p_tail: p_fwe from a generalised Pareto distribution fitted to the tail of the permutations, "
     "given beside the count and never instead.",
-    "p_equivalence": "p_equivalence: of two one-sided tests that the effect lies within the bound.",
+    "g_av": "g_av: mean change over the average SD of the two time points, with its bootstrap interval.",
+    "p_slope_difference": "Slope difference: by how much the slope on the baseline differs between the "
+    "groups, "
+    "with the uncorrected p of that; an adjusted difference speaks of all people only where it does not.",
+    "p_equivalence": "p_equivalence: of two one-sided tests that the effect lies within the bound, not "
+    "corrected for the number of edges.",
     "p_score": "p_score: family-wise p of the score that an edge gets from the edges around it; it says that "
     "something is in its surroundings.",
 }
@@ -375,20 +382,28 @@ def further_table(context: Context, contrast: ContrastResult) -> page.Table | No
         return None
     columns = [_EDGE, p_column("p_fwe")]
     for name in asked:
-        columns += [Shown("Score", lambda r: significant(r["score"], 3))] if name == "p_score" else []
-        columns.append(_tail if name == "p_tail" else p_column(name))
+        columns += _COLUMNS_OF.get(name, ())
+        columns += [] if name in ("p_tail", "g_av") else [p_column(name)]
     head = [column.title for column in columns]
     cells = [_row(context, columns, row_of(r)) for r in rows.to_dict("records")]
     note = " ".join(_note_of(context, name) for name in asked)
-    return page.table("Further p of the same edges.", head, cells, head[1:], note)
+    return page.table("More on the same edges.", head, cells, head[1:], note)
 
 
-_tail = Shown("p_tail", lambda r: significant(r["p_tail"], 2))
-"""Digits that counting permutations does not give."""
+_COLUMNS_OF: Mapping[str, tuple[Shown, ...]] = {
+    "p_tail": (Shown("p_tail", lambda r: significant(r["p_tail"], 2)),),
+    "g_av": (
+        Shown("g_av", lambda r: fixed(r["g_av"], 2)),
+        Shown("CI of g_av", lambda r: interval(r["g_av_ci_low"], r["g_av_ci_high"], 2)),
+    ),
+    "p_slope_difference": (Shown("Slope difference", lambda r: fixed(r["slope_difference"], 2)),),
+    "p_score": (Shown("Score", lambda r: significant(r["score"], 3)),),
+}
+"""Columns before a p, or in its place: p_tail has digits that counting permutations does not give."""
 
 
 def _note_of(context: Context, name: str) -> str:
-    bound = getattr(context.outputs.config.inference, "equivalence", None)
+    bound = context.outputs.config.inference.equivalence
     if name == "p_equivalence" and bound is not None:
         return _FURTHER[name].replace("the bound", f"±{bound:g} in Fisher z")
     return _FURTHER[name]

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from conn.config.model import Crossover, ParallelArms
+from conn.config.model import Crossover, EdgeEnhancement, ParallelArms
 from conn.report.context import any_finite
 from conn.report.contract import ContrastResult, Outputs
 from conn.report.words import count, humanised, listed
@@ -31,7 +31,9 @@ def _unequal(contrast: ContrastResult) -> bool:
 def sentences(outputs: Outputs) -> list[str]:
     """What is special about the tests of this study: several values, several groups, baselines, order."""
     return [
+        *_missing(outputs),
         *_several_points(outputs),
+        *_several_seeds(outputs),
         *_several_groups(outputs),
         *_arms(outputs),
         *_crossover(outputs),
@@ -41,8 +43,28 @@ def sentences(outputs: Outputs) -> list[str]:
     ]
 
 
+def _missing(outputs: Outputs) -> Iterator[str]:
+    share = outputs.config.inference.min_share
+    if share < 1 and outputs.contrasts():
+        yield (
+            f"Voxels and edges were tested where at least {100 * share:g} % of the rows have a value, and at "
+            "least "
+            "three in every cell; rows without a value moved with the others and were left out after each "
+            "rearrangement, and statistics were brought to z by their own degrees of freedom."
+        )
+
+
+def _several_seeds(outputs: Outputs) -> Iterator[str]:
+    if any(c.compared for c in outputs.contrasts()):
+        yield (
+            "Whether an effect differs between the maps of several seeds was tested by the F of their "
+            "differences "
+            "within people (Hotelling 1931), the seeds of a person as one row of several values."
+        )
+
+
 def _several_points(outputs: Outputs) -> Iterator[str]:
-    if has_several_values(outputs):
+    if any(c.rows.n_variates > 1 for c in outputs.contrasts()):
         yield (
             "Changes over more than two time points were tested in all orthonormal contrasts of the time "
             "points together, by Hotelling's T² (Hotelling 1931) or, with more than two groups, Wilks' "
@@ -74,7 +96,8 @@ def _arms(outputs: Outputs) -> Iterator[str]:
             "Connectivity after treatment was adjusted for that before it, of the same voxel or edge "
             "(ANCOVA): "
             "residuals of covariates and this baseline were rearranged, and both were fitted again to each "
-            "rearrangement in each voxel or edge (Freedman and Lane 1983)."
+            "rearrangement in each voxel or edge (Freedman and Lane 1983). By how much the slope on the "
+            "baseline differs between groups stands beside it for edges, with an uncorrected p."
         )
     if any(not m.randomised for m in models):
         yield (
@@ -107,8 +130,9 @@ def _networks(outputs: Outputs) -> Iterator[str]:
     if has_networks(outputs):
         yield (
             "Declared networks were each tested as one, by the mean Fisher z of their edges. Edges are read "
-            "after their network: p_closed is the larger one of the two p_fwe (closed testing, Marcus et al. "
-            "1976)."
+            "after their network (closed testing, Marcus et al. 1976): p_closed is the larger one of the p "
+            "of "
+            "the network and of the edge's own, among the edges of all declared networks."
         )
 
 
@@ -119,24 +143,22 @@ def _further(outputs: Outputs) -> Iterator[str]:
             "distribution (Winkler et al. 2016); it stands beside the count and never instead of it."
         )
     if has_column(outputs, "p_equivalence"):
-        bound = getattr(outputs.config.inference, "equivalence", None)
+        bound = outputs.config.inference.equivalence
         within = "a bound" if bound is None else f"±{bound:g} in Fisher z"
-        tests = f"two one-sided tests that an effect lies within {within}"
-        yield f"p_equivalence comes from {tests} (Schuirmann 1987)."
+        tests = f"two one-sided tests that an effect lies within {within} (Schuirmann 1987)"
+        yield f"p_equivalence comes from {tests}; it is not corrected for the number of edges."
     if has_column(outputs, "p_score"):
-        yield _score_words(getattr(outputs.config.inference, "edge_enhancement", None))
+        yield _score_words(outputs.config.inference.edge_enhancement or EdgeEnhancement())
 
 
-def _score_words(asked: object) -> str:
+def _score_words(asked: EdgeEnhancement) -> str:
     """How edges were scored by their neighbours."""
-    kind = str(getattr(asked, "kind", "tfnbs"))
-    if kind == "tfnbs":
-        how = "the threshold-free network-based statistic (Baggio et al. 2018)"
+    if asked.kind == "tfnbs":
+        powers = f"E = {asked.extent_power:g}, H = {asked.height_power:g}"
+        how = f"the threshold-free network-based statistic (Baggio et al. 2018; {powers})"
     else:
-        what = "mass" if kind == "mass" else "extent"
-        threshold = getattr(asked, "threshold", None)
-        above = "" if threshold is None else f" above {threshold:g}"
-        how = f"the {what} of components{above} (network-based statistic, Zalesky et al. 2010)"
+        above = f" above {asked.threshold:g}"
+        how = f"the {asked.kind} of components{above} (network-based statistic, Zalesky et al. 2010)"
     return (
         f"Edges were also scored by {how}, with a family-wise p of its own (p_score) that says something of "
         "an "
@@ -148,8 +170,8 @@ def _score_words(asked: object) -> str:
 
 
 def has_several_values(outputs: Outputs) -> bool:
-    """Whether a row holds several values, tested together."""
-    return any(c.rows.n_variates > 1 for c in outputs.contrasts())
+    """Whether a row holds several values, tested together: time points, or maps of several seeds."""
+    return any(c.rows.n_variates > 1 or c.compared for c in outputs.contrasts())
 
 
 def is_f_of_groups(contrast: ContrastResult) -> bool:
@@ -195,8 +217,9 @@ def families_words(outputs: Outputs) -> str:
     parts = ["all maps and edges of a contrast"] if config.joint_families else ["all edges of a contrast"]
     if outputs.has_maps and not config.joint_families:
         parts.append("all voxels of all seed maps of a contrast")
+    parts += ["all comparisons of seeds of a contrast"] if "factors" in kinds else []
     parts += ["all declared networks of a contrast"] if "networks" in kinds else []
-    return listed(parts) if len(parts) < 3 else f"{parts[0]}, {parts[1]}, and {parts[2]}"
+    return "; ".join(parts)
 
 
 def repeated_words(again: ContrastResult, contrast: ContrastResult) -> str:

@@ -165,7 +165,8 @@ def cited(outputs: Outputs) -> list[Reference]:
 def _of_tests(outputs: Outputs) -> list[Reference]:
     """Works on the tests that ran."""
     scored = inference_words.has_column(outputs, "p_score")
-    kind = getattr(getattr(outputs.config.inference, "edge_enhancement", None), "kind", "tfnbs")
+    asked_for = outputs.config.inference.edge_enhancement
+    kind = "tfnbs" if asked_for is None else asked_for.kind
     asked = (
         (HOTELLING, inference_words.has_several_values(outputs)),
         (WELCH, inference_words.has_welch_f(outputs)),

@@ -15,6 +15,7 @@ from conn.report.context import (
     Context,
     anchor_of,
     correction_words,
+    everybody,
     lack_words,
     lacking,
     permutation_words,
@@ -119,7 +120,7 @@ def _unmapped(context: Context, contrast: ContrastResult) -> str:
         return ""
     people = {seed: lacking(context, contrast, seed) for seed in empty}
     seeds = [f"{seed} ({lack_words(names, ' ', 4)})" for seed, names in people.items()]
-    why = ": a map needs its seed in everybody of the contrast" if any(people.values()) else ""
+    why = f": a map needs its seed in {everybody(context)}" if any(people.values()) else ""
     return f" There is no map of {listed(seeds)}{why}."
 
 
