@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from scipy import stats
 import null_trials as nt
 import rival_trials
 from conn.config.model import CONTRASTS
+from trials import compiled, trial
 
 NOMINAL: dict[str, nt.Case] = {
     "one sample": nt.one_sample(20),
@@ -219,6 +221,43 @@ def test_the_tables_of_the_page_are_those_of_its_results(scripts) -> None:
 def test_rates_are_marked_beyond_7_and_below_3_5_percent(scripts) -> None:
     mark = scripts("calibration_tables").mark
     assert [mark(n, 1000) for n in (34, 35, 70, 71)] == ["*3.4*", "3.5", "7.0", "**7.1**"]
+
+
+SAID = re.compile(r"reach (\d+) % instead of 5 %(?:, (\d+) % with strong skew)?")
+
+
+def promised(case: nt.Case) -> tuple[int, int] | None:
+    """Highest rates without and with skew that the notes of a design name; None without such a note."""
+    notes = compiled(case.model, trial(case.people, case.points)).notes
+    found = [(match, note) for note in notes if (match := SAID.search(note))]
+    if not found:
+        return None
+    ((match, note),) = found
+    assert note.endswith("(simulated; conn check --null looks into your own data)")
+    # Sign flips name one rate, of skewed rows.
+    return (5, int(match[1])) if match[2] is None else (int(match[1]), int(match[2]))
+
+
+def test_notes_of_designs_name_the_highest_rates_that_were_measured(scripts) -> None:
+    said: dict[tuple[str, tuple[int, ...]], tuple[int, int] | None] = {}
+    highest: dict[tuple[int, int] | None, list[float]] = {}
+    for cell in scripts("calibrate").cells():
+        asked = (cell.design, cell.sizes)
+        if asked not in said:
+            said[asked] = promised(cell.case)
+        found = highest.setdefault(said[asked], [5.0, 5.0])
+        if cell.ratio >= 2 or (cell.ratio == 1 and cell.skewed and said[asked] == FLIPS):
+            entry = RESULTS["cells"][cell.key]
+            found[cell.skewed] = max(found[cell.skewed], 100 * entry["false"] / entry["sets"])
+    assert {asked for asked, rates in said.items() if rates is None} == {("two_sample", (30, 30))}
+    assert max(highest.pop(FLIPS)) == pytest.approx(FLIPS[1], abs=0.5)
+    assert highest.pop(None)[0] < 7
+    for rates, found in highest.items():
+        assert found == pytest.approx(rates, abs=0.5), rates
+
+
+FLIPS = (5, 17)
+"""Of sign flips, without and with skew."""
 
 
 # Naive alternatives ---------------------------------------------------------------------------------
