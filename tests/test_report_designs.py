@@ -218,12 +218,8 @@ class Filled(Maker):
                 contrast, lambda v, chosen=chosen: np.stack([v[:, c].mean(axis=1) for c in chosen], axis=1)
             )
             columns = self.columns(contrast, result, family)
-            extra = {
-                "n_edges": [len(c) for c in chosen],
-                "family": f"{contrast.name}.networks",
-                "p_tail": np.nan,
-                "p_equivalence": np.nan,
-            }
+            columns |= dict.fromkeys(NOT_ASKED_FOR[1:-3], np.nan) | {"p_equivalence": 0.3}
+            extra = {"n_edges": [len(c) for c in chosen], "family": f"{contrast.name}.networks"}
             tables.append(pd.DataFrame({"network": list(self.networks), **columns, **extra}))
         write_tsv(self.out / paths.networks(model), pd.concat(tables, ignore_index=True))
 
@@ -376,9 +372,10 @@ def test_networks_stand_before_edges_with_interval_and_degrees_of_freedom(arms: 
         found = table.loc[("adjusted", row[0])]
         assert plain(row[3]) == pytest.approx(float(found["estimate"]), abs=6e-5)
         assert row[1] == found["n_edges"] and row[7].endswith(f"({float(found['df']):.0f})")
+    assert page.table("Network", "p_fwe", "p_equivalence")[0][0][2] == "0.300"
     block = html[html.index('id="result-arms-adjusted"') :]
     assert block.index("<h4>Networks</h4>") < block.index("<h4>Edges</h4>")
-    assert "p_closed: an edge is read after its network" in html
+    assert block.index("Edges of the declared networks, read after them.") < block.index("<h4>Edges</h4>")
     assert "Declared networks were each tested as one" in text
 
 
