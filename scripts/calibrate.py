@@ -1,4 +1,4 @@
-"""Measure error rates and power of the designs; write docs/explanation/calibration.json and its tables.
+"""Measure error rates and power of the designs; write docs/explanation/rates.json and its tables.
 
 .venv/bin/python scripts/calibrate.py                 measures what is missing, up to 1,000 sets a cell
 .venv/bin/python scripts/calibrate.py --sets 2000     adds sets to those that are there
@@ -32,8 +32,8 @@ import calibration_tables  # noqa: E402
 import null_trials as nt  # noqa: E402
 import rival_trials as rivals  # noqa: E402
 
-RESULTS = ROOT / "docs" / "explanation" / "calibration.json"
-PAGE = ROOT / "docs" / "explanation" / "calibration.md"
+RESULTS = ROOT / "docs" / "explanation" / "rates.json"
+PAGE = ROOT / "docs" / "explanation" / "rates.md"
 SETS = 1000
 STEP = 250
 """Sets between two times of saving."""
@@ -92,7 +92,7 @@ TWO = ((12, 12), (18, 12), (20, 8), (40, 16))
 FEW_TWO = ((12, 12), (20, 8))
 THREE = ((9, 9, 9), (14, 9, 6))
 GRID: dict[str, tuple[tuple[tuple[int, ...], ...], tuple[float, ...]]] = {
-    "two_sample": (TWO, (0.5, 1, 2, 3)),
+    "two_sample": ((*TWO, (15, 6), (30, 30)), (0.5, 1, 2, 3)),
     "group_by_time interaction": (TWO, (0.5, 1, 2, 3)),
     "parallel_arms adjusted": (TWO, (0.5, 1, 2, 3)),
     "crossover treatment": (FEW_TWO, (0.5, 1, 2, 3)),
@@ -163,10 +163,11 @@ def settings() -> dict[str, Any]:
 
 
 def save(results: dict[str, Any]) -> None:
-    """One line per cell, so that a change is a change of lines."""
+    """One line per cell in the order of the table, so that a change is a change of lines."""
     parts = [f'"settings": {json.dumps(results["settings"])}']
-    for part in ("cells", "rivals"):
-        lines = [f"{json.dumps(key)}: {json.dumps(entry)}" for key, entry in results[part].items()]
+    for part, order in (("cells", [cell.key for cell in cells()]), ("rivals", list(rivals.RIVALS))):
+        found = [(key, results[part][key]) for key in order if key in results[part]]
+        lines = [f"{json.dumps(key)}: {json.dumps(entry)}" for key, entry in found]
         parts.append(f'"{part}": {{\n' + ",\n".join(lines) + "\n}")
     write_text(RESULTS, "{\n" + ",\n".join(parts) + "\n}\n")
 
@@ -201,6 +202,7 @@ def main() -> None:
     results = load()
     if not asked.page:
         run(results, asked.sets, asked.only)
+    save(results)
     write_text(PAGE, calibration_tables.filled(PAGE.read_text(encoding="utf-8"), results))
 
 

@@ -1,4 +1,4 @@
-"""The tables of docs/explanation/calibration.md, made from calibration.json."""
+"""The tables of docs/explanation/rates.md, made from rates.json."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ from conn.config.model import (
     Within,
 )
 from conn.design import DesignContrast
-from conn.permutation import permutation_set
+from conn.stages.rows import rearrangements
 from trials import CATEGORIES, compiled, contrast, trial
 
 Floats = NDArray[np.float64]
@@ -151,15 +151,7 @@ class NullTrial:
     ) -> inference.TestResult:
         """Test rows as the design says."""
         one = self.contrast
-        rearranged = permutation_set(
-            one.n,
-            one.exchange,
-            strata=one.strata,
-            matrix_effect=one.tested,
-            n_permutations=permutations,
-            seed=seed,
-            has_nuisance=one.has_nuisance,
-        )
+        rearranged = rearrangements(one, permutations, seed)
         options: dict[str, Any] = {"covariate": own}
         if self.case.absent:
             options |= {"cells": one.cells, "min_share": 0.5}

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 from scipy import stats
 
 import null_trials as nt
+import rival_trials
 from conn.config.model import CONTRASTS
 
 NOMINAL: dict[str, nt.Case] = {
@@ -148,3 +153,111 @@ def test_the_number_of_sets_does_not_change_the_sets() -> None:
     made = nt.made(nt.two_sample(15, 6, ratio=3.0))
     first, more = nt.false_positives(made, 20, 5), nt.false_positives(made, 30, 5)
     assert first <= more <= first + 10
+
+
+# What the documentation says ------------------------------------------------------------------------
+
+SCRIPTS = Path(__file__).parents[1] / "scripts"
+EXPLANATION = Path(__file__).parents[1] / "docs" / "explanation"
+RESULTS = json.loads((EXPLANATION / "rates.json").read_text(encoding="utf-8"))
+
+APPROXIMATE = (
+    "two_sample|20+8|2|normal",
+    "two_sample|20+8|2|skewed",
+    "two_sample|12+12|3|normal",
+    "parallel_arms adjusted|20+8|3|normal",
+    "formula, F over three groups|14+9+6|3|normal",
+    "within groupByWithin|20+8|2|normal",
+    "paired|20|1|skewed",
+    "within|20|1|skewed",
+    "regression|20|3|normal",
+)
+"""Some cells of the page, by the names they have in its results."""
+
+
+@pytest.fixture
+def scripts(monkeypatch):
+    """Modules of the scripts by name; they are beside each other, not a package."""
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    return importlib.import_module
+
+
+@pytest.mark.calibration
+@pytest.mark.parametrize("key", APPROXIMATE)
+def test_documented_rates_of_approximate_designs_are_found_again(scripts, key: str) -> None:
+    calibrate = scripts("calibrate")
+    cell, documented = next(c for c in calibrate.cells() if c.key == key), RESULTS["cells"][key]
+    found = nt.false_positives(nt.made(cell.case), 200, calibrate.seed_of(key) + 1)
+    table = [[found, 200 - found], [documented["false"], documented["sets"] - documented["false"]]]
+    assert stats.fisher_exact(table).pvalue > 0.001, f"{found} of 200, documented are {documented}"
+
+
+@pytest.mark.slow
+@pytest.mark.calibration
+@pytest.mark.parametrize("key", sorted(RESULTS["cells"]))
+def test_the_sets_of_the_page_can_be_made_again(scripts, key: str) -> None:
+    """The same seeds give the same sets; a rate apart by more than rounding of ties is another program."""
+    calibrate = scripts("calibrate")
+    cell, documented = next(c for c in calibrate.cells() if c.key == key), RESULTS["cells"][key]
+    found = nt.false_positives(nt.made(cell.case), documented["sets"], calibrate.seed_of(key))
+    assert found == pytest.approx(documented["false"], abs=3)
+
+
+def test_every_cell_of_the_page_was_measured_with_the_settings_of_these_trials(scripts) -> None:
+    calibrate = scripts("calibrate")
+    assert set(RESULTS["cells"]) == {cell.key for cell in calibrate.cells()}
+    assert set(RESULTS["rivals"]) == set(rival_trials.RIVALS)
+    assert RESULTS["settings"] == calibrate.settings()
+    assert min(entry["sets"] for entry in RESULTS["cells"].values()) >= 1000
+
+
+def test_the_tables_of_the_page_are_those_of_its_results(scripts) -> None:
+    page = (EXPLANATION / "rates.md").read_text(encoding="utf-8")
+    assert scripts("calibration_tables").filled(page, RESULTS) == page, "run scripts/calibrate.py --page"
+
+
+def test_rates_are_marked_beyond_7_and_below_3_5_percent(scripts) -> None:
+    mark = scripts("calibration_tables").mark
+    assert [mark(n, 1000) for n in (34, 35, 70, 71)] == ["*3.4*", "3.5", "7.0", "**7.1**"]
+
+
+# Naive alternatives ---------------------------------------------------------------------------------
+
+
+def shares(key: str, n_sets: int = 60) -> dict[str, tuple[float, float]]:
+    """False positives, and planted effects found, of each analysis of the same trials."""
+    comparison = rival_trials.RIVALS[key]()
+    counts = rival_trials.counted(comparison, range(n_sets), 20250304)
+    return {name: (false / n_sets, found / n_sets / 4) for name, (false, found) in counts.items()}
+
+
+@pytest.mark.calibration
+@pytest.mark.parametrize("key", ["scans|group", "scans|slope"])
+def test_scans_taken_for_people_make_false_positives_and_rows_of_people_do_not(key: str) -> None:
+    found = shares(key)
+    assert found["one row per person"][0] <= interval(60)[1] / 60
+    assert found["one row per scan"][0] > 0.15
+
+
+@pytest.mark.truth
+def test_scans_taken_for_people_lose_the_change() -> None:
+    found = shares("scans|change")
+    assert found["one row per scan"][1] < 0.2
+    assert found["one row per person"][1] > 0.5
+
+
+@pytest.mark.truth
+def test_adjusting_for_the_baseline_is_never_worse_than_its_rivals() -> None:
+    low, high = shares("baseline|0.2"), shares("baseline|0.8")
+    assert low["change"][1] < low["after treatment only"][1] - 0.1
+    assert high["after treatment only"][1] < high["change"][1] - 0.1
+    for found in (low, high):
+        best = max(share for _, share in found.values())
+        assert found["adjusted for baseline"][1] > best - 0.06
+
+
+@pytest.mark.truth
+def test_a_paired_test_of_a_crossover_takes_the_period_for_the_treatment() -> None:
+    found = shares("crossover|16+8")
+    assert found["paired, without the period"][1] < found["sequence labels"][1] - 0.1
+    assert abs(found["sequence labels"][1] - found["sign flips with the period"][1]) < 0.15

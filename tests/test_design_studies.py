@@ -380,6 +380,11 @@ GROUPS = "group: arm, levels: [drug, placebo]"
             "'differenceDrugVsPlacebo' is no contrast of two_sample; known: difference",
         ),
         (
+            "design: crossover, treatment: drug, control: placebo, sequence: order, levels: [a, b], "
+            "contrasts: {carryover: {confirmatory: true}}",
+            "m.contrasts.carryover: confirmatory is true, but carry-over is reported and never decides",
+        ),
+        (
             "design: within, points: [pre, mid, post], contrasts: {groupByWithin: {}}",
             "'groupByWithin' is no contrast of within; known: within",
         ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from conn.config.model import Config
 from conn.design import DesignContrast, Family, load_design
 from conn.errors import InputError
 from conn.permutation import permutation_set
-from conn.report import build, build_report, methods, plots, style
+from conn.report import build, build_report, inference_words, methods, plots, references, style
 from conn.report.contract import read_outputs
 from conn.report.values import Connectivity, edge_panel, predictor_words
 from conn.tables import read_tsv, write_tsv
@@ -510,3 +511,33 @@ def test_names_below_the_panels_of_people_do_not_overlap(n_points: int, n_groups
     flat = boxes + legend
     assert not any(one.overlaps(other) for i, one in enumerate(flat) for other in flat[:i])
     assert all(box.x1 <= figure.get_size_inches()[0] * figure.dpi for box in flat)
+
+
+def test_methods_say_how_missing_values_are_treated_only_when_they_may_be_missing(arms: Made) -> None:
+    outputs = read_outputs(arms[0], configuration(world("arms")))
+    share = outputs.config.inference.model_copy(update={"min_share": 0.8})
+    some = replace(outputs, config=outputs.config.model_copy(update={"inference": share}))
+    assert any("at least 80 % of the rows have a value" in s for s in inference_words.sentences(some))
+    assert not any("of the rows have a value" in s for s in inference_words.sentences(outputs))
+
+
+def test_comparisons_of_seeds_have_words_and_a_source(groups: Made) -> None:
+    outputs = read_outputs(groups[0], configuration(world("courses")))
+    first = replace(outputs.contrasts()[0], compared={"cingulate": {}})
+    model = replace(outputs.models[0], contrasts=(first,))
+    compared = replace(outputs, models=(model,))
+    for one, expected in ((compared, True), (outputs, False)):
+        said = any("between the maps of several seeds" in s for s in inference_words.sentences(one))
+        cited = any(r.doi == "10.1214/aoms/1177732979" for r in references.cited(one))
+        assert (said, cited) == (expected, expected)
+
+
+def test_edges_of_a_network_are_bold_by_the_p_that_is_read_after_it(arms: Made) -> None:
+    out, _, page, _ = arms
+    rows = next(
+        (t[1:], bold[1:])
+        for t, bold in zip(page.tables, page.bold, strict=True)
+        if t[0][0] == "Edge" and t[0][-1] == "p_closed"
+    )
+    assert len(rows[0]) == 6
+    assert [float(row[-1]) <= 0.05 for row in rows[0]] == rows[1] and any(rows[1])

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from conn.config.contrasts import SENSITIVITY, contrasts_of
-from conn.config.model import Config, Model, ModelBase
+from conn.config.model import Config, Crossover, Model, ModelBase
 from conn.errors import ConfigError
 from conn.rois import networks, registry, selection
 
@@ -204,6 +204,12 @@ def _models(config: Config) -> Iterator[str]:
                     f"models.{name}.contrasts: {contrast!r} is no contrast of {model.design}; "
                     f"known: {', '.join(known)}"
                 )
+        carryover = model.contrasts.get("carryover") if isinstance(model, Crossover) else None
+        if carryover is not None and carryover.confirmatory:
+            yield (
+                f"models.{name}.contrasts.carryover: confirmatory is true, but carry-over is reported and "
+                "never decides; its power is low. Remove confirmatory"
+            )
         for contrast in known:
             if f"{contrast}{SENSITIVITY}" in known:
                 yield (
