@@ -533,7 +533,7 @@ def test_comparisons_of_seeds_have_words_and_a_source(groups: Made) -> None:
 
 
 def test_edges_of_a_network_are_bold_by_the_p_that_is_read_after_it(arms: Made) -> None:
-    out, _, page, _ = arms
+    page = arms[2]
     rows = next(
         (t[1:], bold[1:])
         for t, bold in zip(page.tables, page.bold, strict=True)
