@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from conn.config.model import Config
 from conn.design import DesignContrast, Family, load_design
 from conn.errors import InputError
 from conn.permutation import permutation_set
-from conn.report import build, build_report, methods, plots, style
+from conn.report import build, build_report, inference_words, methods, plots, references, style
 from conn.report.contract import read_outputs
 from conn.report.values import Connectivity, edge_panel, predictor_words
 from conn.tables import read_tsv, write_tsv
@@ -218,12 +219,8 @@ class Filled(Maker):
                 contrast, lambda v, chosen=chosen: np.stack([v[:, c].mean(axis=1) for c in chosen], axis=1)
             )
             columns = self.columns(contrast, result, family)
-            extra = {
-                "n_edges": [len(c) for c in chosen],
-                "family": f"{contrast.name}.networks",
-                "p_tail": np.nan,
-                "p_equivalence": np.nan,
-            }
+            columns |= dict.fromkeys(NOT_ASKED_FOR[1:-3], np.nan) | {"p_equivalence": 0.3}
+            extra = {"n_edges": [len(c) for c in chosen], "family": f"{contrast.name}.networks"}
             tables.append(pd.DataFrame({"network": list(self.networks), **columns, **extra}))
         write_tsv(self.out / paths.networks(model), pd.concat(tables, ignore_index=True))
 
@@ -376,9 +373,10 @@ def test_networks_stand_before_edges_with_interval_and_degrees_of_freedom(arms: 
         found = table.loc[("adjusted", row[0])]
         assert plain(row[3]) == pytest.approx(float(found["estimate"]), abs=6e-5)
         assert row[1] == found["n_edges"] and row[7].endswith(f"({float(found['df']):.0f})")
+    assert page.table("Network", "p_fwe", "p_equivalence")[0][0][2] == "0.300"
     block = html[html.index('id="result-arms-adjusted"') :]
     assert block.index("<h4>Networks</h4>") < block.index("<h4>Edges</h4>")
-    assert "p_closed: an edge is read after its network" in html
+    assert block.index("Edges of the declared networks, read after them.") < block.index("<h4>Edges</h4>")
     assert "Declared networks were each tested as one" in text
 
 
@@ -513,3 +511,33 @@ def test_names_below_the_panels_of_people_do_not_overlap(n_points: int, n_groups
     flat = boxes + legend
     assert not any(one.overlaps(other) for i, one in enumerate(flat) for other in flat[:i])
     assert all(box.x1 <= figure.get_size_inches()[0] * figure.dpi for box in flat)
+
+
+def test_methods_say_how_missing_values_are_treated_only_when_they_may_be_missing(arms: Made) -> None:
+    outputs = read_outputs(arms[0], configuration(world("arms")))
+    share = outputs.config.inference.model_copy(update={"min_share": 0.8})
+    some = replace(outputs, config=outputs.config.model_copy(update={"inference": share}))
+    assert any("at least 80 % of the rows have a value" in s for s in inference_words.sentences(some))
+    assert not any("of the rows have a value" in s for s in inference_words.sentences(outputs))
+
+
+def test_comparisons_of_seeds_have_words_and_a_source(groups: Made) -> None:
+    outputs = read_outputs(groups[0], configuration(world("courses")))
+    first = replace(outputs.contrasts()[0], compared={"cingulate": {}})
+    model = replace(outputs.models[0], contrasts=(first,))
+    compared = replace(outputs, models=(model,))
+    for one, expected in ((compared, True), (outputs, False)):
+        said = any("between the maps of several seeds" in s for s in inference_words.sentences(one))
+        cited = any(r.doi == "10.1214/aoms/1177732979" for r in references.cited(one))
+        assert (said, cited) == (expected, expected)
+
+
+def test_edges_of_a_network_are_bold_by_the_p_that_is_read_after_it(arms: Made) -> None:
+    page = arms[2]
+    rows = next(
+        (t[1:], bold[1:])
+        for t, bold in zip(page.tables, page.bold, strict=True)
+        if t[0][0] == "Edge" and t[0][-1] == "p_closed"
+    )
+    assert len(rows[0]) == 6
+    assert [float(row[-1]) <= 0.05 for row in rows[0]] == rows[1] and any(rows[1])

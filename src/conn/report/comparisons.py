@@ -10,14 +10,16 @@ import pandas as pd
 
 from conn.config.model import ParallelArms
 from conn.report import page
-from conn.report.context import Context, any_finite, ranked, row_of, shown_edges, unit
+from conn.report.context import Context, ranked, row_of, shown_edges, unit
 from conn.report.contract import ContrastResult
 from conn.report.edges_section import (
+    NETWORK,
     Shown,
     estimates_of,
     found_words,
     p_column,
     result_columns,
+    result_row,
     verb,
 )
 from conn.report.regions import edge
@@ -28,7 +30,6 @@ from conn.report.words import (
     interval,
     listed,
     p_cell,
-    significant,
     spelled,
 )
 
@@ -66,17 +67,12 @@ def network_table(context: Context, contrast: ContrastResult) -> page.Table | No
     if rows.empty:
         return None
     columns = [
-        Shown("Network", lambda r: str(r["network"])),
+        NETWORK,
         Shown("Edges", lambda r: fixed(r["n_edges"], 0)),
         *result_columns(contrast, estimates_of(contrast, rows)),
     ]
-    columns += [Shown("p_tail", lambda r: significant(r["p_tail"], 2))] if any_finite(rows, "p_tail") else []
-    columns += [p_column("p_equivalence")] if any_finite(rows, "p_equivalence") else []
     columns.append(p_column("p_holm"))
-    cells = [
-        page.Row(tuple(c.cell(row_of(r)) for c in columns), strong=bool(r["p_fwe"] <= context.alpha))
-        for r in rows.to_dict("records")
-    ]
+    cells = [result_row(context, columns, row_of(r)) for r in rows.to_dict("records")]
     head = [column.title for column in columns]
     what = (
         "" if contrast.is_f else f" {capital(unit(context, contrast))}, mean over the edges of the network."

@@ -121,6 +121,11 @@ NETWORK_COLUMNS = [
     "g_ci_high",
     "p_holm",
     "p_equivalence",
+    "g_av",
+    "g_av_ci_low",
+    "g_av_ci_high",
+    "slope_difference",
+    "p_slope_difference",
 ]
 CLUSTER_TEXT = ("seed", "contrast", "family", "label")
 CLUSTER_COLUMNS = [*COLUMNS, "p_holm"]

@@ -15,7 +15,6 @@ from conn.report import page, plots, style
 from conn.report.context import (
     Z_OF_PARTIAL,
     Context,
-    any_finite,
     df_words,
     everybody,
     lacking,
@@ -261,7 +260,7 @@ class Shown:
     cell: Callable[[Mapping[str, Any]], str]
 
 
-def result_columns(contrast: ContrastResult, decimals: int, closed: bool = False) -> list[Shown]:
+def result_columns(contrast: ContrastResult, decimals: int) -> list[Shown]:
     """Columns that edges and networks share: n, estimate or none, statistic, p.
 
     Parameters
@@ -270,8 +269,6 @@ def result_columns(contrast: ContrastResult, decimals: int, closed: bool = False
         An F has no estimate, interval or effect size.
     decimals
         Of estimates.
-    closed
-        With `p_closed`.
     """
     columns = [Shown("n", lambda r: fixed(r["n"], 0))]
     if not contrast.is_f:
@@ -283,7 +280,7 @@ def result_columns(contrast: ContrastResult, decimals: int, closed: bool = False
         ]
     head = "F (df)" if contrast.is_f else "Statistic (df)"
     columns.append(Shown(head, lambda r: f"{fixed(r['stat'], 2)} ({df_words(r)})"))
-    return columns + [p_column(name) for name in ("p", "p_fwe", *(["p_closed"] if closed else []))]
+    return [*columns, p_column("p"), p_column("p_fwe")]
 
 
 def p_column(name: str) -> Shown:
@@ -302,9 +299,10 @@ def edge_tables(context: Context, contrast: ContrastResult) -> tuple[page.Table 
     if rows.empty:
         return None, None
     n_open = len(shown_edges(context, contrast, TOP, 40))
-    columns = _edge_columns(contrast, rows)
+    shared = result_columns(contrast, estimates_of(contrast, rows))
+    columns = [EDGE, *shared, p_column("p_fdr"), p_column("p_holm")]
     head = [column.title for column in columns]
-    cells = [_row(context, columns, row_of(r)) for r in rows.head(MOST_ROWS).to_dict("records")]
+    cells = [result_row(context, columns, row_of(r)) for r in rows.head(MOST_ROWS).to_dict("records")]
     note = _edge_note(context, contrast, rows)
     caption = "Edges by p_fwe." if contrast.is_f else f"Edges by p_fwe. {capital(unit(context, contrast))}."
     first = page.table(caption, head, cells[:n_open], head[1:], note)
@@ -314,16 +312,12 @@ def edge_tables(context: Context, contrast: ContrastResult) -> tuple[page.Table 
     return first, page.table(f"Edges {n_open + 1} to {n_open + len(rest)}.", head, rest, head[1:])
 
 
-def _edge_columns(contrast: ContrastResult, rows: pd.DataFrame) -> list[Shown]:
-    closed = any_finite(rows, "p_closed")
-    shared = result_columns(contrast, estimates_of(contrast, rows), closed)
-    return [_EDGE, *shared, p_column("p_fdr"), p_column("p_holm")]
+EDGE = Shown("Edge", lambda r: edge(str(r["roi_a"]), str(r["roi_b"])))
+NETWORK = Shown("Network", lambda r: str(r["network"]))
 
 
-_EDGE = Shown("Edge", lambda r: edge(str(r["roi_a"]), str(r["roi_b"])))
-
-
-def _row(context: Context, columns: list[Shown], row: Mapping[str, Any]) -> page.Row:
+def result_row(context: Context, columns: list[Shown], row: Mapping[str, Any]) -> page.Row:
+    """A row of a table of results, bold when its p_fwe is at most alpha."""
     return page.Row(tuple(c.cell(row) for c in columns), strong=bool(row["p_fwe"] <= context.alpha))
 
 
@@ -333,16 +327,10 @@ def _edge_note(context: Context, contrast: ContrastResult, rows: pd.DataFrame) -
     sizes = f" g: standardised effect{f' ({types})' if types else ''}." if not contrast.is_f else ""
     ends = f" CI: {context.level} interval of one edge." if not contrast.is_f else ""
     sides = ", two-sided" if not contrast.is_f else ""
-    closed = (
-        " p_closed: an edge is read after its network; the larger p of its network and of its own, among the "
-        "edges of all declared networks."
-        if any_finite(rows, "p_closed")
-        else ""
-    )
     return (
         f"Bold: p_fwe ≤ {context.alpha:g}.{ends} p: uncorrected{sides}. "
         f"p_fwe: corrected over all edges of the family; p_holm: also over the families of the model."
-        f"{closed}{sizes} All {count(len(rows), 'edge')}: {path}.{_coarse(contrast, context.alpha)}"
+        f"{sizes} All {count(len(rows), 'edge')}: {path}.{_coarse(contrast, context.alpha)}"
     )
 
 
@@ -358,52 +346,3 @@ def _coarse(contrast: ContrastResult, alpha: float) -> str:
         f" p counts permutations and is at least {significant(smallest, 2)}. When a single edge has so "
         f"small a p, its p_fdr is at least {alone}; it is lower only when several tests share that p.{more}"
     )
-
-
-_FURTHER: Mapping[str, str] = {
-    "p_tail": "p_tail: p_fwe from a generalised Pareto distribution fitted to the tail of the permutations, "
-    "given beside the count and never instead.",
-    "g_av": "g_av: mean change over the average SD of the two time points, with its bootstrap interval.",
-    "p_slope_difference": "Slope difference: by how much the slope on the baseline differs between the "
-    "groups, "
-    "with the uncorrected p of that; an adjusted difference speaks of all people only where it does not.",
-    "p_equivalence": "p_equivalence: of two one-sided tests that the effect lies within the bound, not "
-    "corrected for the number of edges.",
-    "p_score": "p_score: family-wise p of the score that an edge gets from the edges around it; it says that "
-    "something is in its surroundings.",
-}
-
-
-def further_table(context: Context, contrast: ContrastResult) -> page.Table | None:
-    """Further p values of the edges in the open table: tail, equivalence, score."""
-    rows = shown_edges(context, contrast, TOP, 40)
-    asked = [name for name in _FURTHER if any_finite(rows, name)]
-    if not asked:
-        return None
-    columns = [_EDGE, p_column("p_fwe")]
-    for name in asked:
-        columns += _COLUMNS_OF.get(name, ())
-        columns += [] if name in ("p_tail", "g_av") else [p_column(name)]
-    head = [column.title for column in columns]
-    cells = [_row(context, columns, row_of(r)) for r in rows.to_dict("records")]
-    note = " ".join(_note_of(context, name) for name in asked)
-    return page.table("More on the same edges.", head, cells, head[1:], note)
-
-
-_COLUMNS_OF: Mapping[str, tuple[Shown, ...]] = {
-    "p_tail": (Shown("p_tail", lambda r: significant(r["p_tail"], 2)),),
-    "g_av": (
-        Shown("g_av", lambda r: fixed(r["g_av"], 2)),
-        Shown("CI of g_av", lambda r: interval(r["g_av_ci_low"], r["g_av_ci_high"], 2)),
-    ),
-    "p_slope_difference": (Shown("Slope difference", lambda r: fixed(r["slope_difference"], 2)),),
-    "p_score": (Shown("Score", lambda r: significant(r["score"], 3)),),
-}
-"""Columns before a p, or in its place: p_tail has digits that counting permutations does not give."""
-
-
-def _note_of(context: Context, name: str) -> str:
-    bound = context.outputs.config.inference.equivalence
-    if name == "p_equivalence" and bound is not None:
-        return _FURTHER[name].replace("the bound", f"±{bound:g} in Fisher z")
-    return _FURTHER[name]

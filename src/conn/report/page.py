@@ -109,6 +109,8 @@ class ResultBlock:
     sentences: tuple[str, ...]
     caution: str
     networks: Table | None
+    more_on_networks: Table | None
+    closed: Table | None
     pictures: tuple[Picture, ...]
     edges: Table | None
     further: Table | None

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from conn.design import exchange_words, variance_words
-from conn.report import brain, comparisons, edges_section, page, plots, style
+from conn.report import brain, comparisons, edges_section, further_section, page, plots, style
 from conn.report.context import (
     Context,
     anchor_of,
@@ -258,9 +258,11 @@ def result_block(context: Context, contrast: ContrastResult) -> page.ResultBlock
         sentences(context, contrast) or ("Nothing could be tested.",),
         CAUTIONS.get((contrast.design, contrast.base), ""),
         comparisons.network_table(context, contrast),
+        further_section.of_networks(context, contrast),
+        further_section.closed(context, contrast),
         tuple(p for p in pictures if p),
         table,
-        edges_section.further_table(context, contrast),
+        further_section.of_edges(context, contrast),
         more,
         comparisons.comparisons(context, contrast),
         edges_section.people_picture(context, contrast),
