@@ -857,7 +857,7 @@ def test_ds003007_compiles_to_paired_arms_and_slope_designs(shared_data: Path) -
     ).notes
     assert any("groups of 15 and 6" in note and "reach 11 %" in note for note in noted)
     (skew,) = compile_model("m", paired(), DS003007, cohort, runs, Inference()).notes
-    assert skew.startswith("change: sign flips assume symmetric differences")
+    assert skew.startswith("change: sign flips assume symmetric values")
     slope = make(regression(before="pre", after="post", predictor="BDI.change"))
     assert (slope.n, {reason for *_, reason in slope.dropped}) == (25, {"BDI.change is missing"})
     responders = make(two_sample(group="response", levels=("responder", "nonresponder")))

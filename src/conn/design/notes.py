@@ -41,6 +41,11 @@ Some people vary two or three times as much as others, the smaller group more: s
 FLIPPED = 17
 """The same of sign flips of strongly skewed rows, whatever the variances."""
 
+SKEWED = (
+    "sign flips assume symmetric values; should they be strongly skewed, family-wise false positives reach "
+    f"{FLIPPED} % instead of 5 %"
+)
+
 
 def notes_of(
     source: Source, contrasts: Sequence[DesignContrast], smallest: Sequence[float], inference: Inference
@@ -64,20 +69,11 @@ def _liberal(contrasts: Sequence[DesignContrast]) -> Iterator[str]:
     """Designs whose measured error rate can pass 7 %; one sentence for all contrasts that it holds for."""
     said: dict[str, list[str]] = {}
     for contrast in contrasts:
-        sentence = _flips(contrast) if contrast.exchange == "flips" else _labels(contrast)
+        sentence = SKEWED if contrast.exchange == "flips" else _labels(contrast)
         said.setdefault(sentence, []).append(contrast.name)
     for sentence, names in said.items():
         if sentence:
             yield f"{and_words(names)}: {sentence} (simulated; conn check --null looks into your own data)"
-
-
-def _flips(contrast: DesignContrast) -> str:
-    """Skewness cannot be known before there are data."""
-    what = "differences" if contrast.effect_type == "paired" else "values"
-    return (
-        f"sign flips assume symmetric {what}; should they be strongly skewed, family-wise false positives "
-        f"reach {FLIPPED} % instead of 5 %"
-    )
 
 
 def _labels(contrast: DesignContrast) -> str:
