@@ -84,6 +84,8 @@ def title(model: str, contrast: DesignContrast) -> str:
 
 def unprobed(contrast: DesignContrast) -> str:
     """Why null data and smallest effects of a contrast are not offered; empty when they are."""
+    if contrast.sensitivity:
+        return "it repeats another contrast with motion as a covariate"
     if contrast.n_variates > 1:
         return "it tests several values of a person together"
     if contrast.statistic == "F":

@@ -42,8 +42,12 @@ def _cohort(out: Path) -> Iterator[Exclusion]:
 def _design(out: Path, model: str) -> Iterator[Exclusion]:
     """People whom a model asks for and cannot have; whom it does not ask for stands in its design only."""
     design = load_design(out / paths.model_folder(model), model)
+    told = {entry for one in design.contrasts if not one.sensitivity for entry in one.lost}
     for contrast in design.contrasts:
         for dataset, subject, reason in contrast.lost:
+            # A repetition with motion as a covariate lacks these people too: once is enough.
+            if contrast.sensitivity and (dataset, subject, reason) in told:
+                continue
             yield Exclusion(
                 dataset,
                 subject,
