@@ -83,12 +83,11 @@ def _references(source: Source, plan: Plan) -> tuple[dict[str, Column], tuple[st
     _check_kinds(source, plan, columns)
     if plan.signed:
         columns = _by_period(plan, columns)
-    covariates: list[str] = []
-    for name in plan.covariates:
-        several = _spread(source, plan, columns.pop(name))
-        columns |= {column.reference: column for column in several}
-        covariates += [column.reference for column in several]
-    return columns, tuple(covariates)
+    spread = {name: _spread(source, plan, columns[name]) for name in plan.covariates}
+    found: dict[str, Column] = {}
+    for name, column in columns.items():
+        found |= {one.reference: one for one in spread[name]} if name in spread else {name: column}
+    return found, tuple(one.reference for several in spread.values() for one in several)
 
 
 def _check_kinds(source: Source, plan: Plan, columns: Mapping[str, Column]) -> None:
