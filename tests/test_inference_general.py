@@ -33,7 +33,7 @@ def two_groups(sizes: tuple[int, int]) -> tuple[Floats, Floats, NDArray[np.int64
 
 
 def drawn(n: int, kind: str = "labels", n_permutations: int = 60) -> PermutationSet:
-    return permutation_set(n, kind, n_permutations=n_permutations, seed=3, has_nuisance=True)  # type: ignore[arg-type]
+    return permutation_set(n, kind, n_permutations=n_permutations, seed=3, has_nuisance=True)
 
 
 def sizes_of(
@@ -173,7 +173,7 @@ def test_maps_in_single_precision_agree_with_edges_in_double() -> None:
     y = rng.normal(size=(16, 40)) + covariate
     for groups in (None, codes):
         low, high = (
-            inference.test(y, m, c, drawn(16), groups, covariate=covariate, precision=p)  # type: ignore[arg-type]
+            inference.test(y, m, c, drawn(16), groups, covariate=covariate, precision=p)
             for p in ("float32", "float64")
         )
         np.testing.assert_allclose(low.maxima, high.maxima, rtol=2e-4)
@@ -192,7 +192,8 @@ def test_rows_that_are_missing_move_with_the_residuals(kind: str, welch: bool) -
     found = inference.test(y, m, c, own, groups, cells=codes, min_share=0.8)
     assert found.valid.all()
     assert found.scale == "z"
-    np.testing.assert_array_equal(found.df[[0, 1, 2, 4]], [14, 12, 13, 13]) if not welch else None
+    if not welch:
+        np.testing.assert_array_equal(found.df[[0, 1, 2, 4]], [14, 12, 13, 13])
     agree(found, sizes_of(y, m, c, own, None, groups, as_z=True))
 
 
@@ -302,8 +303,8 @@ def test_blocks_and_threads_do_not_change_a_byte() -> None:
     y, covariate = rng.normal(size=(16, 2100)), rng.normal(size=(16, 2100))
     y[3, 5::90] = np.nan
     kwargs = {"covariate": covariate, "cells": codes, "min_share": 0.9}
-    whole = inference.test(y, m, c, drawn(16), **kwargs)  # type: ignore[arg-type]
-    parts = inference.test(y, m, c, drawn(16), block_bytes=1, workers=2, **kwargs)  # type: ignore[arg-type]
+    whole = inference.test(y, m, c, drawn(16), **kwargs)
+    parts = inference.test(y, m, c, drawn(16), block_bytes=1, workers=2, **kwargs)
     for name in ("effect", "stat", "df", "p", "maxima"):
         np.testing.assert_array_equal(getattr(whole, name), getattr(parts, name))
 

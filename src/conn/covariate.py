@@ -17,7 +17,7 @@ from conn.compiled import compiled
 from conn.glm import Fit, Floats, Kernel, Model, magnitude, make_kernel, residuals
 from conn.permutation import PermutationSet
 from conn.tiles import TILE_FEATURES, TILE_PERMUTATIONS, Job, Scale, Tile, padded
-from conn.zscale import TABLE_TOLERANCE, signed_z
+from conn.zscale import signed_z
 
 LEFT = 1e-8
 """Share of the sum of squares of a covariate (or the effect) below which the others leave nothing of it."""
@@ -77,9 +77,9 @@ class Adjusted(Job):
         return "t" if self.model.contrast.ndim == 1 else "F"
 
     @property
-    def tolerance(self) -> float:
-        """Wider where the table of z takes part."""
-        return TABLE_TOLERANCE if self.as_z and self.dtype is np.float32 else super().tolerance
+    def by_table(self) -> bool:
+        """See `Job.by_table`."""
+        return self.as_z
 
     @property
     def bytes_per_feature(self) -> int:

@@ -20,7 +20,7 @@ from conn.general import General, general
 from conn.glm import Floats, Model, make_kernel
 from conn.permutation import PermutationSet
 from conn.tiles import TILE_FEATURES, TILE_PERMUTATIONS, Job, Scale, Tile, padded
-from conn.zscale import TABLE_TOLERANCE, signed_z
+from conn.zscale import signed_z
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,9 +87,9 @@ class Unequal(Job):
         return "z"
 
     @property
-    def tolerance(self) -> float:
-        """Maps go to z by a table."""
-        return super().tolerance if self.dtype is np.float64 else TABLE_TOLERANCE
+    def by_table(self) -> bool:
+        """See `Job.by_table`."""
+        return True
 
     @property
     def bytes_per_feature(self) -> int:

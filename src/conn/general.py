@@ -16,7 +16,7 @@ from conn.compiled import compiled
 from conn.glm import Fit, Floats, Model, magnitude
 from conn.permutation import PermutationSet
 from conn.tiles import TILE_FEATURES, Job, Scale, Tile, padded
-from conn.zscale import TABLE_TOLERANCE, signed_z
+from conn.zscale import signed_z
 
 DEPENDENT = 1e-10
 """A column of which the earlier ones leave a smaller share of the sum of squares depends on them."""
@@ -107,9 +107,9 @@ class General(Job):
         return "z"
 
     @property
-    def tolerance(self) -> float:
-        """Maps go to z by a table."""
-        return super().tolerance if self.dtype is np.float64 else TABLE_TOLERANCE
+    def by_table(self) -> bool:
+        """See `Job.by_table`."""
+        return True
 
     @property
     def bytes_per_feature(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -107,14 +108,14 @@ def check_power(study: Study) -> str:
 
 def needed(probe: Probe, permutations: int, alpha: float, seed: int) -> tuple[Needed, ...]:
     """Smallest effects of the edges of a contrast, and of the networks that lie within them."""
-    settings = {"permutations": permutations, "alpha": alpha, "seed": seed}
-    edges = detectable(probe.data, probe.rows, **settings)  # type: ignore[arg-type]
+    find = partial(detectable, permutations=permutations, alpha=alpha, seed=seed)
+    edges = find(probe.data, probe.rows)
     names = tuple(f"{a}-{b}" for a, b in probe.edges)
     found = [Needed("edge", names, probe.edges, edges)]
     means = network_means(probe)
     if means:
         data = np.column_stack(list(means.values()))
-        made = detectable(data, probe.rows, **settings)  # type: ignore[arg-type]
+        made = find(data, probe.rows)
         found.append(Needed("network", tuple(means), (("", ""),) * len(means), made))
     return tuple(found)
 
@@ -129,9 +130,9 @@ def network_means(probe: Probe) -> dict[str, np.ndarray[tuple[int], np.dtype[np.
     names = (asked,) if isinstance(asked, str) and asked not in {"all", "none"} else networks.names()
     found = {}
     for name in names:
-        members = [place.get(frozenset(pair)) for pair in networks.edges(name)]
-        if None not in members:
-            found[name] = probe.data[:, members].mean(axis=1)  # type: ignore[index]
+        pairs = [frozenset(pair) for pair in networks.edges(name)]
+        if all(pair in place for pair in pairs):
+            found[name] = probe.data[:, [place[pair] for pair in pairs]].mean(axis=1)
     return found
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from conn.glm import Fit, Floats
 from conn.permutation import PermutationSet
+from conn.zscale import TABLE_TOLERANCE
 
 # The shape of every matrix product. Constants, so that the bytes of a result depend neither on the memory
 # that was allowed nor on the number of workers.
@@ -116,8 +117,15 @@ class Job(ABC):
         return size >= tile.limit.astype(size.dtype), best
 
     @property
+    def by_table(self) -> bool:
+        """Whether rearranged statistics go to z by `conn.zscale.signed_z`, and so by a table in float32."""
+        return False
+
+    @property
     def tolerance(self) -> float:
-        """See `TOLERANCE`."""
+        """See `TOLERANCE`; wider where the table of z takes part."""
+        if self.by_table and self.dtype is np.float32:
+            return TABLE_TOLERANCE
         return TOLERANCE[self.dtype.__name__]
 
     @property
