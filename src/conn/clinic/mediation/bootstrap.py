@@ -1,4 +1,9 @@
-"""Bootstrap intervals of effects through a mediator: percentile and bias-corrected and accelerated."""
+"""Bootstrap intervals of effects through a mediator: percentile and bias-corrected and accelerated.
+
+A bootstrap sample varies as if nothing had been estimated: the residuals that it draws from are too small by
+the share of degrees of freedom that the columns took, and there is no t. With 30 people and 5 columns, 8 % of
+plain percentile intervals miss the truth in place of 5 %. So levels are widened, by the number of columns.
+"""
 
 from __future__ import annotations
 
@@ -102,6 +107,7 @@ def bootstrap(
     seed: int = 0,
     alpha: float = 0.05,
     interaction: bool = False,
+    widen: bool = True,
 ) -> Bootstrap:
     """Resample people within arms (and strata) and estimate all effects in every sample.
 
@@ -114,7 +120,9 @@ def bootstrap(
     seed
         Of the samples; all features share them.
     alpha
-        Intervals have coverage 1 - alpha, asymptotically.
+        Intervals have coverage 1 - alpha.
+    widen
+        Widen the levels for small samples, see `widened`.
 
     Returns
     -------
@@ -133,6 +141,8 @@ def bootstrap(
         raise DesignError(f"bootstrap: {draws} draws; an interval needs at least {FEWEST_DRAWS}")
     m, o = checked(trial, mediator, own)
     weights = draw(trial.strata, draws, seed)
+    df = trial.outcome_df(o is not None, interaction)
+    level = widened(alpha, trial.n, df) if widen else alpha
     parts: dict[str, list[Interval]] = {}
     lost = 0.0
     for block in _blocks(m.shape[1], draws):
@@ -141,7 +151,7 @@ def bootstrap(
         left_out = effects(columns, trial.adjusted, 1 - np.eye(trial.n))
         observed = effects(columns, trial.adjusted, np.ones((1, trial.n)))
         for name, values in samples.items():
-            got = interval(values, observed[name][0], left_out[name], trial.strata, alpha)
+            got = interval(values, observed[name][0], left_out[name], trial.strata, level)
             parts.setdefault(name, []).append(got)
         gone = ~np.isfinite(samples["ab"][:, columns.valid])
         lost = max(lost, float(gone.mean(axis=0).max(initial=0.0)))
@@ -199,6 +209,25 @@ def effects(columns: Columns, adjusted: bool, weights: Floats) -> dict[str, Floa
     return {name: np.where(columns.valid, values, np.nan) for name, values in found.items()}
 
 
+def widened(alpha: float, n: int, df: int) -> float:
+    """Level whose percentile interval has coverage 1 - alpha in small samples.
+
+    Parameters
+    ----------
+    alpha
+        One minus the coverage.
+    n
+        People.
+    df
+        Residual degrees of freedom of the larger equation.
+
+    References
+    ----------
+    Hesterberg 2015, 10.1080/00031305.2015.1089789, section 4.5 (there for a mean, with df = n - 1).
+    """
+    return float(2 * special.ndtr(-np.sqrt(n / df) * special.stdtrit(df, 1 - alpha / 2)))
+
+
 def interval(
     samples: Floats, observed: Floats, left_out: Floats | None, strata: NDArray[np.int64], alpha: float
 ) -> Interval:
@@ -216,7 +245,7 @@ def interval(
     strata
         int ndarray of shape (n,): what was resampled within.
     alpha
-        One minus the coverage.
+        Share of the bootstrap distribution outside the limits, see `widened`.
     """
     kept = np.isfinite(samples).sum(axis=0)
     usable = np.isfinite(observed) & (kept >= FEWEST_SHARE * len(samples))

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from conn import inference
-from conn.clinic.mediation.bootstrap import Interval, draw, interval
+from conn.clinic.mediation.bootstrap import Interval, draw, interval, widened
 from conn.clinic.mediation.joint import Joint, exchanges, family, variance_groups
 from conn.clinic.mediation.paths import Coefficient, checked
 from conn.clinic.mediation.trial import LEFT, Trial
@@ -147,7 +147,8 @@ def _intervals(
 
     samples, left_out = effects(draw(trial.strata, draws, seed)), effects(1 - np.eye(trial.n))
     observed = effects(np.ones((1, trial.n)))[0]
-    every = interval(samples, observed, left_out, trial.strata, alpha)
+    level = widened(alpha, trial.n, trial.n - outcome.shape[1])
+    every = interval(samples, observed, left_out, trial.strata, level)
     return every.of(slice(0, -1)), every.of(slice(-1, None))
 
 

@@ -53,6 +53,11 @@ class Trial:
         """Number of people."""
         return int(self.arm.size)
 
+    def outcome_df(self, own: bool, interaction: bool = False) -> int:
+        """Residual degrees of freedom of the outcome's equation, with a baseline of the feature or not."""
+        before = self.adjusted and self.outcome_before is not None
+        return self.n - self.shared.shape[1] - 2 - own - before - interaction
+
     def columns(self, *names: str) -> Floats:
         """Shared columns and those of some names, of shape (n, k + len(names)); what is None is left out."""
         found = [getattr(self, name) for name in names]
