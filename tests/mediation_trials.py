@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from conn.clinic.mediation.bootstrap import Interval, bootstrap
-from conn.clinic.mediation.joint import joint
+from conn.clinic.mediation.joint import joined, path_tests
 from conn.clinic.mediation.trial import Trial, make_trial
 
 Floats = NDArray[np.float64]
@@ -102,7 +102,8 @@ def tally(
     found = Tally()
     for number in sets:
         one = simulate(np.random.default_rng([seed, number]), n, a, b)
-        tested = joint(one.trial, one.mediator, one.before, permutations=permutations, seed=number)
+        tests = path_tests(one.trial, one.mediator, one.before, permutations=permutations, seed=number)
+        tested = joined([tests])
         got = bootstrap(one.trial, one.mediator, one.before, draws=draws, seed=number).ab
         found.sets += 1
         found.joint += int(tested.p[0] <= 0.05)
@@ -139,7 +140,8 @@ def families(sets: range, n: int, kind: str, *, seed: int, permutations: int = 2
     b = b / np.sqrt(max(1, int((b != 0).sum())))
     for number in sets:
         one = simulate(np.random.default_rng([seed, number]), n, a, b)
-        tested = joint(one.trial, one.mediator, one.before, permutations=permutations, seed=number)
+        tests = path_tests(one.trial, one.mediator, one.before, permutations=permutations, seed=number)
+        tested = joined([tests])
         yield tested.p_fwe
 
 

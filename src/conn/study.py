@@ -326,10 +326,31 @@ class Study:
         names = self.config.models[model].declared_networks
         return {name: [list(pair) for pair in networks.edges(name)] for name in names}
 
+    def mediators(self, name: str) -> dict[str, Any]:
+        """What a mediation analysis asks of connectivity: edges, edges of networks, regions behind maps."""
+        asked = self.config.mediation[name]
+        edges: Any = asked.edges
+        if isinstance(edges, str) and edges not in ("all", "none"):
+            edges = networks.edges(edges)
+        own = (*registry.own_labels(self.config.rois), *self.maps)
+        labels: tuple[str, ...] = tuple(self.maps) if asked.seeds == "all" else ()
+        if not isinstance(asked.seeds, str):
+            labels = registry.expand(asked.seeds, own, f"mediation.{name}.seeds")
+        return {
+            "edges": edges if isinstance(edges, str) else [list(pair) for pair in edges],
+            "networks": {one: [list(pair) for pair in networks.edges(one)] for one in asked.networks},
+            "seeds": {label: self.seed_regions(label) for label in labels},
+        }
+
+    def mediator_images(self, name: str) -> list[str]:
+        """Files that the regions behind the maps of a mediation analysis are placed with."""
+        files = [file for label in self.mediators(name)["seeds"] for file in self.seed_images(label)]
+        return list(dict.fromkeys(files))
+
     @property
     def analyses(self) -> tuple[tuple[str, str], ...]:
         """Kind and name of every clinical analysis; the kind is the folder of its results."""
-        asked: dict[str, Iterable[str]] = {}
+        asked: dict[str, Iterable[str]] = {"mediation": self.config.mediation}
         return tuple((kind, name) for kind, names in asked.items() for name in names)
 
     @cached_property

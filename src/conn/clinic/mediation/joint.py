@@ -14,7 +14,7 @@ Residuals stay within their arm, so that arms that vary differently remain what 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -53,6 +53,10 @@ class Family:
     n_permutations: int
     smallest_p: float
 
+    def of(self, features: NDArray[np.int64]) -> Family:
+        """The same of some features."""
+        return replace(self, stat=self.stat[features], p=self.p[features], p_fwe=self.p_fwe[features])
+
 
 def family(tests: Sequence[TestResult], alpha: float) -> Family:
     """Tests made with one permutation set as one family, their features in order."""
@@ -84,10 +88,9 @@ class Joint:
         """Larger of the family-wise p of both paths."""
         return np.maximum(self.a.p_fwe, self.b.p_fwe)
 
-    @property
-    def size(self) -> Floats:
-        """Smaller of the two absolute statistics, by which features are ordered."""
-        return np.asarray(np.minimum(np.abs(self.a.stat), np.abs(self.b.stat)))
+    def of(self, features: NDArray[np.int64]) -> Joint:
+        """The same of some features."""
+        return Joint(self.a.of(features), self.b.of(features))
 
 
 def exchanges(trial: Trial, permutations: int, seed: int) -> tuple[PermutationSet, PermutationSet]:
@@ -117,16 +120,28 @@ def exchanges(trial: Trial, permutations: int, seed: int) -> tuple[PermutationSe
     return first, second
 
 
-def joint(
+@dataclass(frozen=True, eq=False)
+class PathTests:
+    """Both paths of some features, not yet corrected."""
+
+    a: TestResult
+    b: TestResult
+
+    @property
+    def size(self) -> Floats:
+        """Smaller of the two absolute statistics, by which features are ordered."""
+        return np.asarray(np.minimum(np.abs(self.a.stat), np.abs(self.b.stat)))
+
+
+def path_tests(
     trial: Trial,
     mediator: ArrayLike,
     own: ArrayLike | None = None,
     *,
     permutations: int = 5000,
     seed: int = 0,
-    alpha: float = 0.05,
     workers: int = 1,
-) -> Joint:
+) -> PathTests:
     """Test both paths of every feature.
 
     Parameters
@@ -137,14 +152,12 @@ def joint(
         Number of permutations of each path.
     seed
         Of the permutation sets.
-    alpha
-        Family-wise error.
     workers
         Threads, see `conn.inference.test`.
 
     Returns
     -------
-    Joint
+    PathTests
 
     Raises
     ------
@@ -153,8 +166,7 @@ def joint(
 
     References
     ----------
-    Berger 1982, 10.1080/00401706.1982.10487790 (intersection-union); MacKinnon et al. 2002,
-    10.1037/1082-989X.7.1.83 (joint significance); Winkler et al. 2014, 10.1016/j.neuroimage.2014.01.060.
+    Winkler et al. 2014, 10.1016/j.neuroimage.2014.01.060.
     """
     m, o = checked(trial, mediator, own)
     first, second = exchanges(trial, permutations, seed)
@@ -170,7 +182,25 @@ def joint(
     names = ("arm", "outcome_before", "outcome") if trial.adjusted else ("arm", "outcome")
     matrix = trial.columns(*names)
     b = inference.test(m, matrix, _last(matrix.shape[1]), second, covariate=o, workers=workers)
-    return Joint(family([a], alpha), family([b], alpha))
+    return PathTests(a, b)
+
+
+def joined(tests: Sequence[PathTests], alpha: float = 0.05) -> Joint:
+    """Tests that were made with one trial as one family, their features in order.
+
+    Parameters
+    ----------
+    tests
+        Of one kind of feature each, such as the maps of several seeds.
+    alpha
+        Family-wise error.
+
+    References
+    ----------
+    Berger 1982, 10.1080/00401706.1982.10487790 (intersection-union); MacKinnon et al. 2002,
+    10.1037/1082-989X.7.1.83 (joint significance).
+    """
+    return Joint(family([one.a for one in tests], alpha), family([one.b for one in tests], alpha))
 
 
 def _last(size: int) -> Floats:

@@ -56,7 +56,7 @@ class Trial:
     def outcome_df(self, own: bool, interaction: bool = False) -> int:
         """Residual degrees of freedom of the outcome's equation, with a baseline of the feature or not."""
         before = self.adjusted and self.outcome_before is not None
-        return self.n - self.shared.shape[1] - 2 - own - before - interaction
+        return int(self.n - self.shared.shape[1] - 2 - own - before - interaction)
 
     def columns(self, *names: str) -> Floats:
         """Shared columns and those of some names, of shape (n, k + len(names)); what is None is left out."""
