@@ -121,6 +121,7 @@ def mediate(
     ConfigError, DesignError
         See `conn.stages.mediation_rows.rows_of`; edges that are entered together and missing in somebody.
     """
+    _forget(out, name)
     found = scans(out, f"mediation.{name}", combine_runs)
     job = _Job(name, settings, inference, seed, found, rows_of(name, found, settings, clinical))
     tables: list[pd.DataFrame] = []
@@ -137,6 +138,13 @@ def mediate(
         write_tsv(out / paths.analysis("mediation", name, ".tsv"), pd.concat(tables, ignore_index=True))
     record = summary(name, job.rows, settings, clinical, inference, families, joined, lost)
     write_json(out / paths.analysis("mediation", name), record)
+
+
+def _forget(out: Path, name: str) -> None:
+    """Remove what earlier settings left, so that no old result stands beside new ones."""
+    folder = (out / paths.analysis("mediation", name)).parent
+    for path in [*folder.glob(f"{name}.*"), *folder.glob(f"{name}_seed-*_statmap.nii.gz")]:
+        path.unlink()
 
 
 def _features(job: _Job, wanted: Mediators) -> list[Features]:
