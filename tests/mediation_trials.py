@@ -72,7 +72,10 @@ def simulate(
 
 @dataclass
 class Tally:
-    """Of how many sets the joint test, and each kind of interval, said that there is an effect."""
+    """Of how many sets the joint test and both intervals say that there is an effect, and how many cover it.
+
+    `plain` and `plain_bca` count the sets whose intervals without widened levels miss the effect.
+    """
 
     sets: int = 0
     joint: int = 0
@@ -80,11 +83,20 @@ class Tally:
     bca: int = 0
     covered: int = 0
     bca_covered: int = 0
-    low: int = 0
+    plain: int = 0
+    plain_bca: int = 0
 
 
 def tally(
-    sets: range, n: int, a: float, b: float, *, seed: int, draws: int = 1000, permutations: int = 299
+    sets: range,
+    n: int,
+    a: float,
+    b: float,
+    *,
+    seed: int,
+    draws: int = 1000,
+    permutations: int = 299,
+    plain: bool = False,
 ) -> Tally:
     """Simulate trials with one feature and count.
 
@@ -98,6 +110,8 @@ def tally(
         First part of the seeds.
     draws, permutations
         Of the bootstrap and of each path.
+    plain
+        Count intervals without widened levels, too.
     """
     found = Tally()
     for number in sets:
@@ -111,7 +125,10 @@ def tally(
         found.bca += excludes(got.bca_low, got.bca_high, 0.0)
         found.covered += not excludes(got.low, got.high, a * b)
         found.bca_covered += not excludes(got.bca_low, got.bca_high, a * b)
-        found.low += int(a * b < got.low[0])
+        if plain:
+            narrow = bootstrap(one.trial, one.mediator, one.before, draws=draws, seed=number, widen=False).ab
+            found.plain += excludes(narrow.low, narrow.high, a * b)
+            found.plain_bca += excludes(narrow.bca_low, narrow.bca_high, a * b)
     return found
 
 

@@ -44,7 +44,7 @@ FLAGS = {
 
 def blocks(context: Context) -> Iterable[page.Block]:
     """A block for every analysis."""
-    for result in results(context.folder, context.outputs.config):
+    for result in results(context.outputs.out, context.outputs.config):
         yield page.Block(
             f"mediation-{result.name}",
             f"{result.name}: does connectivity carry the effect on {result.settings.outcome}?",
@@ -107,16 +107,16 @@ def _family(context: Context, result: MediationResult, family: Mapping[str, Any]
     if rows.empty:
         return f"No {noun} could be tested: each has a value missing in somebody."
     hits = rows[rows["p_fwe"] <= context.alpha]
-    most = f"{count(int(family['features']), noun)} (p_fwe over them)"
+    most = count(int(family["features"]), noun)
     best = _found(context, result, row_of(rows.iloc[0].to_dict()))
     if hits.empty:
         return (
             f"None of {most} has both paths at p_fwe ≤ {context.alpha:g}. The nearest is {best} This is not "
             "evidence that nothing is carried: both paths must be shown, and each may be missed."
         )
-    where = f"in {count(len(hits), 'seed map')}" if kind == "seed" else f"{spelled(len(hits))} of {most}"
-    verb = "has" if len(hits) == 1 else "have"
-    lead = f"Voxels {where} have" if kind == "seed" else f"{capital(where)} {verb}"
+    lead = f"{capital(spelled(len(hits)))} of {most} {'has' if len(hits) == 1 else 'have'}"
+    if kind == "seed":
+        lead = f"Voxels in {count(len(hits), 'seed map')} have"
     return f"{lead} both paths at p_fwe ≤ {context.alpha:g}; first {best}"
 
 
@@ -236,7 +236,7 @@ def _with_interval(row: Row, key: str) -> str:
 def _caption(context: Context, result: MediationResult, row: Row, *, chosen: bool) -> str:
     draws = result.record["bootstrap"]["draws"]
     words = (
-        f"{capital(feature(row))}, n = {result.record['n']}. Estimates with {context.level} intervals: t for "
+        f"Paths of {feature(row)}, n = {result.record['n']}. Estimates with {context.level} intervals: t for "
         f"a, b and c′, percentiles of {draws:,} bootstrap samples for ab (levels widened for small samples). "
         f"a in Fisher z, b in points per unit of Fisher z; {p_words(row['p_fwe'], 'p_fwe')} of both paths. "
         "Left, what was asked; right, the same data with roles exchanged, which they fit as well."
@@ -310,9 +310,9 @@ def _beside_table(context: Context, result: MediationResult, rows: pd.DataFrame)
             page.Row((feature(row), *_beside(row, by_arm)), strong=bool(row["p_fwe"] <= context.alpha))
         )
     note = (
-        "Reverse: effect of treatment on connectivity through the scale, in Fisher z. c′: effect on the scale "
-        "that does not go through connectivity. ρ at zero: correlation of the errors of both equations, as a "
-        "cause of both that was not measured would make it, at which ab is 0."
+        "Reverse: effect of treatment on connectivity through the scale, in Fisher z. c′: effect on the "
+        "scale that does not go through connectivity. ρ at zero: correlation of the errors of both "
+        "equations, as a cause of both that was not measured would make it, at which ab is 0."
     )
     if reasons:
         note += f" No share where {listed(sorted(FLAGS[r] for r in reasons))}."

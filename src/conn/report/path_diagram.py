@@ -11,7 +11,7 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
 from conn.report import style
 
-HEIGHT = 2.75
+HEIGHT = 2.6
 _BOXES = {"cause": (0.0, 0.0), "carrier": (2.0, 1.62), "target": (4.0, 0.0)}
 _WIDTH, _TALL = 1.42, 0.62
 
@@ -51,7 +51,7 @@ def diagram(forward: Side, reverse: Side) -> Figure:
     for left, side in ((0.05, forward), (style.WIDTH / 2 + 0.1, reverse)):
         axes = style.inches(figure, left, 0.02, style.WIDTH / 2 - 0.15, HEIGHT - 0.04)
         axes.set_xlim(-0.85, 4.85)
-        axes.set_ylim(-1.25, 2.55)
+        axes.set_ylim(-0.95, 2.55)
         axes.axis("off")
         _draw(axes, side)
     return figure
@@ -76,7 +76,7 @@ def _box(axes: Axes, x: float, y: float, text: str, colour: str, words: str) -> 
     low = (x - _WIDTH / 2, y - _TALL / 2)
     shape = FancyBboxPatch(low, _WIDTH, _TALL, boxstyle="round,pad=0.03", fc="white", ec=colour, lw=1.3)
     axes.add_patch(shape)
-    lines = textwrap.wrap(text, 17)[:3]
+    lines = textwrap.wrap(text, 17, max_lines=3, placeholder=" …")
     axes.text(x, y, "\n".join(lines), ha="center", va="center", size=8, color=words)
 
 

@@ -192,7 +192,7 @@ def summary(
         "question": words.question(about),
         "equations": words.equations(about),
         "exchange": words.exchange(about),
-        "caveats": words.caveats(about, inference.alpha),
+        "caveats": words.caveats(about),
         "direction": clinical.scales[settings.outcome].direction,
         "n": len(rows.people),
         "n_by_level": {level: Counter(rows.levels)[level] for level in settings.levels},

@@ -223,7 +223,7 @@ def widened(alpha: float, n: int, df: int) -> float:
 
     References
     ----------
-    Hesterberg 2015, 10.1080/00031305.2015.1089789, section 4.5 (there for a mean, with df = n - 1).
+    Hesterberg 2015, 10.1080/00031305.2015.1089789 (there for a mean, with df = n - 1).
     """
     return float(2 * special.ndtr(-np.sqrt(n / df) * special.stdtrit(df, 1 - alpha / 2)))
 

@@ -237,7 +237,7 @@ def confounded(paths: Paths, rho: ArrayLike) -> Floats:
 
     References
     ----------
-    Imai, Keele and Yamamoto 2010, 10.1214/10-STS321, theorem 2.
+    Imai, Keele and Yamamoto 2010, 10.1214/10-STS321 (sensitivity analysis of the linear model).
     """
     r = np.asarray(rho, dtype=np.float64)[:, None]
     with np.errstate(divide="ignore", invalid="ignore"):

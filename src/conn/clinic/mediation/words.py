@@ -76,7 +76,7 @@ def exchange(told: Told) -> str:
     )
 
 
-def caveats(told: Told, alpha: float) -> tuple[str, ...]:
+def caveats(told: Told) -> tuple[str, ...]:
     """What every reader must be told."""
     found = [
         f"Connectivity and {told.outcome} were measured at the same time, and nobody was randomised to a "
@@ -85,8 +85,6 @@ def caveats(told: Told, alpha: float) -> tuple[str, ...]:
         "same partial correlation), and with a cause of both that was not measured.",
         "ρ at zero is how strongly the errors of both equations would have to correlate, through such a "
         "cause, for the effect to be nothing.",
-        "p_fwe is the larger of the two family-wise p of a and b. Where a is absent from some features and b "
-        f"from others, the error over all of them can reach {200 * alpha:g} % in the worst case.",
         "Bootstrap intervals are for one feature each and are not corrected for having been chosen: features "
         "that stand out in this sample have estimates that are too large on average.",
     ]
