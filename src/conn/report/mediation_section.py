@@ -109,15 +109,20 @@ def _family(context: Context, result: MediationResult, family: Mapping[str, Any]
     hits = rows[rows["p_fwe"] <= context.alpha]
     most = count(int(family["features"]), noun)
     best = _found(context, result, row_of(rows.iloc[0].to_dict()))
+    alone = family["features"] == 1
     if hits.empty:
+        none = f"The one {noun} does not have" if alone else f"None of {most} has"
+        nearest = "It is" if alone else "The nearest is"
         return (
-            f"None of {most} has both paths at p_fwe ≤ {context.alpha:g}. The nearest is {best} This is not "
+            f"{none} both paths at p_fwe ≤ {context.alpha:g}. {nearest} {best} This is not "
             "evidence that nothing is carried: both paths must be shown, and each may be missed."
         )
     lead = f"{capital(spelled(len(hits)))} of {most} {'has' if len(hits) == 1 else 'have'}"
     if kind == "seed":
         lead = f"Voxels in {count(len(hits), 'seed map')} have"
-    return f"{lead} both paths at p_fwe ≤ {context.alpha:g}; first {best}"
+    if alone:
+        lead = f"The one {noun} has"
+    return f"{lead} both paths at p_fwe ≤ {context.alpha:g}{': ' if len(hits) == 1 else '; first '}{best}"
 
 
 def _found(context: Context, result: MediationResult, row: Row) -> str:

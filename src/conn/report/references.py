@@ -167,7 +167,7 @@ MONTOYA = Reference(
 )
 
 
-def _of_mediation(outputs: Outputs) -> list[Reference]:
+def of_mediation(outputs: Outputs) -> list[Reference]:
     """Works on mediation analyses that ran."""
     settings = [result.settings for result in mediation_words.ran(outputs)]
     asked = (
@@ -199,7 +199,7 @@ def cited(outputs: Outputs) -> list[Reference]:
     used += [ROY] if outputs.config.connectivity.together else []
     used += [AFYOUNI] if outputs.config.connectivity.xdf else []
     used += _of_tests(outputs)
-    used += _of_mediation(outputs)
+    used += of_mediation(outputs)
     return sorted(used, key=lambda r: r.text)
 
 
