@@ -1,12 +1,14 @@
 """Simulated trials with known truth, and dress rehearsals of real data sets."""
 
-from conn.simulate.cohort import CohortSpec, Prepared, Score, TruthModel, prepare
+from conn.simulate.cohort import Prepared, prepare
 from conn.simulate.demo import DEMO_ROIS, demo_spec
-from conn.simulate.latent import PlantedEdge
-from conn.simulate.motion import Motion
+from conn.simulate.edges import PlantedEdge
+from conn.simulate.motion import Motion, Restless
 from conn.simulate.rehearsal import Rehearsal, rehearse
 from conn.simulate.results import simulate_z
+from conn.simulate.scores import Score, ScoreLink
 from conn.simulate.signal import Signal
+from conn.simulate.spec import CohortSpec, TruthModel
 from conn.simulate.truth import TrueEffect, Truth, derive_truth, simulate_cohort
 
 __all__ = [
@@ -16,7 +18,9 @@ __all__ = [
     "PlantedEdge",
     "Prepared",
     "Rehearsal",
+    "Restless",
     "Score",
+    "ScoreLink",
     "Signal",
     "TrueEffect",
     "Truth",

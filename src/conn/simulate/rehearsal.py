@@ -18,8 +18,9 @@ from conn.index import sidecar
 from conn.simulate.anatomy import load_anatomy
 from conn.simulate.cohort import lowest_slice
 from conn.simulate.demo import DEMO_ROIS
+from conn.simulate.edges import PlantedEdge
 from conn.simulate.jobs import PERSON, SCAN, RunJob, make_runs, stream
-from conn.simulate.latent import Latent, PlantedEdge, build_latent, check_reach, draw_person, scan_loadings
+from conn.simulate.latent import Latent, build_latent, check_reach, draw_person, scan_loadings
 from conn.simulate.layout import RunFiles, func_folder, run_files, write_description
 from conn.simulate.motion import HIGH, Motion
 from conn.simulate.regions import Sphere, build_scene

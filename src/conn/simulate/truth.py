@@ -11,17 +11,11 @@ import pandas as pd
 
 from conn.errors import ConfigError
 from conn.files import write_json
-from conn.simulate.cohort import (
-    CohortSpec,
-    ExpectedChange,
-    Prepared,
-    TruthModel,
-    arm_shares,
-    expected_change,
-    prepare,
-    write_cohort,
-)
-from conn.simulate.latent import ANALYSIS_BAND, PlantedEdge
+from conn.simulate.cohort import Prepared, prepare, write_cohort
+from conn.simulate.edges import PlantedEdge
+from conn.simulate.latent import ANALYSIS_BAND
+from conn.simulate.population import ExpectedChange, expected_change
+from conn.simulate.spec import CohortSpec, TruthModel, arm_shares
 from conn.tables import write_tsv
 
 CONTRASTS = ("change", "interaction", "slope")
@@ -156,15 +150,11 @@ def truth_record(spec: CohortSpec, truth: Truth) -> dict[str, Any]:
         ),
         "band_hz": list(ANALYSIS_BAND),
         "edges": edges,
-        "groups": {arm: _dealt(spec, arm) for arm in spec.arms},
+        "groups": {arm: spec.dealt(arm) for arm in spec.arms},
         "sessions": list(spec.sessions),
         "score": spec.score.name,
         "seed": spec.seed,
     }
-
-
-def _dealt(spec: CohortSpec, arm: str) -> int:
-    return [spec.arms[i % len(spec.arms)] for i in range(spec.n_subjects)].count(arm)
 
 
 def _models(spec: CohortSpec) -> tuple[TruthModel, ...]:
@@ -209,9 +199,17 @@ def _population_value(
 
 def _cohort_value(spec: CohortSpec, prepared: Prepared, number: int, model: TruthModel) -> float:
     arms = model.arms or spec.arms
-    people = [p for p in prepared.people if p.arm in arms and None not in (p.scores[0], p.scores[-1])]
+    scored = model.contrast == "slope"
+    people = [
+        p
+        for p in prepared.people
+        if p.arm in arms
+        and p.scanned[0]
+        and p.scanned[-1]
+        and not (scored and None in (p.scores[0], p.scores[-1]))
+    ]
     rows = [p.number for p in people]
-    change = prepared.targets[rows, -1, number] - prepared.targets[rows, 0, number]
+    change = prepared.neural[rows, -1, number] - prepared.neural[rows, 0, number]
     if model.contrast == "change":
         return float(change.mean()) if rows else np.nan
     if model.contrast == "interaction":
@@ -228,7 +226,7 @@ def _scans(spec: CohortSpec, prepared: Prepared) -> pd.DataFrame:
         (f"sub-{p.label}", p.arm, session, edge.roi_a, edge.roi_b, prepared.targets[p.number, s, e])
         for p in prepared.people
         for s, session in enumerate(spec.sessions)
-        if p.scores[s] is not None
+        if p.scanned[s]
         for e, edge in enumerate(spec.edges)
     ]
     return pd.DataFrame(rows, columns=pd.Index(["subject", "arm", "session", "roi_a", "roi_b", "z"]))
