@@ -24,7 +24,7 @@ from conn.simulate.spec import CohortSpec, arm_shares
 
 Array = NDArray[np.float64]
 
-_RUNS = 4000
+_RUNS = 2000
 _DIGITS = 4
 
 
@@ -106,7 +106,7 @@ def clinical_record(truths: Iterable[ClinicalTruth]) -> list[dict[str, Any]]:
 
 
 def _rounded(values: Values) -> dict[str, float | None]:
-    return {name: None if np.isnan(value) else round(value, _DIGITS) for name, value in values.items()}
+    return {name: None if np.isnan(value) else round(value, _DIGITS) + 0.0 for name, value in values.items()}
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ class _Seen:
         population = {
             arm: draw_population(spec, arm, max(2, round(SIZE * shares[arm])), mean) for arm in spec.arms
         }
-        fd = {arm: _displacements(spec, arm, len(population[arm].z)) for arm in spec.arms}
+        fd = _displacements(spec, {arm: len(population[arm].z) for arm in spec.arms})
         beyond = {arm: values - expected_displacement(spec.motion) for arm, values in fd.items()}
         slopes = np.array([edge.fd_slope for edge in spec.edges])
         true = {arm: population[arm].z + slopes * beyond[arm][:, :, None] for arm in spec.arms}
@@ -212,20 +212,23 @@ class _Seen:
         )
 
 
-def _displacements(spec: CohortSpec, arm: str, size: int) -> Array:
-    """Mean framewise displacement in mm of two scans of people of an arm; ndarray of shape (size, 2)."""
+def _displacements(spec: CohortSpec, sizes: Mapping[str, int]) -> dict[str, Array]:
+    """Mean framewise displacement in mm of two scans of people, by arm; ndarrays of shape (size, 2)."""
     if spec.restless is None:
-        return np.full((size, 2), expected_displacement(spec.motion))
-    later = spec.restless.motion if arm == spec.restless.arm else spec.motion
-    rng = stream(0, POPULATION, spec.arms.index(arm), 101)
-    columns = []
-    for motion in (spec.motion, later):
-        runs = _runs(rng, spec, motion, spec.restless.spread)
-        columns.append(rng.choice(runs, size))
-    return np.stack(columns, axis=1)
+        ordinary = expected_displacement(spec.motion)
+        return {arm: np.full((size, 2), ordinary) for arm, size in sizes.items()}
+    rng = stream(0, POPULATION, 0, 101)
+    still, moving = (_runs(rng, spec, motion) for motion in (spec.motion, spec.restless.motion))
+    return {
+        arm: np.stack(
+            [rng.choice(still, size), rng.choice(moving if arm == spec.restless.arm else still, size)], axis=1
+        )
+        for arm, size in sizes.items()
+    }
 
 
-def _runs(rng: np.random.Generator, spec: CohortSpec, motion: Motion, spread: float) -> Array:
+def _runs(rng: np.random.Generator, spec: CohortSpec, motion: Motion) -> Array:
+    spread = 0.0 if spec.restless is None else spec.restless.spread
     runs = [draw_motion(rng, spec.volumes, varied(rng, motion, spread)) for _ in range(_RUNS)]
     return mean_displacement(np.array(runs))
 

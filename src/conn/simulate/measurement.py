@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from conn.errors import ConfigError
 from conn.simulate.jobs import POPULATION, stream
 from conn.simulate.latent import Latent
 from conn.simulate.motion import draw_motion
@@ -16,8 +17,11 @@ from conn.simulate.spec import CohortSpec
 
 Array = NDArray[np.float64]
 
-_SCANS, _PAIRS = 40, 400
+_SCANS, _PAIRS = 24, 400
 """Confounds drawn, and pairs of regions cleaned of each."""
+
+FEWEST = 4
+"""Degrees of freedom that z has a variance with."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,12 @@ def measure(spec: CohortSpec, latent: Latent, edge: int, true: Array) -> Measure
     Returns
     -------
     Measurement
-        From 16,000 pairs of time courses with a seed of its own.
+        From 9,600 pairs of time courses with a seed of its own.
+
+    Raises
+    ------
+    ConfigError
+        Cleaning leaves nothing of scans this short.
     """
     rng = stream(0, POPULATION, edge, 100)
     planted = rng.choice(true, (_SCANS, _PAIRS))
@@ -73,6 +82,11 @@ def measure(spec: CohortSpec, latent: Latent, edge: int, true: Array) -> Measure
 def _scan(rng: np.random.Generator, spec: CohortSpec, r: Array, noise_sd: Array) -> Array:
     """Fisher z of pairs of regions whose signals correlate with r; ndarray of shape (n_pairs,)."""
     basis = cleaning(rng, spec, draw_motion(rng, spec.volumes, spec.motion))
+    if basis.shape[1] < FEWEST:
+        raise ConfigError(
+            f"volumes {spec.volumes}: cleaning leaves {basis.shape[1]} degrees of freedom, below {FEWEST}, "
+            "so that no z can be measured; make runs longer"
+        )
     first, fresh = band_limited(rng, 2 * r.size, spec.volumes, spec.tr, spec.signal.band_hz).reshape(
         2, r.size, -1
     )

@@ -54,7 +54,7 @@ def prediction(spec: CohortSpec, score: Score, link: ScoreLink, arm: str) -> Val
     found = {"response": float(stats.norm.sf(limit))}
     for name, covariance in shared.items():
         r = score.improving * covariance / rule_sd
-        found[f"r{name}"] = score.improving * covariance / spread
+        found[f"r{name}"] = float(score.improving * covariance / spread)
         found[f"auc{name}"] = binormal_area(r, limit)
         hazards = stats.norm.pdf(limit) * (1 / stats.norm.sf(limit) + 1 / stats.norm.cdf(limit))
         found[f"difference{name}"] = float(r * hazards * (size if name else edge.person_sd))

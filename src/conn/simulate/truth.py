@@ -11,12 +11,24 @@ import pandas as pd
 
 from conn.errors import ConfigError
 from conn.files import write_json
+from conn.simulate.clinical_truth import ClinicalTruth, clinical_record, derive_clinical
 from conn.simulate.cohort import Prepared, prepare, write_cohort
 from conn.simulate.edges import PlantedEdge
 from conn.simulate.latent import ANALYSIS_BAND
 from conn.simulate.population import ExpectedChange, expected_change
 from conn.simulate.spec import CohortSpec, TruthModel, arm_shares
 from conn.tables import write_tsv
+
+DESCRIPTION = (
+    "Population values in Fisher z that a correct analysis finds on average; all other edges do not "
+    "change. They hold for means of cleaned data in the regions simulated, when cleaning regresses "
+    "out motion, white_matter and csf and keeps at least the band given."
+)
+CLINICAL = (
+    " Edges of an artefact are given without it. In clinical, planted are values of true z and of scores "
+    "that are not rounded; measured are values that an analysis finds on average, as the noise of a scan "
+    "weakens what its z predicts."
+)
 
 CONTRASTS = ("change", "interaction", "slope")
 
@@ -54,11 +66,12 @@ class TrueEffect:
 class Truth:
     """True effects, and the true z of every scan.
 
-    `scans` has the columns subject, arm, session, roi_a, roi_b, z.
+    `scans` has the columns subject, arm, session, roi_a, roi_b, z; `clinical` answers clinical questions.
     """
 
     effects: tuple[TrueEffect, ...]
     scans: pd.DataFrame
+    clinical: tuple[ClinicalTruth, ...] = ()
 
 
 def simulate_cohort(out: Path, spec: CohortSpec, workers: int | None = None) -> Truth:
@@ -117,7 +130,8 @@ def derive_truth(spec: CohortSpec, prepared: Prepared) -> Truth:
         for model in _models(spec)
         for number, edge in enumerate(spec.edges)
     ]
-    return Truth(tuple(effects), _scans(spec, prepared))
+    clinical = derive_clinical(spec, prepared.latent)
+    return Truth(tuple(effects), _scans(spec, prepared), clinical)
 
 
 def write_truth(out: Path, spec: CohortSpec, truth: Truth) -> None:
@@ -142,12 +156,8 @@ def truth_record(spec: CohortSpec, truth: Truth) -> dict[str, Any]:
         }
         for e in truth.effects
     ]
-    return {
-        "description": (
-            "Population values in Fisher z that a correct analysis finds on average; all other edges do not "
-            "change. They hold for means of cleaned data in the regions simulated, when cleaning regresses "
-            "out motion, white_matter and csf and keeps at least the band given."
-        ),
+    record: dict[str, Any] = {
+        "description": DESCRIPTION + (CLINICAL if truth.clinical else ""),
         "band_hz": list(ANALYSIS_BAND),
         "edges": edges,
         "groups": {arm: spec.dealt(arm) for arm in spec.arms},
@@ -155,6 +165,11 @@ def truth_record(spec: CohortSpec, truth: Truth) -> dict[str, Any]:
         "score": spec.score.name,
         "seed": spec.seed,
     }
+    if spec.further_scores:
+        record["further_scores"] = [score.name for score in spec.further_scores]
+    if truth.clinical:
+        record["clinical"] = clinical_record(truth.clinical)
+    return record
 
 
 def _models(spec: CohortSpec) -> tuple[TruthModel, ...]:
