@@ -266,7 +266,7 @@ def close(truths: tuple[ClinicalTruth, ...], found: dict[str, dict[str, Array]],
 
 @pytest.fixture(scope="module")
 def cohorts():
-    return many(range(10), 80)
+    return many(range(8), 80)
 
 
 @pytest.mark.truth
@@ -280,8 +280,8 @@ def test_an_edge_foretells_response_and_no_longer_differs_after_treatment(cohort
     found = cohorts[2]["prediction amygdalaLBL"]
     before, after = (stats.ttest_1samp(found[name], 0.5) for name in ("auc", "auc_after"))
     assert found["auc"].mean() > 0.6
-    assert before.pvalue < 1e-3
-    assert after.pvalue > 0.001
+    assert before.pvalue < 0.01
+    assert after.pvalue > 0.01
 
 
 @pytest.mark.truth
@@ -293,7 +293,7 @@ def test_an_artefact_passes_for_an_effect_until_motion_is_adjusted_for_and_a_rea
     assert stats.ttest_1samp(moved["unadjusted"], 0.0).pvalue < 1e-4
     assert stats.ttest_1samp(moved["adjusted"], 0.0).pvalue > 0.001
     for name in ("unadjusted", "adjusted"):
-        error = unmoved[name].std(ddof=1) / np.sqrt(10)
+        error = unmoved[name].std(ddof=1) / np.sqrt(8)
         assert unmoved[name].mean() == pytest.approx(-0.5, abs=3.3 * error + 0.01)
 
 
@@ -417,7 +417,7 @@ def test_the_demo_is_what_it_always_was(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def moving(tmp_path_factory: pytest.TempPathFactory) -> tuple[CohortSpec, Path]:
     out = tmp_path_factory.mktemp("clinic")
-    spec = only(scenario("clinic", 2), volumes=70, voxel_mm=6.0)
+    spec = only(scenario("clinic", 2), volumes=90, voxel_mm=6.0)
     simulate_cohort(out, spec, workers=2)
     return spec, out
 

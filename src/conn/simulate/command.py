@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from conn.errors import ConfigError
-from conn.simulate.scenarios import scenario
+from conn.simulate.scenarios import DEMO, scenario
 from conn.simulate.truth import simulate_cohort
 
 
@@ -16,6 +16,12 @@ def run(options: argparse.Namespace) -> str:
     out: Path = options.out
     if out.exists() and any(out.iterdir()):
         raise ConfigError(f"{out}: the folder is not empty; choose another or empty it")
+    if options.plant and options.like is None:
+        raise ConfigError("--plant needs --like: it plants effects that go with columns of real tables")
+    if options.like is not None and options.scenario != DEMO:
+        raise ConfigError(
+            f"--scenario {options.scenario} does not go with --like; --plant plants effects in a rehearsal"
+        )
     if options.like is not None:
         return _rehearse(options)
     spec = scenario(options.scenario, options.subjects, options.seed)

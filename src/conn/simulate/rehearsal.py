@@ -164,15 +164,14 @@ def rehearse(
     volumes = volumes or _stated_volumes(bids_skeleton)
     times = {run.name: tr or _repetition_time(bids_skeleton, run) for run in made}
     shift, records = shifts(bids_skeleton, [run.scan_of for run in real], edges, effects)
-    _copy_tables(bids_skeleton, out)
-    derivatives = _describe(out, bids_skeleton, edges, records)
-    for run in made:
-        (out / names[run.name].bold.parent).mkdir(parents=True, exist_ok=True)
-
     signal = signal or Signal()
     scene = build_scene(load_anatomy(voxel_mm), rois, 0.5 * voxel_mm)
     latent = build_latent(scene, rois, edges, signal, volumes, times[made[0].name])
     check_reach(latent, _furthest(edges, shift), 0.0)
+    _copy_tables(bids_skeleton, out)
+    derivatives = _describe(out, bids_skeleton, edges, records)
+    for run in made:
+        (out / names[run.name].bold.parent).mkdir(parents=True, exist_ok=True)
     jobs = [
         RunJob(
             entropy=(seed, run.person, run.scan),

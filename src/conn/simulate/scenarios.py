@@ -12,6 +12,9 @@ from conn.simulate.motion import Motion, Restless
 from conn.simulate.scores import Score, ScoreLink
 from conn.simulate.spec import CohortSpec
 
+DEMO = "demo"
+"""What is simulated when nothing is said."""
+
 PEOPLE = 60
 """People of a scenario when nothing else is said."""
 
@@ -122,7 +125,7 @@ def _clinic() -> CohortSpec:
 
 
 SCENARIOS: Mapping[str, Callable[[], CohortSpec]] = {
-    "demo": demo_spec,
+    DEMO: demo_spec,
     "mediation": _mediation,
     "responder": _responder,
     "moderator": _moderator,
