@@ -122,7 +122,8 @@ class WelchJames(Job):
             plain = fit(y[0], self.model)
             return plain.only(valid), white
         products = np.stack([self.kernel.rows @ value for value in white], axis=1)[:, :, None]
-        sums = (self.kernel.indicators @ _pairs(white)).reshape(self.model.n_groups, -1, 1, y.shape[2])
+        sums = self.kernel.indicators @ _pairs(white)
+        sums = sums.reshape(self.model.n_groups, -1, 1, y.shape[2])
         stat, df, least = self._statistics(products, sums)[:, 0]
         valid &= least > LEAST_PIVOT
         return Fit.of_f(np.where(valid, stat, np.nan), np.where(valid, df, np.nan), self.rank), white
@@ -174,6 +175,10 @@ LEAST_PIVOT = 1e-10
 """Share of a value's sum of squares that a group, and in it the other values, must leave of it."""
 
 
+LANES = 64
+"""Features that are factored side by side; their matrices stay in the nearest cache."""
+
+
 def _lower(q: int) -> list[tuple[int, int]]:
     """Places of the lower triangle of a q x q matrix, row by row."""
     return [(u, w) for u in range(q) for w in range(u + 1)]
@@ -195,88 +200,121 @@ def _grouped(
     is_t: bool,
     out: NDArray[Any],
 ) -> None:
-    """Statistic of each rearrangement and feature; `out` is as `WelchJames._statistics` says."""
+    """Statistic of each rearrangement and feature; `out` is as `WelchJames._statistics` says.
+
+    Some features side by side, so that every step is a plain loop over them.
+    """
     r, q, batch, width = effect.shape
     n_groups, p = cross.shape[0], cross.shape[1]
-    inverse = np.empty((n_groups, q, q))
-    covariance, work = np.empty((q, q)), np.empty((q, q))
-    heavy = np.empty((p * q, p * q))
+    lanes = min(LANES, width)
+    inverse = np.empty((n_groups, q, q, lanes))
+    small, heavy = np.empty((q, q, lanes)), np.empty((p * q, p * q, lanes))
+    along = np.empty((r, q, lanes))
+    value, spread, least = np.empty(lanes), np.empty(lanes), np.empty(lanes)
     for b in range(batch):
-        for j in range(width):
-            least = 1.0
+        for start in range(0, width, lanes):
+            here = slice(start, min(start + lanes, width))
+            used = here.stop - start
+            least[:] = 1.0
             for g in range(n_groups):
                 for u in range(q):
                     for w in range(u + 1):
-                        covariance[u, w] = sums[g, u * (u + 1) // 2 + w, b, j]
-                least = min(least, _invert(covariance, work, floor, inverse[g]))
-                inverse[g] *= group_df[g]
+                        small[u, w, :used] = sums[g, u * (u + 1) // 2 + w, b, here]
+                        small[u, w, :used] /= group_df[g]
+                _factor(small, floor / group_df[g], least)
+                _inverse(small, inverse[g])
             _weighted(cross, inverse, heavy)
-            _cholesky(heavy)
-            value = 0.0
-            for a in range((p - r) * q, p * q):
-                part = 0.0
-                for c in range(a, p * q):
-                    part += heavy[c, a] * effect[c // q - (p - r), c % q, b, j]
-                value += part * part
-            spread = _spread(inverse, rows, group_df, covariance, work)
-            out[2, b, j] = least
+            _factor(heavy, 1e-300, spread)
+            along[:, :, :used] = effect[:, :, b, here]
+            _squared_length(heavy, along, value)
+            _spread(inverse, rows, group_df, small, spread)
+            out[2, b, here] = least[:used]
+            _statistic(value[:used], spread[:used], r, q, n_groups, is_t, out[0, b, here], out[1, b, here])
             if is_t:
-                out[0, b, j] = np.copysign(np.sqrt(value), effect[0, 0, b, j])
-                out[1, b, j] = 1 / spread
-            elif r == 1 and n_groups == 2:
-                hotelling = q * (q + 1) / (2 * spread)
-                out[1, b, j] = hotelling - q + 1
-                out[0, b, j] = value * out[1, b, j] / (q * hotelling)
-            else:
-                s = r * q
-                out[1, b, j] = s * (s + 2) / (3 * spread)
-                out[0, b, j] = value / (s * (1 + 2 * (s - 1) / (s * (s + 2)) * spread))
+                out[0, b, here] *= np.sign(along[0, 0, :used])
 
 
 @compiled
-def _cholesky(a: Floats) -> None:
-    """Factor of a positive definite matrix in its lower triangle, in place."""
-    for k in range(a.shape[0]):
-        pivot = a[k, k]
-        for m in range(k):
-            pivot -= a[k, m] * a[k, m]
-        root = np.sqrt(max(pivot, 1e-300))
-        a[k, k] = root
-        for i in range(k + 1, a.shape[0]):
-            value = a[i, k]
-            for m in range(k):
-                value -= a[i, m] * a[k, m]
-            a[i, k] = value / root
+def _statistic(
+    value: Floats,
+    spread: Floats,
+    r: int,
+    q: int,
+    n_groups: int,
+    is_t: bool,
+    stat: NDArray[Any],
+    df: NDArray[Any],
+) -> None:
+    """|t| or F and its second degrees of freedom, from the squared length and Johansen's A."""
+    s = r * q
+    for j in range(value.size):
+        if is_t:
+            stat[j], df[j] = np.sqrt(value[j]), 1 / spread[j]
+        elif r == 1 and n_groups == 2:
+            hotelling = q * (q + 1) / (2 * spread[j])
+            df[j] = hotelling - q + 1
+            stat[j] = value[j] * (hotelling - q + 1) / (q * hotelling)
+        else:
+            df[j] = s * (s + 2) / (3 * spread[j])
+            stat[j] = value[j] / (s * (1 + 2 * (s - 1) / (s * (s + 2)) * spread[j]))
 
 
 @compiled
-def _invert(a: Floats, lower: Floats, floor: float, out: Floats) -> float:
-    """Inverse of a symmetric matrix from its lower triangle, pivots at least `floor`; the least pivot."""
-    q = a.shape[0]
-    least = 1.0
-    for k in range(q):
-        pivot = a[k, k]
+def _take(total: Floats, first: Floats, second: Floats) -> None:
+    """Take the product of two vectors off a third. By itself, so that the compiler sees a plain loop."""
+    for j in range(total.size):
+        total[j] -= first[j] * second[j]
+
+
+@compiled
+def _add(total: Floats, values: Floats, factor: float) -> None:
+    for j in range(total.size):
+        total[j] += values[j] * factor
+
+
+@compiled
+def _divide(total: Floats, by: Floats) -> None:
+    for j in range(total.size):
+        total[j] /= by[j]
+
+
+@compiled
+def _root(pivot: Floats, floor: float, least: Floats) -> None:
+    """Root of a pivot of at least `floor`; `least` keeps the smallest."""
+    for j in range(pivot.size):
+        least[j] = min(least[j], pivot[j])
+        pivot[j] = np.sqrt(max(pivot[j], floor))
+
+
+@compiled
+def _factor(a: Floats, floor: float, least: Floats) -> None:
+    """Cholesky factors in the lower triangles of matrices (n, n, lanes), in place."""
+    n = a.shape[0]
+    for k in range(n):
         for m in range(k):
-            pivot -= lower[k, m] * lower[k, m]
-        least = min(least, pivot)
-        lower[k, k] = np.sqrt(max(pivot, floor))
-        for i in range(k + 1, q):
-            value = a[i, k]
+            _take(a[k, k], a[k, m], a[k, m])
+        _root(a[k, k], floor, least)
+        for i in range(k + 1, n):
             for m in range(k):
-                value -= lower[i, m] * lower[k, m]
-            lower[i, k] = value / lower[k, k]
-    for c in range(q):
-        for k in range(q):
-            value = 1.0 if k == c else 0.0
-            for m in range(k):
-                value -= lower[k, m] * out[m, c]
-            out[k, c] = value / lower[k, k]
-        for k in range(q - 1, -1, -1):
-            value = out[k, c]
-            for m in range(k + 1, q):
-                value -= lower[m, k] * out[m, c]
-            out[k, c] = value / lower[k, k]
-    return least
+                _take(a[i, k], a[i, m], a[k, m])
+            _divide(a[i, k], a[k, k])
+
+
+@compiled
+def _inverse(lower: Floats, out: Floats) -> None:
+    """Inverses of matrices (n, n, lanes) from their factors."""
+    n = lower.shape[0]
+    out[:] = 0.0
+    for c in range(n):
+        out[c, c] = 1.0
+        for k in range(c, n):
+            for m in range(c, k):
+                _take(out[k, c], lower[k, m], out[m, c])
+            _divide(out[k, c], lower[k, k])
+        for k in range(n - 1, -1, -1):
+            for m in range(k + 1, n):
+                _take(out[k, c], lower[m, k], out[m, c])
+            _divide(out[k, c], lower[k, k])
 
 
 @compiled
@@ -287,41 +325,59 @@ def _weighted(cross: Floats, inverse: Floats, out: Floats) -> None:
         for c in range(a + 1):
             for u in range(q):
                 for w in range(q):
-                    total = 0.0
+                    total = out[a * q + u, c * q + w]
+                    total[:] = 0.0
                     for g in range(n_groups):
-                        total += cross[g, a, c] * inverse[g, u, w]
-                    out[a * q + u, c * q + w] = total
+                        _add(total, inverse[g, u, w], cross[g, a, c])
 
 
 @compiled
-def _spread(inverse: Floats, rows: Floats, group_df: Floats, total: Floats, work: Floats) -> float:
+def _squared_length(lower: Floats, along: Floats, out: Floats) -> None:
+    """Squared length of the tested combinations in their covariance, from the factor of its inverse."""
+    r, q = along.shape[0], along.shape[1]
+    first = lower.shape[0] - r * q
+    part = np.empty_like(out)
+    out[:] = 0.0
+    for a in range(r * q):
+        part[:] = 0.0
+        for c in range(a, r * q):
+            _take(part, lower[first + c, first + a], along[c // q, c % q])
+        _take(out, part, -part)
+
+
+@compiled
+def _spread(inverse: Floats, rows: Floats, group_df: Floats, work: Floats, out: Floats) -> None:
     """Johansen's A: half of tr(P²) + tr(P)² over the degrees of freedom of each group, summed.
 
     P is the identity minus a group's share of the summed precisions of the groups' means.
     """
-    q = total.shape[0]
-    found = 0.0
-    for u in range(q):
-        for w in range(q):
-            total[u, w] = 0.0
-            for g in range(rows.size):
-                total[u, w] += rows[g] * inverse[g, u, w]
-    spare = np.empty((q, q))
-    _invert(total, work, 0.0, spare)
+    q = work.shape[0]
+    share, whole = np.empty_like(work), np.empty_like(work)
+    trace, least = np.empty_like(out), np.empty_like(out)
+    work[:] = 0.0
     for g in range(rows.size):
         for u in range(q):
-            for w in range(q):
-                value = 1.0 if u == w else 0.0
-                for m in range(q):
-                    value -= spare[u, m] * rows[g] * inverse[g, m, w]
-                work[u, w] = value
-        trace, squares = 0.0, 0.0
+            for w in range(u + 1):
+                _add(work[u, w], inverse[g, u, w], rows[g])
+    _factor(work, 1e-300, least)
+    _inverse(work, whole)
+    out[:] = 0.0
+    for g in range(rows.size):
+        share[:] = 0.0
+        trace[:] = 0.0
         for u in range(q):
-            trace += work[u, u]
+            share[u, u] = 1 / rows[g]
             for w in range(q):
-                squares += work[u, w] * work[w, u]
-        found += (squares + trace * trace) / 2 / group_df[g]
-    return found
+                for m in range(q):
+                    _take(share[u, w], whole[u, m], inverse[g, m, w])
+            _add(trace, share[u, u], 1.0)
+        half = rows[g] * rows[g] / (2 * group_df[g])
+        for j in range(out.size):
+            out[j] += half * trace[j] * trace[j]
+        for u in range(q):
+            for w in range(q):
+                for j in range(out.size):
+                    out[j] += half * share[u, w, j] * share[w, u, j]
 
 
 def welch_james(
