@@ -232,7 +232,9 @@ def test_blocks_and_threads_do_not_change_a_byte() -> None:
 
 def test_what_cannot_be_is_said() -> None:
     m, c, codes = grouped(4, 9, covariate=False)
-    with pytest.raises(DesignError, match=r"rows \[0, 1, 2, 3\] has 3 residual degrees of freedom; at least 4"):
+    with pytest.raises(
+        DesignError, match=r"rows \[0, 1, 2, 3\] has 3 residual degrees of freedom; at least 4"
+    ):
         inference.test(np.zeros((4, 13, 2)), m, c, drawn(13), codes)
     with pytest.raises(DesignError, match="without variance groups"):
         inference.test(np.zeros((13, 2)), m, c, drawn(13), codes, own_variances=True)

@@ -209,9 +209,7 @@ class General(Job):
         right = (turned.reshape(-1, len(e)) @ e).reshape(shape)
         sums = (squares.reshape(-1, len(e)) @ np.square(e)).reshape(d.n_groups, *shape[2:])
         cross = np.einsum("gi,ia,ic->gac", inside, columns, columns)
-        _regressed(
-            there, columns, d.groups, place, cross, right, sums, d.effect.shape[1], d.signed, out
-        )
+        _regressed(there, columns, d.groups, place, cross, right, sums, d.effect.shape[1], d.signed, out)
 
 
 def _unit(b: Floats) -> tuple[Floats, NDArray[np.bool_]]:

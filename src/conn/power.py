@@ -153,7 +153,11 @@ def detectable(
     """
     groups = _variance_groups(design)
     model = glm.make_model(design.matrix, design.contrast, groups)
-    fit = fit_robust(np.asarray(data, dtype=np.float64), model) if design.own_variances else glm.fit(data, model)
+    fit = (
+        fit_robust(np.asarray(data, dtype=np.float64), model)
+        if design.own_variances
+        else glm.fit(data, model)
+    )
     own = permutation_set(
         design.n,
         design.exchange,

@@ -425,6 +425,4 @@ def welch_james(
     basis = np.column_stack([model.nuisance, model.effect])
     parts = [basis[model.groups == g] for g in range(model.n_groups)]
     cross = np.stack([part.T @ part for part in parts])
-    return WelchJames(
-        permutations, dtype, features, values, make_kernel(model, permutations.kind), cross
-    )
+    return WelchJames(permutations, dtype, features, values, make_kernel(model, permutations.kind), cross)

@@ -119,7 +119,7 @@ def check_variances(
                 "of the tested column, so that its error has no variance. Leave the subject out by subset."
             )
     values = _values_in_a_row(source, plan)
-    for code, name in enumerate(own.names):
+    for code, name in enumerate(own.names and (cell_names(plan) or own.names)):
         members = own.groups == code
         if members.sum() < 2:
             raise DesignError(
