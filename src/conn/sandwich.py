@@ -1,7 +1,7 @@
 """An error variance of each row's own: a slope over its heteroscedasticity-consistent standard error (HC3).
 
 The variance of an estimate ``w'y`` is ``sum(w_i² u_i² / (1 - h_i)²)`` with residuals u and leverages h. In an
-orthonormal basis of the design in which the weighted cross products are diagonal, u needs no row of its own: a
+orthonormal basis of the design in which the weighted cross products are diagonal, u need not be made: a
 rearrangement costs two inner products for each column and one sum of squares.
 """
 
