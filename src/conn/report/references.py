@@ -102,8 +102,8 @@ JOHANSEN = Reference(
     "10.1093/biomet/67.1.85",
 )
 YU = Reference(
-    "Krishnamoorthy K, Yu J. Modified Nel and Van der Merwe test for the multivariate Behrens-Fisher problem. "
-    "Statistics & Probability Letters 66, 161-169 (2004).",
+    "Krishnamoorthy K, Yu J. Modified Nel and Van der Merwe test for the multivariate Behrens-Fisher "
+    "problem. Statistics & Probability Letters 66, 161-169 (2004).",
     "10.1016/j.spl.2003.10.012",
 )
 MACKINNON = Reference(
@@ -112,8 +112,8 @@ MACKINNON = Reference(
     "10.1016/0304-4076(85)90158-7",
 )
 DICICCIO = Reference(
-    "DiCiccio CJ, Romano JP. Robust permutation tests for correlation and regression coefficients. Journal of "
-    "the American Statistical Association 112, 1211-1220 (2017).",
+    "DiCiccio CJ, Romano JP. Robust permutation tests for correlation and regression coefficients. Journal "
+    "of the American Statistical Association 112, 1211-1220 (2017).",
     "10.1080/01621459.2016.1202117",
 )
 FREEDMAN = Reference(
