@@ -309,6 +309,47 @@ def test_factor(
     save(out / paths.test_result(model, f"factor-{name}"), found, first.extra)
 
 
+def some_voxels(
+    out: Path,
+    design: Design,
+    label: str,
+    regions: Sequence[Roi],
+    *,
+    number: int,
+    rng: np.random.Generator,
+    fwhm_mm: float,
+    folder: Path,
+    rois: Rois = DEFAULT,
+) -> dict[str, Floats]:
+    """Fisher z of voxels of a seed's maps, drawn at random from those that the first run has, by run.
+
+    Parameters
+    ----------
+    out
+        Output folder.
+    design
+        A compiled model.
+    label, regions, fwhm_mm, folder, rois
+        See `test_seed`.
+    number
+        Of voxels, at most.
+    rng
+        Source of random numbers.
+
+    Raises
+    ------
+    InputError
+        A run has no map of the seed.
+    DesignError
+        Runs of the model are on different grids.
+    """
+    maps = _maps(out, design, label)
+    far = _far(regions, maps, rois, folder, fwhm_mm)
+    inside = np.flatnonzero(far & np.isfinite(maps.load(next(iter(maps.files)))))
+    drawn = rng.permutation(inside)[:number]
+    return {run: maps.load(run)[drawn] for run in maps.files}
+
+
 @dataclass(frozen=True, eq=False)
 class _Maps:
     """Maps of one seed by run, on one grid."""
