@@ -221,6 +221,7 @@ class Filled(Maker):
             columns = self.columns(contrast, result, family)
             columns |= dict.fromkeys(NOT_ASKED_FOR[1:-3], np.nan) | {"p_equivalence": 0.3}
             extra = {"n_edges": [len(c) for c in chosen], "family": f"{contrast.name}.networks"}
+            extra["n_negative"] = [1] + [0] * (len(chosen) - 1)
             tables.append(pd.DataFrame({"network": list(self.networks), **columns, **extra}))
         write_tsv(self.out / paths.networks(model), pd.concat(tables, ignore_index=True))
 
@@ -378,6 +379,8 @@ def test_networks_stand_before_edges_with_interval_and_degrees_of_freedom(arms: 
     assert block.index("<h4>Networks</h4>") < block.index("<h4>Edges</h4>")
     assert block.index("Edges of the declared networks, read after them.") < block.index("<h4>Edges</h4>")
     assert "Declared networks were each tested as one" in text
+    assert "entered the mean of their network with their Fisher z turned round" in text
+    assert "Edges with the declared sign −1 enter the mean turned round (salience 1 of" in block
 
 
 def test_further_p_stand_in_a_table_of_their_own_only_when_asked_for(arms: Made, groups: Made) -> None:

@@ -233,6 +233,32 @@ def test_a_network_is_one_test_of_the_mean_of_its_edges(tmp_path: Path) -> None:
     assert row["p_fwe"] == row["p"], "one network is one test"
 
 
+@pytest.mark.oracle
+def test_edges_with_the_sign_minus_enter_the_mean_turned_round(tmp_path: Path) -> None:
+    people = members(drug=8, placebo=8)
+    made = study(tmp_path, TWO, people)
+    pairs = networks.edges(NETWORK)
+    signed = [(a, b, -1 if i % 3 == 0 else 1) for i, (a, b) in enumerate(pairs)]
+    edges_stage(tmp_path, "m", pairs, **OPTIONS)
+    networks_stage(tmp_path, "m", {"own": signed, "plain": pairs}, **OPTIONS)
+    correct(tmp_path, "m", ["edges", "networks"], SETTINGS)
+    found = numbers(tmp_path / paths.networks("m")).set_index("network")
+    z = {p: np.mean([s * edge(made, [p], "post", a, b)[0] for a, b, s in signed]) for p in people}
+    drug, placebo = ([z[p] for p in people if people[p]["arm"] == arm] for arm in ("drug", "placebo"))
+    test = stats.ttest_ind(drug, placebo)
+    interval = test.confidence_interval(0.95)
+    row = found.loc["own"]
+    assert row["stat"] == pytest.approx(test.statistic, rel=1e-7)
+    assert row["estimate"] == pytest.approx(np.mean(drug) - np.mean(placebo))
+    assert (row["ci_low"], row["ci_high"]) == pytest.approx((interval.low, interval.high))
+    assert found["n_negative"].tolist() == [len(range(0, len(pairs), 3)), 0]
+    assert row["estimate"] != pytest.approx(found.loc["plain", "estimate"])
+    edges = numbers(tmp_path / paths.edges("m"))
+    signs = np.array([sign for *_, sign in signed])
+    assert row["estimate"] == pytest.approx((signs * edges["estimate"]).mean())
+    assert edges["p_closed"].notna().all()
+
+
 def test_edges_are_read_after_their_network(tmp_path: Path) -> None:
     study(tmp_path, TWO, members(drug=8, placebo=8))
     edges, found = with_networks(tmp_path)

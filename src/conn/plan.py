@@ -189,9 +189,15 @@ def _maps(config: Config, model: Model) -> tuple[selection.Seed, ...]:
     return tuple(dict.fromkeys([*seeds_of(config, model), *compared]))
 
 
-def _networks(model: Model) -> dict[str, tuple[tuple[str, str], ...]]:
+def _networks(config: Config, model: Model) -> dict[str, tuple[networks.Edge, ...]]:
     """Networks that are tested as one, with their edges."""
-    return {name: networks.edges(name) for name in model.declared_networks}
+    own = config.connectivity.networks
+    return {name: networks.declared(name, own) for name in model.declared_networks}
+
+
+def _signed(edges: Iterable[networks.Edge]) -> list[str]:
+    """Edges by their names; those that count turned round say so."""
+    return _unordered("-".join(sorted((a, b))) + (" (-1)" if sign < 0 else "") for a, b, sign in edges)
 
 
 def _is_partial(model: Model) -> bool:
@@ -222,8 +228,8 @@ def _model(config: Config, name: str) -> Iterator[Setting]:
         yield f"{key}.edges", "all pairs of edge_regions", False
         yield f"{key}.edge_regions", _unordered(_set_of_edges(config, model)), False
     else:
-        yield f"{key}.edges", _names(pairs_of(model)), False
-    united = {network: _names(pairs) for network, pairs in _networks(model).items()}
+        yield f"{key}.edges", _names(pairs_of(model, config.connectivity.networks)), False
+    united = {network: _signed(edges) for network, edges in _networks(config, model).items()}
     yield f"{key}.networks", united, not united
     for contrast, confirmatory in contrasts_of(model).items():
         yield f"{key}.contrasts.{contrast}.confirmatory", confirmatory, False
@@ -232,7 +238,7 @@ def _model(config: Config, name: str) -> Iterator[Setting]:
 def _connectivity(config: Config, model: Model) -> Iterator[Setting]:
     asked = config.connectivity
     seeds = _maps(config, model)
-    apart = {*NOT_DECIDING, "together", "partial", "nuisance_regions"}
+    apart = {*NOT_DECIDING, "together", "partial", "nuisance_regions", "networks"}
     yield from _section("connectivity", asked, apart if seeds else apart | OF_MAPS)
     yield "connectivity.nuisance_regions", _unordered(_nuisance(config)), not asked.nuisance_regions
     for seed in seeds:
@@ -266,7 +272,8 @@ def _regions(config: Config, model: Model, digest: Digest) -> Iterator[Setting]:
 
 def _used(config: Config, model: Model) -> set[str]:
     used = {region for seed in _maps(config, model) for region in seed.regions}
-    tested = [*pairs_of(model), *(pair for pairs in _networks(model).values() for pair in pairs)]
+    tested = list(pairs_of(model, config.connectivity.networks))
+    tested += [(a, b) for edges in _networks(config, model).values() for a, b, _ in edges]
     used |= {region for pair in tested for region in pair}
     if model.edges == "all" or _is_partial(model):
         used |= set(_set_of_edges(config, model))

@@ -229,16 +229,19 @@ def _network_means(
     study: Study, name: str, labels: Sequence[str], matrices: Mapping[str, Floats], pairs: Pairs
 ) -> dict[str, dict[str, Floats]]:
     """Mean of each declared network, else of each within the edges, in each run; of shape (1,)."""
-    asked: Mapping[str, Sequence[Sequence[str]]] = study.networks(name)
+    own, model = study.config.connectivity.networks, study.config.models[name]
+    asked = {one: networks.declared(one, own) for one in model.declared_networks}
     if not asked:
         known = {frozenset(pair) for pair in pairs}
-        asked = {one: networks.edges(one) for one in networks.names()}
-        asked = {one: own for one, own in asked.items() if all(frozenset(pair) in known for pair in own)}
+        every = {one: networks.declared(one, own) for one in (*networks.names(), *own)}
+        asked = {one: of for one, of in every.items() if all(frozenset((a, b)) in known for a, b, _ in of)}
     found = {}
-    for network, own in asked.items():
-        _refuse_unknown(study, f"models.{name}.networks", own, labels)
-        edges = _between(matrices, labels, tuple((a, b) for a, b in own))
-        found[network] = {run: values.mean(keepdims=True) for run, values in edges.items()}
+    for network, members in asked.items():
+        inside = tuple((a, b) for a, b, _ in members)
+        _refuse_unknown(study, f"models.{name}.networks", inside, labels)
+        signs = np.array([sign for *_, sign in members])
+        values = _between(matrices, labels, inside)
+        found[network] = {run: (signs * z).mean(keepdims=True) for run, z in values.items()}
     return found
 
 
@@ -270,7 +273,7 @@ def _pairs(study: Study, name: str, labels: Sequence[str]) -> Pairs:
 
 
 def _refuse_unknown(study: Study, key: str, pairs: Sequence[Sequence[str]], labels: Sequence[str]) -> None:
-    unknown = sorted({label for pair in pairs for label in pair[:2]} - set(labels))
+    unknown = sorted({label for pair in pairs for label in pair} - set(labels))
     if unknown:
         raise InputError(
             f"{key}: region {unknown[0]!r} is not in the matrices of the last run. Say: conn "

@@ -155,9 +155,9 @@ class Study:
 
     @cached_property
     def measures(self) -> dict[str, Any]:
-        """What stage measure needs of `connectivity`; how runs are combined is the models' business."""
+        """What stage measure needs of `connectivity`; combined runs and networks are the models' business."""
         section = plain(self.config.connectivity)
-        return {key: value for key, value in section.items() if key != "combine_runs"}
+        return {key: value for key, value in section.items() if key not in {"combine_runs", "networks"}}
 
     @cached_property
     def folder(self) -> str:
@@ -301,8 +301,9 @@ class Study:
         asked = self.config.models[model].edges
         if asked in {"all", "none"}:
             return str(asked)
-        pairs = networks.edges(asked) if isinstance(asked, str) else asked
-        return [list(pair) for pair in pairs]
+        if not isinstance(asked, str):
+            return [list(pair) for pair in asked]
+        return [[a, b] for a, b, _ in networks.declared(asked, self.config.connectivity.networks)]
 
     def tests(self, model: str) -> tuple[str, ...]:
         """What a model tests: ``seed-LABEL``, ``factor-NAME`` (compared maps), ``edges``, ``networks``."""
@@ -321,10 +322,10 @@ class Study:
         files = [file for label in self.factor(model, name) for file in self.seed_images(label)]
         return list(dict.fromkeys(files))
 
-    def networks(self, model: str) -> dict[str, list[list[str]]]:
-        """Edges of the networks that a model tests by their mean."""
-        names = self.config.models[model].declared_networks
-        return {name: [list(pair) for pair in networks.edges(name)] for name in names}
+    def networks(self, model: str) -> dict[str, list[list[str | int]]]:
+        """Edges of the networks that a model tests by their mean, with their signs."""
+        names, own = self.config.models[model].declared_networks, self.config.connectivity.networks
+        return {name: [list(edge) for edge in networks.declared(name, own)] for name in names}
 
     @cached_property
     def products(self) -> dict[str, tuple[Path, ...]]:

@@ -94,7 +94,7 @@ def test_edges(
 def test_networks(
     out: Path,
     model: str,
-    networks: Mapping[str, Sequence[tuple[str, str]]],
+    networks: Mapping[str, Sequence[Sequence[str | int]]],
     *,
     permutations: int,
     seed: int,
@@ -102,7 +102,7 @@ def test_networks(
     measure: Literal["pearson", "partial"] = "pearson",
     min_share: float = 1.0,
 ) -> None:
-    """Test the mean over the edges of each declared network, and these edges, and write the result.
+    """Test the mean over the signed edges of each declared network, and these edges, and write the result.
 
     A person without one of the edges has no mean: another set of edges would be another quantity. The edges
     of all networks are a family of their own, which is read where the means say that there is something.
@@ -114,7 +114,7 @@ def test_networks(
     model
         Name of the model.
     networks
-        Edges of each network, as pairs of regions.
+        Edges of each network, as pairs of regions, each with a sign (1 or -1) or without (1).
     permutations
         Number of permutations.
     seed
@@ -128,13 +128,14 @@ def test_networks(
     """
     design = load_design(out / paths.model_folder(model), model)
     labels, matrices = matrices_of(out, files_of(out, design, paths.relmat_ending(measure)))
-    every = list(dict.fromkeys((a, b) for edges in networks.values() for a, b in edges))
+    members = {name: [_signed(edge) for edge in edges] for name, edges in networks.items()}
+    every = list(dict.fromkeys((a, b) for edges in members.values() for a, b, _ in edges))
     single = {run: _between(z, labels, every) for run, z in matrices.items()}
     values = {
-        run: np.array([_between(z, labels, edges).mean() for edges in networks.values()])
+        run: np.array([_united(z, labels, edges) for edges in members.values()])
         for run, z in matrices.items()
     }
-    names = np.array([[name, str(len(edges))] for name, edges in networks.items()])
+    names = np.array([[name, str(len(edges))] for name, edges in members.items()])
     found = {}
     for contrast in design.contrasts:
         name = contrast.name
@@ -145,7 +146,18 @@ def test_networks(
         )
         rows = rows_of(contrast, single.__getitem__, len(every))
         found[within(name)] = tested(contrast, rows, np.array(every), permutations, seed, min_share=min_share)
-    save(out / paths.test_result(model, "networks"), found, {})
+    listed = [(name, a, b, str(sign)) for name, edges in members.items() for a, b, sign in edges]
+    save(out / paths.test_result(model, "networks"), found, {"members": np.array(listed)})
+
+
+def _signed(edge: Sequence[str | int]) -> tuple[str, str, int]:
+    return str(edge[0]), str(edge[1]), int(edge[2]) if len(edge) > 2 else 1
+
+
+def _united(z: Floats, labels: Sequence[str], edges: Sequence[tuple[str, str, int]]) -> float:
+    """Mean over the edges of a network, those with the sign -1 turned round."""
+    signs = np.array([sign for *_, sign in edges])
+    return float((signs * _between(z, labels, [(a, b) for a, b, _ in edges])).mean())
 
 
 def within(contrast: str) -> str:
