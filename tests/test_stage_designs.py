@@ -172,7 +172,7 @@ def test_maps_of_an_f_have_neither_effect_nor_size(tmp_path: Path) -> None:
     correct(tmp_path, "m", ["seed-aL"], Inference(permutations=199, enhancement=Enhancement()))
     names = sorted(path.name for path in (tmp_path / paths.model_folder("m")).glob("*statmap.nii.gz"))
     kinds = [name.split("stat-")[1].split("_")[0] for name in names]
-    assert kinds == ["F", "p", "pfwe", "tfce"]
+    assert kinds == ["F", "p", "pfwe", "ptail", "tfce"]
     f = images.read_volume(tmp_path / paths.group_map("m", "aL", "within", "F"))[1]
     assert np.nanmin(f) >= 0
     assert np.isfinite(f).sum() > 400
@@ -303,6 +303,28 @@ def test_an_edge_that_somebody_lacks_is_tested_in_the_others_when_asked_for(tmp_
     expected = stats.ttest_ind(z[drug], z[~drug], equal_var=False)
     assert (row["stat"], row["df"]) == pytest.approx((expected.statistic, expected.df), rel=1e-6)
     np.testing.assert_allclose(table.loc[~lacked, "stat"], plain.loc[~lacked, "stat"])
+    own = effects.effect_size("two_sample", z[:, None], np.column_stack([drug, ~drug]).astype(float), [1, -1])
+    assert (row["g"], row["g_ci_low"], row["g_ci_high"]) == pytest.approx(
+        (own.g[0], own.low[0], own.high[0]), rel=1e-6
+    )
+    np.testing.assert_allclose(table.loc[~lacked, "g"], plain.loc[~lacked, "g"])
+
+
+def test_maps_have_a_p_from_the_tail_beside_that_of_the_count(tmp_path: Path) -> None:
+    study(tmp_path, TWO, members(drug=9, placebo=9), maps=True)
+    many = {**OPTIONS, "permutations": 999}
+    seed_stage(tmp_path, "m", "aL", [SEED], fwhm_mm=0.0, folder=tmp_path, **many)
+    correct(tmp_path, "m", ["seed-aL"], SETTINGS)
+    tail, count = (
+        images.read_volume(tmp_path / paths.group_map("m", "aL", "difference", stat))[1]
+        for stat in ("ptail", "pfwe")
+    )
+    (family,) = read_json(tmp_path / paths.families("m"))
+    assert not family["complete"]
+    there = np.isfinite(tail)
+    assert there.any() and (count[there] <= 0.1).all()
+    assert tail[there] == pytest.approx(count[there], abs=0.03)
+    assert (tail[there] < 1 / 1000).any() or (count[there] > 1 / 1000).all()
 
 
 def test_a_voxel_that_somebody_lacks_is_tested_in_the_others_when_asked_for(tmp_path: Path) -> None:

@@ -383,6 +383,8 @@ def _write_maps(
         values = {"F": result.stat, **values}
     else:
         values = {"effect": result.effect, "t": result.stat, **values, "g": part.tested.size.g}
+    if not part.tested.complete:
+        values["ptail"] = part.p_tail
     if enhancement is not None:
         values[enhancement.kind] = result.score
     files = []

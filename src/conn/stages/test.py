@@ -86,7 +86,7 @@ def test_edges(
             alpha=alpha,
             min_share=min_share,
             enhance=enhance,
-            average=averaged(contrast, values.__getitem__, len(wanted), alpha),
+            average=averaged(contrast, values.__getitem__, len(wanted), alpha, min_share),
         )
     save(out / paths.test_result(model, "edges"), found, {})
 
@@ -140,7 +140,7 @@ def test_networks(
     for contrast in design.contrasts:
         name = contrast.name
         rows = rows_of(contrast, values.__getitem__, len(networks))
-        average = averaged(contrast, values.__getitem__, len(networks), alpha)
+        average = averaged(contrast, values.__getitem__, len(networks), alpha, min_share)
         found[name] = tested(
             contrast, rows, names, permutations, seed, alpha=alpha, min_share=min_share, average=average
         )
