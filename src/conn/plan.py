@@ -20,13 +20,16 @@ from pydantic_core import to_jsonable_python
 
 from conn.config.checks import pairs_of, partial_set
 from conn.config.contrasts import chosen_contrasts
-from conn.config.model import Config, Dataset, Model
-from conn.lock import Plan
+from conn.config.model import Clinical, ClinicalTable, Config, Dataset, Model, Remission, Response
+from conn.lock import CONTENT, Plan
 from conn.rois import networks, registry, selection
 from conn.rois.registry import Roi
 
 Digest = Callable[[str], str]
 """From the path of an image, as in the configuration, to the SHA-256 of its content."""
+
+Contents = Callable[[str, ClinicalTable, tuple[str, ...]], str | None]
+"""From a data set, one of its tables, and columns to what they hold; None when they are not there."""
 
 Setting = tuple[str, Any, bool]
 """Key, JSON value, and whether that is the default."""
@@ -43,7 +46,7 @@ OF_MAPS = frozenset({"fwhm_mm", "smooth_within_mask"})
 _NO_DEFAULT = object()
 
 
-def plan_of(config: Config, name: str, digest: Digest) -> Plan:
+def plan_of(config: Config, name: str, digest: Digest, contents: Contents = lambda *_: None) -> Plan:
     """The plan of a model.
 
     Parameters
@@ -54,6 +57,8 @@ def plan_of(config: Config, name: str, digest: Digest) -> Plan:
         The model.
     digest
         Of the images that define regions, and of transforms.
+    contents
+        Of the clinical tables. What is not there yet is not in the plan, and is no change when it comes.
 
     Returns
     -------
@@ -64,6 +69,7 @@ def plan_of(config: Config, name: str, digest: Digest) -> Plan:
         ("seed", config.seed, False),
         *_datasets(config),
         *_clinical(config, model),
+        *_tables(config, model, contents),
         *_section("denoise", config.denoise),
         *_section("inference", config.inference),
         *_connectivity(config, model),
@@ -141,15 +147,42 @@ def _clinical(config: Config, model: Model) -> Iterator[Setting]:
     yield from _section("clinical", clinical, apart)
     tables = [{**_json(table), "path": _file(table.path)} for table in clinical.tables]
     yield "clinical.tables", tables, False
-    named = set(_words(_json(model)))
-    rules = {"response": clinical.response, "remission": clinical.remission}
-    for name, rule in rules.items():
-        if rule is not None and name in named:
+    named = _named(clinical, model)
+    for name, rule in _rules(clinical).items():
+        if name in named:
             yield from _section(f"clinical.{name}", rule)
-            named.add(rule.scale)
     for kind, options in (("scales", clinical.scales), ("variables", clinical.variables)):
         for name in sorted(named & set(options)):
             yield from _section(f"clinical.{kind}.{name}", options[name])
+
+
+def _rules(clinical: Clinical) -> dict[str, Response | Remission]:
+    rules = {"response": clinical.response, "remission": clinical.remission}
+    return {name: rule for name, rule in rules.items() if rule is not None}
+
+
+def _named(clinical: Clinical, model: Model) -> set[str]:
+    """Words of a model, which may be variables, scores and rules, and the scores that these rules need."""
+    named = set(_words(_json(model)))
+    return named | {rule.scale for name, rule in _rules(clinical).items() if name in named}
+
+
+def _tables(config: Config, model: Model, contents: Contents) -> Iterator[Setting]:
+    """What the columns that a model uses hold, by data set and table.
+
+    They pass for defaults: a lock that was written before the table was there does not know them.
+    """
+    clinical = config.clinical
+    named = _named(clinical, model)
+    used = {one.column for name, one in clinical.variables.items() if name in named}
+    for name, scale in clinical.scales.items():
+        if name in named:
+            used |= {*scale.columns.values(), *([scale.column] if scale.column else [])}
+    for dataset in config.datasets:
+        for table in clinical.tables:
+            held = contents(dataset, table, tuple(sorted(used)))
+            if held is not None:
+                yield f"{CONTENT}{dataset}.{_file(table.path)}", held, True
 
 
 def _words(data: Any) -> Iterator[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from conn.cohort import natural
 from conn.config import Config, load
 from conn.config.checks import check
 from conn.config.load import dump
-from conn.config.model import Rois
+from conn.config.model import ClinicalTable, Rois
 from conn.errors import ConfigError, InputError, ResourceError
 from conn.files import digest, read_json, write_json
 from conn.index import Index, Run, build_index, dataset_roots, run_to_record
@@ -29,6 +29,7 @@ from conn.lock import Lock, Plan
 from conn.plan import plan_of
 from conn.rois import binding, networks, registry, selection, sources
 from conn.stages.collect import index_to_record
+from conn.table_content import content
 from conn.tissues import find_tissues
 
 INDEX = paths.CACHE / "index.json"
@@ -373,7 +374,13 @@ class Study:
                 sums[text] = digest(sources.locate(text, self.root))
             return sums[text]
 
-        return {name: plan_of(self.config, name, digest_of) for name in self.config.models}
+        folders = {name: dataset_roots(one, self.root)[0] for name, one in self.config.datasets.items()}
+
+        @cache
+        def contents(dataset: str, table: ClinicalTable, columns: tuple[str, ...]) -> str | None:
+            return content(folders[dataset], table, columns)
+
+        return {name: plan_of(self.config, name, digest_of, contents) for name in self.config.models}
 
     @cached_property
     def lock_states(self) -> dict[str, str]:
