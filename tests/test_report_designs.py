@@ -373,8 +373,12 @@ def test_networks_stand_before_edges_with_interval_and_degrees_of_freedom(arms: 
     for row in rows:
         found = table.loc[("adjusted", row[0])]
         assert plain(row[3]) == pytest.approx(float(found["estimate"]), abs=6e-5)
-        assert row[1] == found["n_edges"] and row[7].endswith(f"({float(found['df']):.0f})")
-    assert page.table("Network", "p_fwe", "p_equivalence")[0][0][2] == "0.300"
+        assert row[1] == found["n_edges"] and row[6].endswith(f"({float(found['df']):.0f})")
+    more, _ = page.table("Network", "Simultaneous CI", "p_fwe", "p_equivalence")
+    assert more[0][3] == "0.300"
+    for row in more:
+        ends = table.loc[("adjusted", row[0]), ["ci_sim_low", "ci_sim_high"]].astype(float)
+        assert [plain(end) for end in row[1].split(" to ")] == pytest.approx(list(ends), abs=6e-5)
     block = html[html.index('id="result-arms-adjusted"') :]
     assert block.index("<h4>Networks</h4>") < block.index("<h4>Edges</h4>")
     assert block.index("Edges of the declared networks, read after them.") < block.index("<h4>Edges</h4>")

@@ -13,6 +13,7 @@ from conn.report import page
 from conn.report.context import Context, ranked, row_of, shown_edges, unit
 from conn.report.contract import ContrastResult
 from conn.report.edges_section import (
+    BESIDE,
     NETWORK,
     Shown,
     estimates_of,
@@ -69,7 +70,7 @@ def network_table(context: Context, contrast: ContrastResult) -> page.Table | No
     columns = [
         NETWORK,
         Shown("Edges", lambda r: fixed(r["n_edges"], 0)),
-        *result_columns(contrast, estimates_of(contrast, rows)),
+        *(c for c in result_columns(contrast, estimates_of(contrast, rows)) if c.title != BESIDE),
     ]
     columns.append(p_column("p_holm"))
     cells = [result_row(context, columns, row_of(r)) for r in rows.to_dict("records")]
