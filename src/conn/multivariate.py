@@ -126,7 +126,7 @@ class Blocks(Job):
         y = np.where(valid, y, 0.0)
         e = np.stack([residuals(value, self.model.nuisance) for value in y])
         valid &= (np.square(e).sum(axis=1) > 1e-24 * np.square(y).sum(axis=1)).all(axis=0)
-        white = _whitened(e, valid)
+        white = whitened(e, valid)
         products = np.einsum("nk,qnv->kqv", self.model.effect, white)
         lost = self._lambda(products[:, :, None, :], products[:0, :, None, :])[0]
         valid &= lost > LEAST_PIVOT
@@ -157,8 +157,11 @@ class Blocks(Job):
         return np.asarray((1 - root) / root * lost.dtype.type(d.second / d.first))
 
 
-def _whitened(e: Floats, valid: NDArray[np.bool_]) -> Floats:
-    """Residuals (q, n, n_features) of each feature, orthonormal; clears `valid` where they cannot be."""
+def whitened(e: Floats, valid: NDArray[np.bool_], of: float | None = None) -> Floats:
+    """Columns (q, n, n_features) of each feature, orthonormal; clears `valid` where they cannot be.
+
+    What earlier columns leave of each must be a share of its sum of squares, or of `of` when that is given.
+    """
     white = np.zeros_like(e)
     for k, value in enumerate(e):
         rest = value.copy()
@@ -166,7 +169,7 @@ def _whitened(e: Floats, valid: NDArray[np.bool_]) -> Floats:
             for earlier in white[:k]:
                 rest -= earlier * (earlier * rest).sum(axis=0)
         length = np.linalg.norm(rest, axis=0)
-        valid &= length**2 > LEAST_PIVOT * np.square(value).sum(axis=0)
+        valid &= length**2 > LEAST_PIVOT * (np.square(value).sum(axis=0) if of is None else of)
         white[k] = rest / np.where(valid, length, 1.0)
     return white
 

@@ -460,7 +460,7 @@ class ModelBase(Section):
     seeds: tuple[str, ...] | Literal["all", "none"] = "all"
     """Seed maps to test, those of groups (`amygdalaLBLUnique`) included."""
     seed_factors: dict[Label, Annotated[tuple[str, ...], Field(min_length=2)]] = {}
-    """Does an effect differ between seeds? Name and the maps that are compared, as in `ACCL: [sgACCL, pgACCL, dACCL]`: the seeds of a person are one row of several values, tested by Hotelling's or Wilks' F. Contrasts with a baseline of each voxel, or with several time points, are not compared."""
+    """Does an effect differ between seeds? Name and the maps that are compared, as in `ACCL: [sgACCL, pgACCL, dACCL]`: the seeds of a person are one row of several values, tested by Hotelling's or Wilks' F. Where the baseline of each voxel is held constant, so are those of all the compared seeds; of several time points, each change is compared. Both need more people."""
     edges: tuple[tuple[str, str], ...] | str = "all"
     """Pairs of regions to test: `all`, `none`, a list of pairs, or the name of a network (`conn rois networks`, or of `connectivity.networks`)."""
     networks: tuple[str, ...] = ()

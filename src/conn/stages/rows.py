@@ -31,7 +31,8 @@ class Rows:
         ndarray of shape (n, n_features), or (q, n, n_features) where a row holds several values; NaN where
         somebody has none.
     covariate
-        ndarray of shape (n, n_features), the baseline of each feature, or None.
+        ndarray of shape (n, n_features), the baseline of each feature, or (c, n, n_features) where it has
+        several, or None.
     """
 
     values: Floats
@@ -42,11 +43,14 @@ class Rows:
         """Where a row has all that it needs, of shape (n, n_features)."""
         every = np.isfinite(self.values)
         found: NDArray[np.bool_] = np.asarray(every.all(axis=0) if every.ndim == 3 else every)
-        return found if self.covariate is None else found & np.isfinite(self.covariate)
+        if self.covariate is None:
+            return found
+        own = np.isfinite(self.covariate)
+        return np.asarray(found & (own.all(axis=0) if own.ndim == 3 else own))
 
     def of(self, features: NDArray[np.int64]) -> Rows:
         """Some of the features."""
-        covariate = None if self.covariate is None else self.covariate[:, features]
+        covariate = None if self.covariate is None else self.covariate[..., features]
         return Rows(self.values[..., features], covariate)
 
 

@@ -275,7 +275,9 @@ def test_factor(
 ) -> None:
     """Test whether effects differ between seeds and write the result.
 
-    A row holds orthonormal contrasts of a person's maps, so that what all seeds have in common drops out.
+    A row holds orthonormal contrasts of a person's maps, so that what all seeds have in common drops out; of
+    several time points, the contrasts of their contrasts. Beside a baseline, the same contrasts of the
+    baselines of the voxel are held constant, all of them for each value.
     Voxels count where every row has a value of every seed; all seeds, and one FWHM around, leave the family.
 
     Parameters
@@ -304,11 +306,11 @@ def test_factor(
     weights = np.array(helmert(len(maps)), dtype=np.float32)
     found = {}
     for contrast in design.contrasts:
-        if contrast.sensitivity or contrast.n_variates > 1 or contrast.covariate_weights:
+        if contrast.sensitivity:
             continue
-        values = np.stack([rows_of(contrast, one.load, far.size, np.float32).values for one in maps])
-        voxels = _voxels(Rows(values), far, 1.0)
-        rows = Rows(np.tensordot(weights, values[..., voxels], axes=1))
+        whole = [rows_of(contrast, one.load, far.size, np.float32) for one in maps]
+        voxels = _voxels(_side_by_side(whole), far, 1.0)
+        rows = _compared([one.of(voxels) for one in whole], weights)
         found[contrast.name] = tested(
             contrast,
             rows,
@@ -360,6 +362,21 @@ def some_voxels(
     inside = np.flatnonzero(far & np.isfinite(maps.load(next(iter(maps.files)))))
     drawn = rng.permutation(inside)[:number]
     return {run: maps.load(run)[drawn] for run in maps.files}
+
+
+def _side_by_side(every: Sequence[Rows]) -> Rows:
+    """All values of the rows of several seeds, to see where somebody lacks one."""
+    parts = [one.values.reshape(-1, *one.values.shape[-2:]) for one in every]
+    parts += [one.covariate[None] for one in every if one.covariate is not None]
+    return Rows(np.concatenate(parts))
+
+
+def _compared(every: Sequence[Rows], weights: Floats) -> Rows:
+    """Contrasts between seeds of each value of a row, and of its baselines."""
+    values = np.tensordot(weights, np.stack([one.values for one in every]), axes=1)
+    own = [one.covariate for one in every if one.covariate is not None]
+    covariate = np.tensordot(weights, np.stack(own), axes=1) if own else None
+    return Rows(values.reshape(-1, *values.shape[-2:]), covariate)
 
 
 @dataclass(frozen=True, eq=False)
