@@ -785,13 +785,16 @@ def _denoise_lines(cleaning: Cleaning) -> list[str]:
     ]
 
 
+LOCK_IT = "# conn lock writes models and contrasts down, with a date, before there are results."
+
+
 def _model_lines(scans: Scans, clinical: Found, runs: Sequence[Run]) -> list[str]:
     """An active model that fits what is there, and others as suggestions."""
     if clinical.endpoint is not None:
         active, suggested = _paired(clinical), _suggestions(clinical)
     else:
         active, suggested = _compared(scans, clinical, runs), []
-    head = ["models:"] if active else ["models: {}  # seed maps, matrices and a quality report only"]
+    head = [LOCK_IT, "models:"] if active else ["models: {}  # seed maps, matrices and a quality report only"]
     return [*head, *active, *suggested]
 
 
@@ -910,4 +913,10 @@ def _summary(
         lines.append("no preprocessed images: run fMRIPrep, then set datasets derivatives in the file")
     elif problem is not None:
         lines.append(f"before it can run: {problem}")
-    return "\n".join([*lines, f"written: {output}", f"next: read it, then conn check {output}"])
+    return "\n".join(
+        [
+            *lines,
+            f"written: {output}",
+            f"next: read it, then conn check {output}; before there are results, conn lock {output}",
+        ]
+    )

@@ -41,13 +41,13 @@ class Mediators:
     edges
         Pairs of regions, ``all`` or ``none``.
     networks
-        Edges of each network.
+        Edges of each network, with their signs.
     seeds
         Regions behind each map: the seed's own, then those that were entered with it.
     """
 
     edges: Literal["all", "none"] | Sequence[Edge] = "none"
-    networks: Mapping[str, Sequence[Edge]] = field(default_factory=dict)
+    networks: Mapping[str, Sequence[Sequence[str | int]]] = field(default_factory=dict)
     seeds: Mapping[str, Sequence[Roi]] = field(default_factory=dict)
 
 

@@ -94,7 +94,9 @@ def draw(strata: NDArray[np.int64], draws: int, seed: int) -> Floats:
     counts = np.zeros((draws, strata.size))
     for stratum in np.unique(strata):
         rows = np.flatnonzero(strata == stratum)
-        counts[:, rows] = rng.multinomial(rows.size, np.full(rows.size, 1 / rows.size), size=draws)
+        drawn = rng.integers(0, rows.size, size=(draws, rows.size)) + rows.size * np.arange(draws)[:, None]
+        found = np.bincount(drawn.ravel(), minlength=draws * rows.size)
+        counts[:, rows] = found.reshape(draws, rows.size)
     return counts
 
 
