@@ -251,9 +251,10 @@ NAMES = [
     *(paths.group_map("M", "R", "C", stat).name for stat in ("effect", "t", "p", "pfwe", "g")),
     *(f(m).name for m in "M" for f in (paths.edges, paths.clusters, paths.design_tsv, paths.design_json)),
     *("dataset_description.json", ".bidsignore"),
+    *(paths.analysis("mediation", "NAME", end).as_posix() for end in (".tsv", ".json")),
+    *(paths.analysis_map("mediation", "NAME", "R", stat).name for stat in ("a", "ta", "p")),
     # Promised, and not written yet: the page says so.
     *("stat-tfce", "prediction/NAME.tsv", "prediction/NAME.json"),
-    *("mediation/NAME.tsv", "mediation/NAME.json"),
 ]
 EDGE_COLUMNS = [
     *("roi_a", "roi_b", "contrast", "family", "n", "estimate", "se", "df", "stat", "p", "p_fwe", "p_fdr"),
