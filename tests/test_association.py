@@ -238,7 +238,7 @@ def test_people_change_places_within_arms_alone():
 
 
 def test_too_few_people_are_told_with_what_costs_them():
-    with pytest.raises(DesignError, match=r"5 people, 1 arms and 2 columns held constant leave 1 degrees"):
+    with pytest.raises(DesignError, match=r"5 people in 1 cells .* with 2 columns held constant leave 1 degrees"):
         associate(people(np.eye(5)[:, :1], np.arange(5.0), covariates=np.eye(5)[:, 1:3]), **FEW)
 
 
@@ -246,6 +246,19 @@ def test_a_score_that_is_the_covariate_has_no_correlation():
     age = np.arange(10.0)
     with pytest.raises(DesignError, match="scale 1 does not vary among 10 people beyond"):
         associate(people(np.random.default_rng(0).standard_normal((10, 1)), age, covariates=age), **FEW)
+
+
+@pytest.mark.oracle
+def test_differences_between_sites_are_held_constant():
+    rng = np.random.default_rng(5)
+    site = np.repeat(["x", "y"], 12)
+    values, score = rng.standard_normal((24, 1)) + 5 * (site == "x")[:, None], rng.standard_normal(24)
+    score = score + 5 * (site == "x")
+    found = associate(people(values, score, strata=site), **FEW)
+    own = [v - np.where(site == "x", v[site == "x"].mean(), v[site == "y"].mean()) for v in (values[:, 0], score)]
+    assert found.pearson.r[0, 0] == pytest.approx(np.corrcoef(*own)[0, 1], abs=1e-12)
+    assert found.df == 21
+    assert (site[found.permutations.table] == site).all()
 
 
 # ------------------------------------------------------------------------------------------------ arms

@@ -298,7 +298,10 @@ class Study:
 
     def edges(self, model: str) -> str | list[list[str]]:
         """Pairs of regions that a model tests, those of a network spelled out; ``all`` or ``none``."""
-        asked = self.config.models[model].edges
+        return self.pairs(self.config.models[model].edges)
+
+    def pairs(self, asked: str | Sequence[tuple[str, str]]) -> str | list[list[str]]:
+        """Pairs of regions that are asked for, those of a network spelled out; ``all`` or ``none``."""
         if asked in {"all", "none"}:
             return str(asked)
         pairs = networks.edges(asked) if isinstance(asked, str) else asked
@@ -323,13 +326,19 @@ class Study:
 
     def networks(self, model: str) -> dict[str, list[list[str]]]:
         """Edges of the networks that a model tests by their mean."""
-        names = self.config.models[model].declared_networks
+        return self.spelled(self.config.models[model].declared_networks)
+
+    def spelled(self, names: Iterable[str]) -> dict[str, list[list[str]]]:
+        """Edges of some networks."""
         return {name: [list(pair) for pair in networks.edges(name)] for name in names}
 
     @property
     def analyses(self) -> tuple[tuple[str, str], ...]:
         """Kind and name of every clinical analysis; the kind is the folder of its results."""
-        asked: dict[str, Iterable[str]] = {}
+        asked: dict[str, Iterable[str]] = {
+            "reliability": self.config.reliability,
+            "association": self.config.associations,
+        }
         return tuple((kind, name) for kind, names in asked.items() for name in names)
 
     @cached_property

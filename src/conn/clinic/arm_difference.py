@@ -98,11 +98,10 @@ def differ(
     if len(levels) < 2 or min(counts) < 3:
         told = ", ".join(f"{arm} {count}" for arm, count in zip(levels, counts, strict=True))
         raise DesignError(f"slopes are compared between arms of three people or more; there are: {told}")
-    blocks = [f"{arm}\t{stratum}" for arm, stratum in zip(people.arms, people.strata, strict=True)]
     chosen = permutation_set(
         people.n,
         "labels",
-        strata=np.array(blocks),
+        strata=people.cells,
         n_permutations=permutations,
         seed=seed,
         has_nuisance=True,

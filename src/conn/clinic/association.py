@@ -225,8 +225,8 @@ def each_scale(
 def _check(people: People) -> None:
     if people.df < FEWEST_DF:
         raise DesignError(
-            f"{people.n} people, {len(people.levels)} arms and {people.n_held} columns held constant leave "
-            f"{people.df} degrees of freedom; a correlation needs {FEWEST_DF}. Hold fewer columns constant, "
+            f"{people.n} people in {np.unique(people.cells).size} cells (of arm and stratum) with {people.n_held} "
+            f"columns held constant leave {people.df} degrees of freedom; a correlation needs {FEWEST_DF}. Hold fewer columns constant, "
             "or leave this comparison out"
         )
     for scale, values in enumerate(people.scores.T):
@@ -239,11 +239,10 @@ def _check(people: People) -> None:
 
 
 def _rearrangements(people: People, permutations: int, seed: int) -> PermutationSet:
-    blocks = [f"{arm}\t{stratum}" for arm, stratum in zip(people.arms, people.strata, strict=True)]
     return permutation_set(
         people.n,
         "labels",
-        strata=np.array(blocks),
+        strata=people.cells,
         n_permutations=permutations,
         seed=seed,
         has_nuisance=people.n_held > 0,

@@ -33,14 +33,14 @@ def estimate(people: People, kind: Kind, resamples: int, seed: int, alpha: float
     kind
         Of the correlation.
     resamples
-        People are drawn within arms so many times; 0: intervals are NaN.
+        People are drawn within cells so many times; 0: intervals are NaN.
     seed
         Of the drawing.
     alpha
         Intervals have coverage 1 - alpha.
     """
     everybody = np.arange(people.n)[None]
-    rows = draws(people.arms, resamples, seed)
+    rows = draws(people.cells, resamples, seed)
     found = []
     for scale in range(people.scores.shape[1]):
         r = resampled(people, scale, kind, everybody)[0]
@@ -64,7 +64,7 @@ def difference(first: People, second: People, resamples: int, seed: int, alpha: 
     for scale in range(first.scores.shape[1]):
         r, again, left_out = [], [], []
         for place, arm in enumerate((first, second)):
-            rows = draws(arm.arms, resamples, seed + place)
+            rows = draws(arm.cells, resamples, seed + place)
             r.append(resampled(arm, scale, "pearson", np.arange(arm.n)[None])[0])
             again.append(resampled(arm, scale, "pearson", rows))
             # The pull of a person is that on the arm's own correlation; its sign is that of the difference.

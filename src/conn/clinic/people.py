@@ -30,7 +30,8 @@ class People:
     covariates
         ndarray of shape (n, q) of what is held constant beside arms; q may be 0.
     strata
-        ndarray of shape (n,): people change places within these, and within arms.
+        ndarray of shape (n,): people change places within these, and within arms. Differences between cells
+        of arm and stratum are held constant.
     baseline
         ndarray of shape (n, n_features): baseline of each feature, held constant; None for none.
     score_baselines
@@ -70,8 +71,9 @@ class People:
         return replace(self, scores=self.scores[:, [place]], score_baselines=own)
 
     def nuisance(self, scale: int) -> Floats:
-        """A constant for each arm, covariates, and the baseline of a scale; shape (n, p)."""
-        columns = [(self.arms == arm).astype(np.float64)[:, None] for arm in self.levels]
+        """A constant for each cell, covariates, and the baseline of a scale; shape (n, p)."""
+        cells = self.cells
+        columns = [(cells == cell).astype(np.float64)[:, None] for cell in np.unique(cells)]
         columns.append(self.covariates - self.covariates.mean(axis=0))
         if self.score_baselines is not None:
             own = self.score_baselines[:, [scale]]
@@ -79,15 +81,22 @@ class People:
         return np.concatenate(columns, axis=1)
 
     @property
+    def cells(self) -> NDArray[np.int64]:
+        """Number of the cell of arm and stratum of each person, of shape (n,)."""
+        pairs = list(zip(self.arms.tolist(), self.strata.tolist(), strict=True))
+        order = {pair: place for place, pair in enumerate(sorted(set(pairs)))}
+        return np.array([order[pair] for pair in pairs], dtype=np.int64)
+
+    @property
     def n_held(self) -> int:
-        """Columns that are held constant beside arms."""
+        """Columns that are held constant beside cells."""
         baselines = (self.baseline is not None) + (self.score_baselines is not None)
         return int(self.covariates.shape[1]) + baselines
 
     @property
     def df(self) -> int:
         """Degrees of freedom of a partial correlation."""
-        return self.n - len(self.levels) - self.n_held - 1
+        return self.n - np.unique(self.cells).size - self.n_held - 1
 
     @property
     def complete(self) -> NDArray[np.int64]:

@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Iterator
 from pathlib import Path
 
+from conn.config import association_checks
 from conn.config.contrasts import SENSITIVITY, contrasts_of
 from conn.config.model import Config, Crossover, Model, ModelBase
 from conn.errors import ConfigError
@@ -57,6 +58,7 @@ def _regions(config: Config) -> Iterator[str]:
             f"connectivity.partial.rois: {len(partial)} regions ({', '.join(partial)}); at least "
             f"{FEWEST_PARTIAL} are needed, for with two there is none to hold constant"
         )
+    yield from association_checks.problems(config, labels, set(partial))
     maps = {seed.label for seed in (*single, *unique)}
     for name, model in config.models.items():
         yield from _model_seeds(name, model, maps, custom, [seed.label for seed in unique])

@@ -9,8 +9,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from conn.config.association import Association
 from conn.config.base import Label, Name, Positive, Section, Share
 from conn.config.formula import parse
+from conn.config.reliability import Reliability
 from conn.confounds import lowest_high_pass
 
 Strategy = Literal[
@@ -776,6 +778,10 @@ class Config(Section):
     """What is computed from a cleaned run."""
     models: dict[Label, Model] = {}
     """Group models by name. Empty: the run ends with seed maps, matrices and a quality report."""
+    associations: dict[Label, Association] = {}
+    """Correlations of the change of connectivity with scores, by name."""
+    reliability: dict[Label, Reliability] = {}
+    """How precisely connectivity is measured, by name."""
     inference: Inference = Inference()
     """Permutation tests."""
     report: Report = Report()
