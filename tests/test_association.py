@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
+from statsmodels.api import OLS
 
 from clinic_people import correlated, people, skewed
 from conn.clinic.arm_difference import differ
@@ -82,6 +83,18 @@ def test_the_difference_of_slopes_is_that_of_r():
     ours = [found.slope[0, 0], found.slope_se[0, 0], found.stat[0, 0]]
     np.testing.assert_allclose(ours, [slope, se, t], rtol=1e-9)
     assert found.df == df
+
+
+@pytest.mark.oracle
+def test_an_adjusted_difference_is_that_of_statsmodels():
+    found, drug = differ(trial(adjusted=True), **FEW), np.array(R["arm"]) == "drug"
+    age, site, m0, m1, y0, y1 = (
+        np.array(R[key], dtype=float) for key in ("age", "site", "m0", "m1", "y0", "y1")
+    )
+    columns = [drug, ~drug, age, site, m0, y0 * drug, y0 * ~drug, y1, y1 * drug]
+    fit = OLS(m1, np.column_stack(columns).astype(float)).fit()
+    assert found.stat[0, 0] == pytest.approx(fit.tvalues[-1], rel=1e-9)
+    assert found.df == fit.df_resid
 
 
 @pytest.mark.oracle
@@ -238,7 +251,7 @@ def test_people_change_places_within_arms_alone():
 
 
 def test_too_few_people_are_told_with_what_costs_them():
-    with pytest.raises(DesignError, match=r"5 people in 1 cells .* with 2 columns held constant leave 1 degrees"):
+    with pytest.raises(DesignError, match=r"5 people in 1 cells .* 2 columns held constant, leave 1 degrees"):
         associate(people(np.eye(5)[:, :1], np.arange(5.0), covariates=np.eye(5)[:, 1:3]), **FEW)
 
 
@@ -255,7 +268,9 @@ def test_differences_between_sites_are_held_constant():
     values, score = rng.standard_normal((24, 1)) + 5 * (site == "x")[:, None], rng.standard_normal(24)
     score = score + 5 * (site == "x")
     found = associate(people(values, score, strata=site), **FEW)
-    own = [v - np.where(site == "x", v[site == "x"].mean(), v[site == "y"].mean()) for v in (values[:, 0], score)]
+    own = [
+        v - np.where(site == "x", v[site == "x"].mean(), v[site == "y"].mean()) for v in (values[:, 0], score)
+    ]
     assert found.pearson.r[0, 0] == pytest.approx(np.corrcoef(*own)[0, 1], abs=1e-12)
     assert found.df == 21
     assert (site[found.permutations.table] == site).all()

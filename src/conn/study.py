@@ -341,6 +341,11 @@ class Study:
         }
         return tuple((kind, name) for kind, names in asked.items() for name in names)
 
+    def reliability_of(self, association: str) -> list[Path]:
+        """Table of reliability that an association takes its ceiling from; empty when it has none."""
+        asked = self.config.associations[association].reliability
+        return [] if asked is None else [paths.analysis("reliability", asked, ".tsv")]
+
     @cached_property
     def products(self) -> dict[str, tuple[Path, ...]]:
         """What every stage leaves when all goes well, in the order of the stages: a file for each job."""

@@ -88,10 +88,11 @@ def differ(
 
     Notes
     -----
-    Covariates have one slope for all arms. Residuals of the common slope change places within arms and
-    strata, so that arms may vary differently; the method of Freedman and Lane is approximate here, for the
-    common slope is estimated. Equal slopes are not equal correlations: where a scale or connectivity varies
-    more in one arm, one may differ and the other not. Both are given.
+    Covariates and the baseline of a feature have one slope for all arms, the baseline of a scale one for
+    each, so that a change and the later score say the same. Residuals of the common slope change places
+    within arms and strata, so that arms may vary differently; the method of Freedman and Lane is approximate
+    here, for the common slope is estimated. Equal slopes are not equal correlations: where a scale or
+    connectivity varies more in one arm, one may differ and the other not. Both are given.
     """
     levels = people.levels
     counts = [int((people.arms == arm).sum()) for arm in levels]
@@ -117,7 +118,7 @@ def differ(
     p = np.stack([t.p for t in tests])
     return ArmDifference(
         n=people.n,
-        df=people.df - len(levels) + 1,
+        df=people.df - (len(levels) - 1) * (1 if people.score_baselines is None else 2),
         stat=np.stack([t.stat for t in tests]),
         rank=tests[0].rank,
         slope=np.stack([t.effect for t in tests]),
@@ -134,13 +135,11 @@ def differ(
 
 def _test(people: People, scale: int, chosen: PermutationSet) -> TestResult:
     """A slope for each arm, and the differences between them."""
-    held, slopes = people.nuisance(scale), []
-    for arm in people.levels:
-        own = people.arms == arm
-        values = people.scores[:, scale]
-        slopes.append(np.where(own, values - values[own].mean(), 0.0))
-    matrix = np.column_stack([held, *slopes])
-    weights = np.zeros((len(slopes) - 1, matrix.shape[1]))
+    held, slopes = people.held, people.by_arm(people.scores[:, scale])
+    if people.score_baselines is not None:
+        held = np.column_stack([held, people.by_arm(people.score_baselines[:, scale])])
+    matrix = np.column_stack([held, slopes])
+    weights = np.zeros((slopes.shape[1] - 1, matrix.shape[1]))
     for row in range(len(weights)):
         weights[row, held.shape[1] + row] = 1.0
         weights[row, -1] = -1.0

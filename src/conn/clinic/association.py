@@ -224,10 +224,11 @@ def each_scale(
 
 def _check(people: People) -> None:
     if people.df < FEWEST_DF:
+        cells = np.unique(people.cells).size
         raise DesignError(
-            f"{people.n} people in {np.unique(people.cells).size} cells (of arm and stratum) with {people.n_held} "
-            f"columns held constant leave {people.df} degrees of freedom; a correlation needs {FEWEST_DF}. Hold fewer columns constant, "
-            "or leave this comparison out"
+            f"{people.n} people in {cells} cells of arm and stratum, with {people.n_held} columns held "
+            f"constant, leave {people.df} degrees of freedom; a correlation needs {FEWEST_DF}. Hold fewer "
+            "columns constant, or leave this comparison out"
         )
     for scale, values in enumerate(people.scores.T):
         left = without(span(people.nuisance(scale)), (values - values.mean())[:, None])

@@ -70,15 +70,27 @@ class People:
         own = None if self.score_baselines is None else self.score_baselines[:, [place]]
         return replace(self, scores=self.scores[:, [place]], score_baselines=own)
 
-    def nuisance(self, scale: int) -> Floats:
-        """A constant for each cell, covariates, and the baseline of a scale; shape (n, p)."""
+    @property
+    def held(self) -> Floats:
+        """A constant for each cell, and covariates; shape (n, p)."""
         cells = self.cells
         columns = [(cells == cell).astype(np.float64)[:, None] for cell in np.unique(cells)]
-        columns.append(self.covariates - self.covariates.mean(axis=0))
-        if self.score_baselines is not None:
-            own = self.score_baselines[:, [scale]]
-            columns.append(own - own.mean(axis=0))
-        return np.concatenate(columns, axis=1)
+        return np.concatenate([*columns, self.covariates - self.covariates.mean(axis=0)], axis=1)
+
+    def nuisance(self, scale: int) -> Floats:
+        """What is held constant with the baseline of a scale; shape (n, p)."""
+        if self.score_baselines is None:
+            return self.held
+        own = self.score_baselines[:, [scale]]
+        return np.concatenate([self.held, own - own.mean(axis=0)], axis=1)
+
+    def by_arm(self, values: Floats) -> Floats:
+        """A column for each arm: the values of its people about their mean, 0 for the others; (n, n_arms)."""
+        columns = []
+        for arm in self.levels:
+            own = self.arms == arm
+            columns.append(np.where(own, values - values[own].mean(), 0.0))
+        return np.column_stack(columns)
 
     @property
     def cells(self) -> NDArray[np.int64]:

@@ -37,9 +37,7 @@ def problems(config: Config, labels: Set[str], partial: Set[str]) -> Iterator[st
         yield from _variables(f"reliability.{name}", wanted, config)
 
 
-def _features(
-    key: str, asked: Features, labels: Set[str], known: Set[str], config: Config
-) -> Iterator[str]:
+def _features(key: str, asked: Features, labels: Set[str], known: Set[str], config: Config) -> Iterator[str]:
     if asked.edge_measure == "partial" and config.connectivity.partial is None:
         yield f"{key}.edge_measure: partial correlations are not computed; add connectivity.partial"
         return

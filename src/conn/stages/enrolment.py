@@ -37,6 +37,8 @@ class Asked:
         Scores and covariates that must be known.
     before, after
         What varies over time enters as its difference.
+    optional
+        Scores that are looked up, and that people may lack.
     """
 
     subset: Mapping[str, Sequence[str]]
@@ -46,6 +48,7 @@ class Asked:
     numbers: Sequence[str] = ()
     before: str | None = None
     after: str | None = None
+    optional: Sequence[str] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,12 +78,14 @@ class Enrolled:
         found = self.columns[name].by_person
         return np.array([float(found.get(person, np.nan)) for person in self.people])
 
-    def without(self, name: str, why: str) -> Enrolled:
-        """People who have one more column."""
-        by_person = self.columns[name].by_person
-        kept = tuple(person for person in self.people if person in by_person)
-        gone = tuple((*person, why) for person in self.people if person not in by_person)
-        return Enrolled(kept, self.columns, (*self.lost, *gone))
+    def having(self, names: Sequence[str]) -> NDArray[np.bool_]:
+        """Who has all of some columns, of shape (n,)."""
+        return np.array([all(p in self.columns[name].by_person for name in names) for p in self.people])
+
+    def of(self, rows: NDArray[np.bool_]) -> Enrolled:
+        """Some of the people."""
+        kept = tuple(person for person, row in zip(self.people, rows, strict=True) if row)
+        return Enrolled(kept, self.columns, self.lost)
 
 
 def enrol(scans: Scans, clinical: Clinical, asked: Asked) -> Enrolled:
@@ -106,7 +111,7 @@ def enrol(scans: Scans, clinical: Clinical, asked: Asked) -> Enrolled:
     DesignError
         A category is a number.
     """
-    names = dict.fromkeys([*asked.subset, *asked.categories, *asked.numbers])
+    names = dict.fromkeys([*asked.subset, *asked.categories, *asked.numbers, *asked.optional])
     columns = {
         name: resolve(
             name,
@@ -150,14 +155,13 @@ def _text(value: float | str) -> str:
     return value if isinstance(value, str) else number(value)
 
 
-def _lacking(
-    person: Person, columns: Mapping[str, Column], asked: Asked, scans: Scans
-) -> str | None:
+def _lacking(person: Person, columns: Mapping[str, Column], asked: Asked, scans: Scans) -> str | None:
     """Why a person who is asked for is not there, or None."""
     absent = [point for point in asked.points if not scans.runs.get((person, point))]
     if absent:
         return f"no included run at {' and '.join(absent)}"
-    missing = [name for name in columns if columns[name].by_person.get(person) is None]
+    needed = dict.fromkeys([*asked.subset, *asked.categories, *asked.numbers])
+    missing = [name for name in needed if columns[name].by_person.get(person) is None]
     return f"{' and '.join(missing)} missing" if missing else None
 
 
