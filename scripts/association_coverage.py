@@ -41,7 +41,7 @@ def main() -> None:
                 rng = np.random.default_rng(n)
                 big = draw(rng, 100_000, rho, shape)
                 true = {kind: correlate(*big, np.ones((100_000, 1)), kind=kind).mean() for kind in KINDS}
-                held = {kind: 0 for kind in (*KINDS, "z")}
+                held = dict.fromkeys((*KINDS, "z"), 0)
                 for one in range(sets):
                     values, score = draw(rng, n, rho, shape)
                     empty, alone = np.empty((n, 0)), np.array([""] * n)
