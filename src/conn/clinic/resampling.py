@@ -100,7 +100,7 @@ def bca(
     References
     ----------
     Efron 1987, 10.1080/01621459.1987.10478410; Efron and Tibshirani 1993, 10.1007/978-1-4899-4541-9 (chapter
-    14; several samples: section 22.6).
+    14). Several samples are combined as `scipy.stats.bootstrap` does.
     """
     if not 0 < alpha < 1:
         raise DesignError(f"alpha is {alpha}; it must lie between 0 and 1")

@@ -15,6 +15,7 @@ from conn.config.association import Association
 from conn.files import read_json
 from conn.report import page, scatter, style
 from conn.report.context import Context
+from conn.report.contract import numeric
 from conn.report.people import bare
 from conn.report.regions import edge
 from conn.report.style import Picture
@@ -69,10 +70,10 @@ class Result:
 def read(context: Context, name: str) -> Result:
     """An association from the output folder."""
     out = context.outputs.out
-    table = read_tsv(out / paths.analysis("association", name, ".tsv"))
-    for column in COLUMNS:
-        if column not in TEXT:
-            table[column] = pd.to_numeric(table[column].replace(MISSING, "nan"))
+    table = numeric(
+        read_tsv(out / paths.analysis("association", name, ".tsv")),
+        [column for column in COLUMNS if column not in TEXT],
+    )
     return Result(context, name, table, read_json(out / paths.analysis("association", name)))
 
 

@@ -13,6 +13,7 @@ from conn.files import read_json
 from conn.report import page, scatter, style
 from conn.report.association_section import feature
 from conn.report.context import Context
+from conn.report.contract import numeric
 from conn.report.people import bare
 from conn.report.style import Picture
 from conn.report.words import count, fixed, interval, listed
@@ -35,10 +36,10 @@ def blocks(context: Context) -> Iterator[page.Block]:
     """A block for each analysis of reliability."""
     for name in context.outputs.config.reliability:
         out = context.outputs.out
-        table = read_tsv(out / paths.analysis("reliability", name, ".tsv"))
-        for column in COLUMNS:
-            if column not in TEXT:
-                table[column] = pd.to_numeric(table[column].replace(MISSING, "nan"))
+        table = numeric(
+            read_tsv(out / paths.analysis("reliability", name, ".tsv")),
+            [column for column in COLUMNS if column not in TEXT],
+        )
         yield _block(context, name, table, read_json(out / paths.analysis("reliability", name)))
 
 

@@ -66,14 +66,14 @@ def table(
     alpha
         Error rate.
     """
-    sems = {kind: _sem_of_change(out, asked, kind, own) for kind, own in labels.items()}
+    errors = {kind: _sem_of_change(out, asked, kind, own) for kind, own in labels.items()}
     parts = []
     for result in results:
         for scale, reference in enumerate(asked.scales):
             rows = _rows(result, scale, reference, labels[result.kind])
             if result.arm != DIFFERENCE and asked.reliability is not None:
                 sem_scale = _sem_of_scale(asked, clinical, enrolled, reference)
-                _add_ceiling(rows, result, scale, asked, sems[result.kind], sem_scale)
+                _add_ceiling(rows, result, scale, asked, errors[result.kind], sem_scale)
             parts.append(rows)
     whole = pd.DataFrame([row for part in parts for row in part.to_dict("records")])
     families = [whole["family"] == name for name in dict.fromkeys(whole["family"])]
