@@ -403,6 +403,11 @@ def test_noise_of_measurement_draws_a_correlation_down_to_its_ceiling():
     np.testing.assert_allclose(adjusted, true / (true + sem**2 * (1 + b**2)), atol=0.04)
 
 
+def test_a_reliability_that_is_not_above_zero_gives_no_ceiling():
+    assert ceiling([0.25, -0.1, 0.0, np.nan], [1.0, 1.0, 0.5, 1.0]).tolist()[0] == 0.5
+    assert np.isnan(ceiling([-0.1, 0.0, np.nan], [1.0, 0.5, 1.0])).all()
+
+
 def test_correlations_near_their_ceiling_are_flagged():
     assert flags([0.1, -0.56, 0.7, np.nan, 0.5], [0.6, 0.6, 0.6, 0.6, np.nan]) == [
         "",

@@ -36,7 +36,8 @@ def reliability_of_rest(after: Floats, before: Floats | None, held: Floats, sem:
     Returns
     -------
     ndarray of shape (m,)
-        1 - var(error) / var(rest), at least 0; NaN where a standard error is.
+        1 - var(error) / var(rest); below 0 where the error is estimated to be larger than what there is, NaN
+        where a standard error is.
 
     Notes
     -----
@@ -47,8 +48,7 @@ def reliability_of_rest(after: Floats, before: Floats | None, held: Floats, sem:
     free = len(after) - np.linalg.matrix_rank(held) - (before is not None)
     variance = (rest**2).sum(axis=0) / free
     error = np.square(np.asarray(sem, dtype=np.float64)) * (1 + slope**2)
-    share = 1 - error / np.where(variance > 0, variance, np.nan)
-    return np.asarray(np.where(np.isnan(share), np.nan, np.maximum(share, 0.0)))
+    return np.asarray(1 - error / np.where(variance > 0, variance, np.nan))
 
 
 def _rest(after: Floats, before: Floats | None, held: Floats) -> tuple[Floats, Floats]:
@@ -69,13 +69,13 @@ def ceiling(*reliabilities: ArrayLike) -> Floats:
     Parameters
     ----------
     *reliabilities
-        Arrays of one shape, between 0 and 1; NaN where one is not known.
+        Arrays of one shape, at most 1; NaN where one is not known.
 
     Returns
     -------
     ndarray of that shape
-        Root of their product. A correlation in a sample may come out larger, by chance or because the
-        reliabilities are wrong.
+        Root of their product; NaN where one of them is not above 0, which an estimate may be. A correlation
+        in a sample may come out larger, by chance or because the reliabilities are wrong.
 
     References
     ----------
@@ -83,7 +83,8 @@ def ceiling(*reliabilities: ArrayLike) -> Floats:
     """
     product = np.asarray(1.0)
     for one in reliabilities:
-        product = product * np.asarray(one, dtype=np.float64)
+        known = np.asarray(one, dtype=np.float64)
+        product = product * np.where(known > 0, known, np.nan)
     return np.asarray(np.sqrt(product))
 
 

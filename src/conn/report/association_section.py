@@ -143,6 +143,13 @@ def _found(result: Result) -> Iterator[str]:
             )
     if len(hits) > 5:
         yield f"{count(len(hits) - 5, 'further result is', 'further results are')} in the table."
+    rows = result.table[np.isfinite(result.table["r"].to_numpy(float)) & (result.table["arm"] != DIFFERENCE)]
+    unknown = int((~np.isfinite(rows["ceiling"].to_numpy(float))).sum())
+    if result.asked.reliability is not None and unknown:
+        yield (
+            f"{count(unknown, 'correlation has', 'correlations have')} no ceiling: there the error of "
+            "measurement is not known, or estimated to be as large as all that was observed."
+        )
     flagged = hits[hits["flag"].isin(["near", "above"])]
     for row in flagged.head(5).to_dict("records"):
         yield (
@@ -163,10 +170,11 @@ def _tested(result: Result) -> Iterator[str]:
     exact = (
         "exact" if one["exact"] else "approximate (Freedman and Lane)" if one["held"] else "by a random set"
     )
+    families = count(len(result.summary["families"]), "family", "families")
     yield (
         f"{joint}; people change places within arms and strata, and the test is {exact}. p_holm goes over "
-        f"all sets of people of this analysis ({len(result.summary['families'])} families). Pearson's r is "
-        "the primary one; correlations of ranks and percentage bend correlations, which single people cannot "
+        f"all sets of people of this analysis ({families}). Pearson's r is the "
+        "primary one; correlations of ranks and percentage bend correlations, which single people cannot "
         "pull, stand beside it with uncorrected p."
     )
     for text in result.summary["skipped"]:

@@ -110,7 +110,8 @@ def _picture(context: Context, name: str, table: pd.DataFrame, measures: Mapping
     spreads = [scatter.Spread(words, rows[key].to_numpy(float)) for key, words in measures.items()]
     caption = (
         f"Each point is one of {count(len(rows), 'edge' if len(edges) else 'network')}; bar: middle half, "
-        "circle: median. Values below 0 are estimates of a reliability near 0."
+        "circle: median. Values below 0 are estimates of a reliability near 0; triangles lie "
+        f"below {fixed(scatter.LOWEST, 1)}."
     )
     with style.look():
         figure = scatter.reliabilities(spreads)
@@ -136,18 +137,17 @@ def _tables(
 
 
 def _table(context: Context, rows: pd.DataFrame, measures: Mapping[str, str], caption: str) -> page.Table:
-    numbers = [words for key, words in measures.items() if key != "reliability_change"]
+    shown = {key: words for key, words in measures.items() if key not in ("reliability_change", "half_after")}
     sem = bool(np.isfinite(rows["sem"]).any())
-    head = ["Pair", *numbers]
+    head = ["Pair", *shown.values()]
     head += ["SEM (z)", "Detectable change (z)"] if sem else []
     head += ["Reliability of change"] if "reliability_change" in measures else []
     made = []
     for row in rows.to_dict("records"):
         cells = [feature(row)]
-        for key in measures:
-            if key != "reliability_change":
-                ci = interval(float(row[f"{key}_low"]), float(row[f"{key}_high"]), 2)
-                cells.append(f"{fixed(float(row[key]), 2)} ({ci})" if ci != MISSING else MISSING)
+        for key in shown:
+            ci = interval(float(row[f"{key}_low"]), float(row[f"{key}_high"]), 2)
+            cells.append(f"{fixed(float(row[key]), 2)} ({ci})" if ci != MISSING else MISSING)
         if sem:
             cells += [fixed(float(row["sem"]), 3), fixed(float(row["detectable_change"]), 3)]
         if "reliability_change" in measures:

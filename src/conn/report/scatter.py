@@ -120,13 +120,14 @@ class Spread:
         What it is.
     values
         ndarray of shape (n_edges,); NaN where there is none.
-    named
-        Values of declared edges, to be marked, with their names.
     """
 
     label: str
     values: np.ndarray
-    named: Sequence[tuple[str, float]] = ()
+
+
+LOWEST = -0.6
+"""Where the axis of reliabilities begins; what lies below stands there as a triangle."""
 
 
 def reliabilities(rows: Sequence[Spread]) -> Figure:
@@ -139,16 +140,19 @@ def reliabilities(rows: Sequence[Spread]) -> Figure:
         height = len(rows) - 1 - place
         values = one.values[np.isfinite(one.values)]
         across = height + rng.uniform(-0.18, 0.18, values.size)
-        axes.scatter(values, across, s=9, color=style.ACCENT, alpha=0.35, linewidths=0, zorder=2)
+        below = values < LOWEST
+        axes.scatter(values[~below], across[~below], s=9, color=style.ACCENT, alpha=0.4, linewidths=0)
+        axes.scatter(
+            np.full(below.sum(), LOWEST), across[below], s=16, marker="<", color=style.ACCENT, alpha=0.4
+        )
         if values.size:
-            low, middle, high = np.percentile(values, [25, 50, 75])
+            low, middle, high = np.maximum(np.percentile(values, [25, 50, 75]), LOWEST)
             axes.plot([low, high], [height, height], color=style.INK, lw=3, solid_capstyle="butt", zorder=3)
             axes.plot(middle, height, "o", ms=6, color="white", markeredgecolor=style.INK, zorder=4)
     axes.set_yticks(range(len(rows)), [one.label for one in rows][::-1])
     axes.set_ylim(-0.5, len(rows) - 0.5)
-    every = np.concatenate([one.values[np.isfinite(one.values)] for one in rows])
-    axes.set_xlim(min(-0.05, every.min() - 0.05) if every.size else -0.05, 1.02)
+    axes.set_xlim(LOWEST - 0.04, 1.02)
     axes.axvline(0, color=style.RULE, lw=0.8, zorder=1)
-    axes.set_xlabel("reliability (0: noise alone; 1: none)")
+    axes.set_xlabel("reliability (0: noise alone; 1: no noise)")
     axes.tick_params(axis="y", length=0)
     return figure
