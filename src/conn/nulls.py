@@ -83,6 +83,8 @@ class RowDesign:
         The group of each row; all equal when the design has none.
     has_nuisance
         Whether the test has nuisance that changes when rows are exchanged.
+    own_variances
+        Each row has an error variance of its own.
     """
 
     matrix: Floats
@@ -92,6 +94,7 @@ class RowDesign:
     variance_groups: Codes
     groups: Codes
     has_nuisance: bool
+    own_variances: bool = False
 
     @property
     def n(self) -> int:
@@ -449,7 +452,9 @@ class _Count:
             has_nuisance=design.has_nuisance,
         )
         groups: Any = design.variance_groups if np.ptp(design.variance_groups) else None
-        return inference.test(data, design.matrix, design.contrast, own, groups)
+        return inference.test(
+            data, design.matrix, design.contrast, own, groups, own_variances=design.own_variances
+        )
 
 
 def clopper_pearson(count: int, total: int, confidence: float = CONFIDENCE) -> tuple[float, float]:

@@ -14,6 +14,7 @@ from conn.errors import DesignError
 from conn.glm import Floats
 from conn.nulls import RowDesign
 from conn.permutation import permutation_set
+from conn.sandwich import fit_robust
 
 POWER = 0.8
 _STEPS = 60
@@ -152,7 +153,11 @@ def detectable(
     """
     groups = _variance_groups(design)
     model = glm.make_model(design.matrix, design.contrast, groups)
-    fit = glm.fit(data, model)
+    fit = (
+        fit_robust(np.asarray(data, dtype=np.float64), model)
+        if design.own_variances
+        else glm.fit(data, model)
+    )
     own = permutation_set(
         design.n,
         design.exchange,
@@ -163,7 +168,9 @@ def detectable(
         has_nuisance=design.has_nuisance,
     )
     left = glm.residuals(np.asarray(data, dtype=np.float64), np.linalg.qr(design.matrix)[0])
-    nothing = inference.test(left, design.matrix, design.contrast, own, groups)
+    nothing = inference.test(
+        left, design.matrix, design.contrast, own, groups, own_variances=design.own_variances
+    )
     family = inference.correct([nothing], alpha)
     se, df = np.where(fit.valid, fit.se, np.nan), np.where(fit.valid, fit.df, np.nan)
     limit = _on_t(family.critical, family.scale, df)

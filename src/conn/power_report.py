@@ -14,7 +14,7 @@ from conn.config.model import Regression
 from conn.power import POWER, Detectable, detectable, foreseen
 from conn.probes import Foreseen, Probe, foreseen_probes, has_first_level, probes, unprobed_words
 from conn.rois import networks
-from conn.simulate.latent import PlantedEdge
+from conn.simulate.edges import PlantedEdge
 from conn.study import Study
 from conn.tables import read_tsv, write_tsv
 

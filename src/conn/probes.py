@@ -120,6 +120,7 @@ def row_design(contrast: DesignContrast) -> RowDesign:
         contrast.variance_groups,
         groups.astype(np.int64),
         contrast.has_nuisance,
+        contrast.own_variances,
     )
 
 

@@ -87,7 +87,7 @@ def _sentences(table: pd.DataFrame, summary: Mapping[str, Any], measures: Mappin
         values = table[key].to_numpy(float)
         values = values[np.isfinite(values)]
         low, middle, high = (fixed(float(v), 2) for v in np.percentile(values, [25, 50, 75]))
-        yield f"{words}: median {middle}, middle half {low} to {high}, over {count(values.size, 'feature')}."
+        yield f"{words}: median {middle}, middle half {low} to {high}, over {count(values.size, 'edge or network', 'edges and networks')}."
 
 
 def _caution(summary: Mapping[str, Any]) -> str:
