@@ -87,7 +87,8 @@ def _sentences(table: pd.DataFrame, summary: Mapping[str, Any], measures: Mappin
         values = table[key].to_numpy(float)
         values = values[np.isfinite(values)]
         low, middle, high = (fixed(float(v), 2) for v in np.percentile(values, [25, 50, 75]))
-        yield f"{words}: median {middle}, middle half {low} to {high}, over {count(values.size, 'edge or network', 'edges and networks')}."
+        over = count(values.size, "edge or network", "edges and networks")
+        yield f"{words}: median {middle}, middle half {low} to {high}, over {over}."
 
 
 def _caution(summary: Mapping[str, Any]) -> str:
