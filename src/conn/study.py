@@ -328,10 +328,33 @@ class Study:
         names, own = self.config.models[model].declared_networks, self.config.connectivity.networks
         return {name: [list(edge) for edge in networks.declared(name, own)] for name in names}
 
+    def mediators(self, name: str) -> dict[str, Any]:
+        """What a mediation analysis asks of connectivity: edges, edges of networks, regions behind maps."""
+        asked, declared = self.config.mediation[name], self.config.connectivity.networks
+        edges: Any = asked.edges
+        if isinstance(edges, str) and edges not in ("all", "none"):
+            edges = [(a, b) for a, b, _ in networks.declared(edges, declared)]
+        own = (*registry.own_labels(self.config.rois), *self.maps)
+        labels: tuple[str, ...] = tuple(self.maps) if asked.seeds == "all" else ()
+        if not isinstance(asked.seeds, str):
+            labels = registry.expand(asked.seeds, own, f"mediation.{name}.seeds")
+        return {
+            "edges": edges if isinstance(edges, str) else [list(pair) for pair in edges],
+            "networks": {
+                one: [list(edge) for edge in networks.declared(one, declared)] for one in asked.networks
+            },
+            "seeds": {label: self.seed_regions(label) for label in labels},
+        }
+
+    def mediator_images(self, name: str) -> list[str]:
+        """Files that the regions behind the maps of a mediation analysis are placed with."""
+        files = [file for label in self.mediators(name)["seeds"] for file in self.seed_images(label)]
+        return list(dict.fromkeys(files))
+
     @property
     def analyses(self) -> tuple[tuple[str, str], ...]:
         """Kind and name of every clinical analysis; the kind is the folder of its results."""
-        asked: dict[str, Iterable[str]] = {}
+        asked: dict[str, Iterable[str]] = {"mediation": self.config.mediation}
         return tuple((kind, name) for kind, names in asked.items() for name in names)
 
     @cached_property

@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 
 from conn.config.base import Label, Name, Positive, Section, Share
 from conn.config.formula import parse
+from conn.config.mediation import Mediation
 from conn.confounds import lowest_high_pass
 
 Strategy = Literal[
@@ -783,6 +784,8 @@ class Config(Section):
     """What is computed from a cleaned run."""
     models: dict[Label, Model] = {}
     """Group models by name. Empty: the run ends with seed maps, matrices and a quality report."""
+    mediation: dict[Label, Mediation] = {}
+    """Mediation analyses by name: does a change of connectivity carry the effect of treatment on symptoms?"""
     inference: Inference = Inference()
     """Permutation tests."""
     report: Report = Report()
