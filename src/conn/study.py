@@ -299,7 +299,10 @@ class Study:
 
     def edges(self, model: str) -> str | list[list[str]]:
         """Pairs of regions that a model tests, those of a network spelled out; ``all`` or ``none``."""
-        asked = self.config.models[model].edges
+        return self.pairs(self.config.models[model].edges)
+
+    def pairs(self, asked: str | Sequence[tuple[str, str]]) -> str | list[list[str]]:
+        """Pairs of regions that are asked for, those of a network spelled out; ``all`` or ``none``."""
         if asked in {"all", "none"}:
             return str(asked)
         if not isinstance(asked, str):
@@ -325,7 +328,11 @@ class Study:
 
     def networks(self, model: str) -> dict[str, list[list[str | int]]]:
         """Edges of the networks that a model tests by their mean, with their signs."""
-        names, own = self.config.models[model].declared_networks, self.config.connectivity.networks
+        return self.spelled(self.config.models[model].declared_networks)
+
+    def spelled(self, names: Iterable[str]) -> dict[str, list[list[str | int]]]:
+        """Edges of some networks, with their signs."""
+        own = self.config.connectivity.networks
         return {name: [list(edge) for edge in networks.declared(name, own)] for name in names}
 
     def mediators(self, name: str) -> dict[str, Any]:
@@ -354,8 +361,17 @@ class Study:
     @property
     def analyses(self) -> tuple[tuple[str, str], ...]:
         """Kind and name of every clinical analysis; the kind is the folder of its results."""
-        asked: dict[str, Iterable[str]] = {"mediation": self.config.mediation}
+        asked: dict[str, Iterable[str]] = {
+            "reliability": self.config.reliability,
+            "association": self.config.associations,
+            "mediation": self.config.mediation,
+        }
         return tuple((kind, name) for kind, names in asked.items() for name in names)
+
+    def reliability_of(self, association: str) -> list[Path]:
+        """Table of reliability that an association takes its ceiling from; empty when it has none."""
+        asked = self.config.associations[association].reliability
+        return [] if asked is None else [paths.analysis("reliability", asked, ".tsv")]
 
     @cached_property
     def products(self) -> dict[str, tuple[Path, ...]]:

@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Iterator
 from pathlib import Path
 
+from conn.config import association_checks
 from conn.config.contrasts import SENSITIVITY, contrasts_of
 from conn.config.mediation import Mediation
 from conn.config.model import Config, Crossover, Model, ModelBase
@@ -58,6 +59,7 @@ def _regions(config: Config) -> Iterator[str]:
             f"connectivity.partial.rois: {len(partial)} regions ({', '.join(partial)}); at least "
             f"{FEWEST_PARTIAL} are needed, for with two there is none to hold constant"
         )
+    yield from association_checks.problems(config, labels, set(partial))
     maps = {seed.label for seed in (*single, *unique)}
     yield from _networks(config, labels)
     own = config.connectivity.networks

@@ -130,6 +130,16 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         },
     },
     "models.contrasts": {"change": {"confirmatory": True}},
+    "associations": {
+        "symptoms": {
+            "before": "pre",
+            "after": "post",
+            "scales": ["MADRS.change"],
+            "arm": "arm",
+            "levels": ["drug", "placebo"],
+        },
+    },
+    "reliability": {"stability": {"before": "pre", "after": "post", "stable": {"arm": ["placebo"]}}},
 }
 """What the commented configuration shows where the default is nothing, by path without names."""
 

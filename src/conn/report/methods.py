@@ -300,7 +300,8 @@ def _limits_of_data(outputs: Outputs) -> Iterable[str]:
 def _limits_of_models(outputs: Outputs) -> Iterable[str]:
     models, config = outputs.config.models, outputs.config
     if not models:
-        yield "No group model was configured: nothing is tested, and averages are descriptive."
+        if not config.associations:
+            yield "No group model was configured: nothing is tested, and averages are descriptive."
         return
     if any(isinstance(m, Paired) for m in models.values()):
         yield (
