@@ -73,6 +73,7 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("what", help="subject (sub-07), run key, or region label")
 
     _add_init(commands)
+    _add(commands, "presets", _presets, "list the designs of studies that conn init --preset writes")
     _add_simulate(commands)
     _add_rois(commands)
     return top
@@ -117,6 +118,7 @@ def _add_init(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         "--derivatives", type=Path, help="fMRIPrep folder (default: derivatives/fmriprep inside)"
     )
     one.add_argument("-o", "--output", type=Path, default=Path("conn.yaml"), help="file to write")
+    one.add_argument("--preset", help="take models and analyses from the design of a study (conn presets)")
 
 
 def _add_simulate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -268,8 +270,17 @@ def _why(options: argparse.Namespace) -> int:
 
 def _init(options: argparse.Namespace) -> int:
     from conn.init import write_configuration
+    from conn.presets import preset
 
-    print(write_configuration(options.bids_dir, options.derivatives, options.output))
+    design = None if options.preset is None else preset(options.preset)
+    print(write_configuration(options.bids_dir, options.derivatives, options.output, design))
+    return 0
+
+
+def _presets(options: argparse.Namespace) -> int:
+    from conn.presets import listing
+
+    print(listing())
     return 0
 
 

@@ -19,6 +19,7 @@ from conn.errors import DesignError
 from conn.general import general
 from conn.glm import Fit, Floats, Model, magnitude, make_model, z_to_t
 from conn.multivariate import blocks
+from conn.multivariate_covariate import adjusted_blocks
 from conn.permutation import PermutationSet
 from conn.sandwich import robust
 from conn.shared import shared
@@ -129,7 +130,8 @@ def test(
         degrees of freedom. None: pooled.
     covariate
         array of the shape of `data`: a further column of the design that each feature has for itself, such
-        as its baseline. It is nuisance, and residuals are those of the matrix and it.
+        as its baseline. It is nuisance, and residuals are those of the matrix and it. Of shape
+        (c, n, n_features) beside rows of several values: c columns, each of them nuisance of all values.
     cells
         array of shape (n,): cell of the design of each row. None: all are one cell.
     min_share
@@ -215,12 +217,16 @@ def _check_rows(
         raise DesignError(f"data has shape {values.shape}; the design matrix has {n} rows")
     if permutations.n_rows != n:
         raise DesignError(f"the permutations are for {permutations.n_rows} rows; the design matrix has {n}")
-    if own is not None and own.shape != values.shape:
+    several = values.ndim == 3
+    if several and own is not None and (own.ndim != 3 or own.shape[1:] != values.shape[1:]):
+        raise DesignError(
+            f"the covariates have shape {own.shape} and the data {values.shape}; rows and features must be "
+            "equal"
+        )
+    if own is not None and not several and own.shape != values.shape:
         raise DesignError(
             f"the covariate has shape {own.shape} and the data {values.shape}; they must be equal"
         )
-    if own is not None and values.ndim == 3:
-        raise DesignError("rows of several values have no covariate of each feature's own")
 
 
 def _check_variances(values: NDArray[Any], model: Model, own_variances: bool) -> None:
@@ -275,7 +281,9 @@ def _jobs(
     features, as_z = np.flatnonzero(~partly), bool(partly.any())
     is_t = model.contrast.ndim == 1
     first: Job
-    if values.ndim == 3:
+    if values.ndim == 3 and own is not None:
+        first = adjusted_blocks(values, own, model, permutations, features, dtype)
+    elif values.ndim == 3:
         make = blocks if model.n_groups == 1 else welch_james
         first = make(values, model, permutations, features, dtype)
     elif own is None:

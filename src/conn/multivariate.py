@@ -157,8 +157,8 @@ class Blocks(Job):
         return np.asarray((1 - root) / root * lost.dtype.type(d.second / d.first))
 
 
-def whitened(e: Floats, valid: NDArray[np.bool_]) -> Floats:
-    """Residuals of each feature made orthonormal.
+def whitened(e: Floats, valid: NDArray[np.bool_], of: float | None = None) -> Floats:
+    """Columns of each feature made orthonormal.
 
     Parameters
     ----------
@@ -166,6 +166,8 @@ def whitened(e: Floats, valid: NDArray[np.bool_]) -> Floats:
         ndarray of shape (q, n, n_features).
     valid
         ndarray of shape (n_features,); cleared where values depend on each other.
+    of
+        What earlier columns leave of each must be a share of this sum of squares; None: of its own.
 
     Returns
     -------
@@ -178,7 +180,7 @@ def whitened(e: Floats, valid: NDArray[np.bool_]) -> Floats:
             for earlier in white[:k]:
                 rest -= earlier * (earlier * rest).sum(axis=0)
         length = np.linalg.norm(rest, axis=0)
-        valid &= length**2 > LEAST_PIVOT * np.square(value).sum(axis=0)
+        valid &= length**2 > LEAST_PIVOT * (np.square(value).sum(axis=0) if of is None else of)
         white[k] = rest / np.where(valid, length, 1.0)
     return white
 

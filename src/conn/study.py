@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from conn.cohort import natural
 from conn.config import Config, load
 from conn.config.checks import check
 from conn.config.load import dump
-from conn.config.model import Rois
+from conn.config.model import ClinicalTable, Rois
 from conn.errors import ConfigError, InputError, ResourceError
 from conn.files import digest, read_json, write_json
 from conn.index import Index, Run, build_index, dataset_roots, run_to_record
@@ -29,6 +29,7 @@ from conn.lock import Lock, Plan
 from conn.plan import plan_of
 from conn.rois import binding, networks, registry, selection, sources
 from conn.stages.collect import index_to_record
+from conn.table_content import content
 from conn.tissues import find_tissues
 
 INDEX = paths.CACHE / "index.json"
@@ -155,9 +156,9 @@ class Study:
 
     @cached_property
     def measures(self) -> dict[str, Any]:
-        """What stage measure needs of `connectivity`; how runs are combined is the models' business."""
+        """What stage measure needs of `connectivity`; combined runs and networks are the models' business."""
         section = plain(self.config.connectivity)
-        return {key: value for key, value in section.items() if key != "combine_runs"}
+        return {key: value for key, value in section.items() if key not in {"combine_runs", "networks"}}
 
     @cached_property
     def folder(self) -> str:
@@ -304,8 +305,9 @@ class Study:
         """Pairs of regions that are asked for, those of a network spelled out; ``all`` or ``none``."""
         if asked in {"all", "none"}:
             return str(asked)
-        pairs = networks.edges(asked) if isinstance(asked, str) else asked
-        return [list(pair) for pair in pairs]
+        if not isinstance(asked, str):
+            return [list(pair) for pair in asked]
+        return [[a, b] for a, b, _ in networks.declared(asked, self.config.connectivity.networks)]
 
     def tests(self, model: str) -> tuple[str, ...]:
         """What a model tests: ``seed-LABEL``, ``factor-NAME`` (compared maps), ``edges``, ``networks``."""
@@ -324,13 +326,37 @@ class Study:
         files = [file for label in self.factor(model, name) for file in self.seed_images(label)]
         return list(dict.fromkeys(files))
 
-    def networks(self, model: str) -> dict[str, list[list[str]]]:
-        """Edges of the networks that a model tests by their mean."""
+    def networks(self, model: str) -> dict[str, list[list[str | int]]]:
+        """Edges of the networks that a model tests by their mean, with their signs."""
         return self.spelled(self.config.models[model].declared_networks)
 
-    def spelled(self, names: Iterable[str]) -> dict[str, list[list[str]]]:
-        """Edges of some networks."""
-        return {name: [list(pair) for pair in networks.edges(name)] for name in names}
+    def spelled(self, names: Iterable[str]) -> dict[str, list[list[str | int]]]:
+        """Edges of some networks, with their signs."""
+        own = self.config.connectivity.networks
+        return {name: [list(edge) for edge in networks.declared(name, own)] for name in names}
+
+    def mediators(self, name: str) -> dict[str, Any]:
+        """What a mediation analysis asks of connectivity: edges, edges of networks, regions behind maps."""
+        asked, declared = self.config.mediation[name], self.config.connectivity.networks
+        edges: Any = asked.edges
+        if isinstance(edges, str) and edges not in ("all", "none"):
+            edges = [(a, b) for a, b, _ in networks.declared(edges, declared)]
+        own = (*registry.own_labels(self.config.rois), *self.maps)
+        labels: tuple[str, ...] = tuple(self.maps) if asked.seeds == "all" else ()
+        if not isinstance(asked.seeds, str):
+            labels = registry.expand(asked.seeds, own, f"mediation.{name}.seeds")
+        return {
+            "edges": edges if isinstance(edges, str) else [list(pair) for pair in edges],
+            "networks": {
+                one: [list(edge) for edge in networks.declared(one, declared)] for one in asked.networks
+            },
+            "seeds": {label: self.seed_regions(label) for label in labels},
+        }
+
+    def mediator_images(self, name: str) -> list[str]:
+        """Files that the regions behind the maps of a mediation analysis are placed with."""
+        files = [file for label in self.mediators(name)["seeds"] for file in self.seed_images(label)]
+        return list(dict.fromkeys(files))
 
     @property
     def analyses(self) -> tuple[tuple[str, str], ...]:
@@ -338,6 +364,7 @@ class Study:
         asked: dict[str, Iterable[str]] = {
             "reliability": self.config.reliability,
             "association": self.config.associations,
+            "mediation": self.config.mediation,
         }
         return tuple((kind, name) for kind, names in asked.items() for name in names)
 
@@ -393,7 +420,13 @@ class Study:
                 sums[text] = digest(sources.locate(text, self.root))
             return sums[text]
 
-        return {name: plan_of(self.config, name, digest_of) for name in self.config.models}
+        folders = {name: dataset_roots(one, self.root)[0] for name, one in self.config.datasets.items()}
+
+        @cache
+        def contents(dataset: str, table: ClinicalTable, columns: tuple[str, ...]) -> str | None:
+            return content(folders[dataset], table, columns)
+
+        return {name: plan_of(self.config, name, digest_of, contents) for name in self.config.models}
 
     @cached_property
     def lock_states(self) -> dict[str, str]:

@@ -1,1 +1,1 @@
-"""From connectivity to the clinic: statistics of people's scores, on arrays alone."""
+"""From connectivity to the clinic: what a change of connectivity has to do with symptoms."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from conn.config import association_checks
 from conn.config.contrasts import SENSITIVITY, contrasts_of
+from conn.config.mediation import Mediation
 from conn.config.model import Config, Crossover, Model, ModelBase
 from conn.errors import ConfigError
 from conn.rois import networks, registry, selection
@@ -30,7 +31,7 @@ def check(config: Config, path: Path) -> None:
     ConfigError
         Every mistake found, one a line.
     """
-    problems = [*_regions(config), *_models(config)]
+    problems = [*_regions(config), *_models(config), *_mediation(config)]
     if problems:
         raise ConfigError("\n".join(f"{path}: {problem}" for problem in problems))
 
@@ -60,10 +61,34 @@ def _regions(config: Config) -> Iterator[str]:
         )
     yield from association_checks.problems(config, labels, set(partial))
     maps = {seed.label for seed in (*single, *unique)}
+    yield from _networks(config, labels)
+    own = config.connectivity.networks
     for name, model in config.models.items():
         yield from _model_seeds(name, model, maps, custom, [seed.label for seed in unique])
-        yield from _model_edges(name, model, labels, partial if config.connectivity.partial else None)
-        yield from _model_networks(name, model, labels, partial if config.connectivity.partial else None)
+        known = partial if config.connectivity.partial else None
+        yield from _model_edges(name, model, labels, known, own)
+        yield from _model_networks(name, model, labels, known, own)
+
+
+def _networks(config: Config, labels: set[str]) -> Iterator[str]:
+    """Networks of one's own: names that are free, regions of this study, every pair once."""
+    for name in config.connectivity.networks:
+        key = f"connectivity.networks.{name}"
+        if name in {"all", "none", *networks.names()}:
+            yield f"{key}: the name is taken; conn rois networks lists those of the registry"
+            continue
+        seen: set[frozenset[str]] = set()
+        for a, b, _ in networks.declared(name, config.connectivity.networks):
+            for label in (a, b):
+                if label not in labels:
+                    near = difflib.get_close_matches(label, labels, n=2)
+                    hint = f"; did you mean {' or '.join(near)}?" if near else "; add it to rois.use"
+                    yield f"{key}: {label} is not a region of this study{hint}"
+            if a == b:
+                yield f"{key}: {a} is paired with itself"
+            elif frozenset((a, b)) in seen:
+                yield f"{key}: the pair {a}, {b} is listed twice"
+            seen.add(frozenset((a, b)))
 
 
 def _removed(config: Config, seeds: set[str], partial: set[str]) -> Iterator[str]:
@@ -144,7 +169,11 @@ def _model_seeds(
 
 
 def _model_edges(
-    name: str, model: ModelBase, labels: set[str], partial: tuple[str, ...] | None
+    name: str,
+    model: ModelBase,
+    labels: set[str],
+    partial: tuple[str, ...] | None,
+    own: networks.Declared,
 ) -> Iterator[str]:
     if model.edge_measure == "partial" and partial is None:
         yield (
@@ -153,11 +182,12 @@ def _model_edges(
         )
         return
     known = labels if model.edge_measure == "pearson" or partial is None else set(partial)
-    if isinstance(model.edges, str) and model.edges not in {"all", "none", *networks.names()}:
-        hint = registry.nearest_names(model.edges, ["all", "none", *networks.names()])
+    named = ["all", "none", *networks.names(), *own]
+    if isinstance(model.edges, str) and model.edges not in named:
+        hint = registry.nearest_names(model.edges, named)
         yield f"models.{name}.edges: {model.edges!r} is neither all, none, nor a network; {hint}"
         return
-    for pair in pairs_of(model):
+    for pair in pairs_of(model, own):
         for label in pair:
             if label not in labels:
                 near = difflib.get_close_matches(label, labels, n=2)
@@ -173,28 +203,34 @@ def _model_edges(
 
 
 def _model_networks(
-    name: str, model: ModelBase, labels: set[str], partial: tuple[str, ...] | None
+    name: str,
+    model: ModelBase,
+    labels: set[str],
+    partial: tuple[str, ...] | None,
+    own: networks.Declared,
 ) -> Iterator[str]:
     known = labels if model.edge_measure == "pearson" or partial is None else set(partial)
     for network in model.networks:
-        if network not in networks.names():
-            hint = registry.nearest_names(network, networks.names())
+        if network not in (*networks.names(), *own):
+            hint = registry.nearest_names(network, (*networks.names(), *own))
             yield f"models.{name}.networks: {network!r} is no network; {hint}"
             continue
-        missing = sorted({label for pair in networks.edges(network) for label in pair} - known)
+        missing = sorted({label for a, b, _ in networks.declared(network, own) for label in (a, b)} - known)
         if missing:
             yield (
                 f"models.{name}.networks: {network} needs {', '.join(missing)}, which this study does not "
-                "have; add the network's name to rois.use (and to connectivity.partial.rois, if edges are "
-                "partial correlations)"
+                "have; add the network's name (or its regions) to rois.use (and to "
+                "connectivity.partial.rois, if edges are partial correlations)"
             )
 
 
-def pairs_of(model: ModelBase) -> tuple[tuple[str, str], ...]:
+def pairs_of(model: ModelBase | Mediation, own: networks.Declared) -> tuple[tuple[str, str], ...]:
     """Pairs of regions that a model names, those of a network spelled out; none for all and none."""
-    if isinstance(model.edges, str):
-        return networks.edges(model.edges) if model.edges in networks.names() else ()
-    return model.edges
+    if not isinstance(model.edges, str):
+        return model.edges
+    if model.edges not in (*networks.names(), *own):
+        return ()
+    return tuple((a, b) for a, b, _ in networks.declared(model.edges, own))
 
 
 def _models(config: Config) -> Iterator[str]:
@@ -260,3 +296,78 @@ def _variables(config: Config, name: str, model: ModelBase) -> Iterator[str]:
             yield f"models.{name}.{key}: no variable {variable!r} in clinical.variables; {hint}"
         if variable in {"response", "remission"} and getattr(config.clinical, variable) is None:
             yield f"models.{name}.{key}: {variable} needs a rule; add clinical.{variable}"
+
+
+def _mediation(config: Config) -> Iterator[str]:
+    """Scales, variables, time points and connectivity that mediation analyses refer to."""
+    try:
+        labels = {roi.label for roi in registry.regions(config.rois)}
+        partial = set(partial_set(config))
+        maps = selection.seeds(
+            config.connectivity.seeds, config.connectivity.together, registry.own_labels(config.rois)
+        )
+    except ConfigError:
+        return  # told by `_regions`
+    for name, one in config.mediation.items():
+        key = f"mediation.{name}"
+        yield from _mediation_words(config, key, one)
+        if one.edge_measure == "partial" and config.connectivity.partial is None:
+            yield f"{key}.edge_measure: partial correlations are not computed; add connectivity.partial"
+        known = partial if one.edge_measure == "partial" else labels
+        yield from _mediation_edges(key, one, known, config.connectivity.networks)
+        if not isinstance(one.seeds, str):
+            try:
+                own = (*registry.own_labels(config.rois), *maps)
+                asked = registry.expand(one.seeds, own, f"{key}.seeds")
+                lost = [seed for seed in asked if seed not in maps]
+                yield from (f"{key}.seeds: {seed} has no map; add it to connectivity.seeds" for seed in lost)
+            except ConfigError as error:
+                yield str(error)
+
+
+def _mediation_words(config: Config, key: str, one: Mediation) -> Iterator[str]:
+    scales, names = sorted(config.clinical.scales), sorted(config.clinical.variables)
+    if one.outcome not in scales:
+        yield f"{key}.outcome: {one.outcome!r} is no scale; {registry.nearest_names(one.outcome, scales)}"
+    for field, variable in _mediation_variables(one):
+        if variable not in (*names, "response", "remission", "dataset"):
+            yield f"{key}.{field}: no variable {variable!r}; {registry.nearest_names(variable, names)}"
+    labels = {label for d in config.datasets.values() for label in d.time_points.labels}
+    open_ended = any(not d.time_points.labels for d in config.datasets.values())
+    for field in ("before", "after"):
+        point = getattr(one, field)
+        if point not in labels and not open_ended:
+            yield (
+                f"{key}.{field} = {point!r}: no such time point; "
+                f"{registry.nearest_names(point, sorted(labels))}"
+            )
+
+
+def _mediation_variables(one: Mediation) -> Iterator[tuple[str, str]]:
+    yield ("sequence" if one.crossover else "arm"), one.who
+    yield from ((f"subset.{variable}", variable) for variable in one.subset)
+    yield from ((f"strata[{i}]", variable) for i, variable in enumerate(one.strata))
+
+
+def _mediation_edges(key: str, one: Mediation, known: set[str], own: networks.Declared) -> Iterator[str]:
+    named = [*networks.names(), *own]
+    if isinstance(one.edges, str) and one.edges not in ("all", "none", *named):
+        hint = registry.nearest_names(one.edges, ["all", "none", *named])
+        yield f"{key}.edges: {one.edges!r} is neither all, none, nor a network; {hint}"
+        return
+    for network in one.networks:
+        if network not in named:
+            hint = registry.nearest_names(network, named)
+            yield f"{key}.networks: {network!r} is no network; {hint}"
+            return
+    asked = [("edges", pair) for pair in pairs_of(one, own)] + [("together", pair) for pair in one.together]
+    members = [edge for network in one.networks for edge in networks.declared(network, own)]
+    asked += [("networks", (a, b)) for a, b, _ in members]
+    for field, pair in dict.fromkeys(asked):
+        if pair[0] == pair[1]:
+            yield f"{key}.{field}: {pair[0]} is paired with itself"
+        for label in sorted(set(pair) - known):
+            yield (
+                f"{key}.{field}: {label} is not a region of this study's matrices; add it to rois.use (and to "
+                "connectivity.partial.rois, if edges are partial correlations)"
+            )

@@ -119,6 +119,16 @@ EXAMPLES: dict[str, dict[str, Any]] = {
             "tests": {"moderation": {"MADRS.pre:arm=placebo": 1}},
         },
     },
+    "mediation": {
+        "carried": {
+            "arm": "arm",
+            "levels": ["drug", "placebo"],
+            "before": "pre",
+            "after": "post",
+            "randomised": True,
+            "outcome": "MADRS",
+        },
+    },
     "models.contrasts": {"change": {"confirmatory": True}},
     "associations": {
         "symptoms": {

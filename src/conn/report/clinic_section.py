@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from conn.report import association_section, page, reliability_section
+from conn.report import association_section, mediation_section, page, reliability_section
 from conn.report.context import Context
 
 TITLE = "From connectivity to the clinic"
 
 PARTS: tuple[Callable[[Context], Iterable[page.Block]], ...] = (
     association_section.blocks,
+    mediation_section.blocks,
     reliability_section.blocks,
 )
 """Each gives the blocks of one kind of analysis."""

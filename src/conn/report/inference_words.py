@@ -156,6 +156,11 @@ def _networks(outputs: Outputs) -> Iterator[str]:
             "of "
             "the network and of the edge's own, among the edges of all declared networks."
         )
+    if any((c.networks["n_negative"] > 0).any() for c in outputs.contrasts()):
+        yield (
+            "Edges that were declared with the sign -1 entered the mean of their network with their Fisher z "
+            "turned round."
+        )
 
 
 def _further(outputs: Outputs) -> Iterator[str]:

@@ -34,7 +34,7 @@ def association(
     asked: Association,
     clinical: Clinical,
     edges: Literal["all", "none"] | Sequence[Edge],
-    networks: Mapping[str, Sequence[Edge]],
+    networks: Mapping[str, Sequence[Sequence[str | int]]],
     *,
     combine_runs: CombineRuns,
     permutations: int,
@@ -118,7 +118,7 @@ def _features(
     enrolled: Enrolled,
     asked: Association,
     edges: Literal["all", "none"] | Sequence[Edge],
-    networks: Mapping[str, Sequence[Edge]],
+    networks: Mapping[str, Sequence[Sequence[str | int]]],
     kind: str,
 ) -> Features | None:
     """Edges or networks of everybody, or None when none are asked for."""

@@ -22,7 +22,7 @@ from conn.config.reliability import Reliability
 from conn.errors import DesignError
 from conn.files import read_json, write_json
 from conn.stages.enrolment import Asked, Enrolled, enrol
-from conn.stages.features import Edge, Scans, edges_of, networks_of, scans
+from conn.stages.features import Edge, Scans, edges_of, networks_of, scans, signed_places
 from conn.tables import MISSING, read_tsv, to_number, write_tsv
 
 Floats = NDArray[np.float64]
@@ -51,7 +51,7 @@ def reliability(
     asked: Reliability,
     clinical: Clinical,
     edges: Wanted,
-    networks: Mapping[str, Sequence[Edge]],
+    networks: Mapping[str, Sequence[Sequence[str | int]]],
     *,
     combine_runs: CombineRuns,
     alpha: float = 0.05,
@@ -105,7 +105,7 @@ def _labels(
     enrolled: Enrolled,
     asked: Reliability,
     edges: Wanted,
-    networks: Mapping[str, Sequence[Edge]],
+    networks: Mapping[str, Sequence[Sequence[str | int]]],
     kind: str,
 ) -> tuple[Edge, ...]:
     if kind == "networks":
@@ -128,7 +128,7 @@ class _Sample:
     enrolled: Enrolled
     asked: Reliability
     edges: Wanted
-    networks: Mapping[str, Sequence[Edge]]
+    networks: Mapping[str, Sequence[Sequence[str | int]]]
     kind: str
     points: Sequence[str]
 
@@ -188,10 +188,14 @@ def _picker(sample: _Sample) -> Callable[[Floats, Sequence[str]], Floats]:
     def edge(z: Floats, place: Mapping[str, int], pairs: Sequence[Edge]) -> Floats:
         return z[[place[a] for a, _ in pairs], [place[b] for _, b in pairs]]
 
+    def network(z: Floats, labels: Sequence[str], edges: Sequence[Sequence[str | int]]) -> float:
+        at, sign = signed_places(sample.scans, labels, edges)
+        return float((sign * z[at]).mean())
+
     def pick(z: Floats, labels: Sequence[str]) -> Floats:
         place = {label: i for i, label in enumerate(labels)}
         if sample.kind == "networks":
-            return np.array([edge(z, place, pairs).mean() for pairs in sample.networks.values()])
+            return np.array([network(z, labels, edges) for edges in sample.networks.values()])
         pairs = list(combinations(labels, 2)) if isinstance(sample.edges, str) else sample.edges
         return edge(z, place, pairs)
 
