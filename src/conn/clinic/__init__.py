@@ -1,0 +1,1 @@
+"""From connectivity to the clinic: outcomes, associations, mediation, prediction, reliability."""
