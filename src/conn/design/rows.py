@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from conn.cohort import Column, Person
 from conn.config import formula
 from conn.design.phrases import cell_words, neither_words, subjects_words
 from conn.design.plans import Plan, Weights
-from conn.design.source import Source, signed
+from conn.design.source import Source, precision_weights, signed
 from conn.design.spec import RunWeights
 from conn.errors import DesignError
 
@@ -211,7 +210,6 @@ def run_weights(source: Source, person: Person, weights: Weights, sign: float = 
     for point, weight in weights.items():
         if weight == 0:
             continue
-        precision = {run: source.df[run] - 2 for run in source.runs[(person, point)]}
-        total = math.fsum(precision.values())
-        found |= {run: sign * weight * value / total for run, value in precision.items()}
+        shares = precision_weights(source.runs[(person, point)], source.df)
+        found |= {run: sign * weight * share for run, share in shares.items()}
     return dict(sorted(found.items()))
