@@ -90,7 +90,7 @@ def learn(features: Floats, site: NDArray[Any]) -> Harmonisation:
 
 
 def _site(scaled: Floats) -> tuple[Floats, Floats]:
-    """Shift and spread of one site, of which ComBat assumes a normal and an inverse gamma prior over features."""
+    """Shift and spread of one site; over features they have a normal and an inverse gamma prior."""
     n, n_features = scaled.shape
     means = scaled.mean(axis=0)
     if n_features < 2:

@@ -25,7 +25,7 @@ class Crossfit:
     predicted
         ndarray of shape (n_repeats, n): probability or outcome.
     centre
-        ndarray of shape (n_repeats, n): mean outcome of the training part, the prediction of who knows nothing.
+        ndarray of shape (n_repeats, n): mean outcome of the training part, what one knew without data.
     inner, inner_centre
         ndarrays of shape (n_repeats, n_folds, n): the same of models that were trained without that fold as
         well as without the person's own; NaN in the fold itself. None when not asked for.

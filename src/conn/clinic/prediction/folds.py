@@ -67,8 +67,8 @@ def stratified(
     if strata is not None:
         group = np.unique(strata, return_inverse=True)[1].reshape(-1)
     order = rng.permutation(outcome.size)
-    # Sorted by level and then by stratum, people are dealt like cards; the dealing goes on over levels, so that
-    # no fold gets the odd one of each. Which fold comes first is drawn too.
+    # Sorted by level and then by stratum, people are dealt like cards. The dealing goes on over levels, so
+    # that no fold gets the odd one of each. Which fold comes first is drawn too.
     order = order[np.lexsort((group[order], level[order]))]
     fold = np.empty(outcome.size, dtype=np.int64)
     fold[order] = rng.permutation(n_folds)[np.arange(outcome.size) % n_folds]
@@ -83,7 +83,7 @@ def check(outcome: Floats, kind: Kind, n_folds: int, inner_folds: int) -> None:
     DesignError
         A class has fewer people than needed for each part, or the outcome is constant.
     """
-    if not 2 <= n_folds or not 2 <= inner_folds:
+    if not n_folds >= 2 or not inner_folds >= 2:
         raise DesignError(f"folds is {n_folds} and inner_folds {inner_folds}; both must be at least 2")
     if np.unique(outcome).size < 2:
         raise DesignError(f"all {outcome.size} people have the same outcome; there is nothing to predict")

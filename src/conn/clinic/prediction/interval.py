@@ -2,21 +2,25 @@
 
 Scores of different folds depend on each other, because their models share people; the usual standard error
 does not know that and is too small. Here each fold in turn is held out, and the cross-validated score of the
-others is compared with the score in the fold; their squared difference is the error of cross-validation plus the
-sampling error of one fold, and the latter is known.
+others is compared with the score in the fold. Their squared difference is the error of cross-validation plus
+the sampling error of one fold, and the latter is known.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
+from scipy.special import expit, logit
 from scipy.stats import norm
 
 from conn.clinic.prediction.crossfit import Crossfit
 from conn.clinic.prediction.people import Floats
 from conn.clinic.prediction.recipe import Kind
 from conn.clinic.prediction.scores import CALIBRATION, auc, cross_validated, mean_losses, parts
+
+Scale = Literal["logit", "log", "one_minus_log"]
 
 
 @dataclass(frozen=True)
@@ -72,10 +76,19 @@ def interval(name: str, found: Crossfit, outcome: Floats, kind: Kind, alpha: flo
     usual = float(np.sqrt(pieces.usual))
     k = found.n_folds
     se = float(np.sqrt(np.clip((k - 1) / k * squared, usual**2, k * usual**2)))
-    half = float(norm.isf(alpha / 2)) * se
-    bounds = BOUNDS.get(name, (-np.inf, np.inf))
-    return Interval(estimate, max(bounds[0], estimate - half), min(bounds[1], estimate + half), se, usual)
+    low, high = _limits(SCALES[name], estimate, se, float(norm.isf(alpha / 2)))
+    return Interval(estimate, low, high, se, usual)
 
+
+SCALES: dict[str, Scale] = {
+    "auc": "logit",
+    "balanced_accuracy": "logit",
+    "brier": "logit",
+    "r2": "one_minus_log",
+    "mae": "log",
+}
+"""Scale on which limits are equally far from the score. A score that came out too good has too small a
+standard error; on these scales the limit on the other side is the farther one."""
 
 BOUNDS = {
     "auc": (0.0, 1.0),
@@ -85,6 +98,19 @@ BOUNDS = {
     "mae": (0.0, np.inf),
 }
 """Limits of scores."""
+
+
+def _limits(scale: Scale, estimate: float, se: float, z: float) -> tuple[float, float]:
+    if scale == "one_minus_log":
+        low, high = _limits("log", 1 - estimate, se, z)
+        return 1 - high, 1 - low
+    if estimate <= 0 or (scale == "logit" and estimate >= 1):
+        return max(0.0, estimate - z * se), min(1.0, estimate + z * se)
+    if scale == "log":
+        half = z * se / estimate
+        return float(estimate * np.exp(-half)), float(estimate * np.exp(half))
+    half = z * se / (estimate * (1 - estimate))
+    return float(expit(logit(estimate) - half)), float(expit(logit(estimate) + half))
 
 
 @dataclass(frozen=True)
@@ -116,8 +142,8 @@ def _auc_pieces(found: Crossfit, outcome: Floats) -> _Pieces:
 def u_variance(values: Floats, outcome: Floats) -> float:
     """Unbiased variance of an AUC; it can be negative in a small sample. NaN below two of each class.
 
-    The square of the AUC minus an unbiased estimate of the square of its expectation, which is the mean product
-    over pairs that share nobody.
+    The square of the AUC minus an unbiased estimate of the square of its expectation, which is the mean
+    product over pairs that share nobody.
     """
     cases, controls = values[outcome == 1], values[outcome == 0]
     m, n = cases.size, controls.size

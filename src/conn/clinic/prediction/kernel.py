@@ -7,13 +7,14 @@ all that is solved. Both losses have the form sum(loss) + a'Ka / 2 with predicti
 from __future__ import annotations
 
 import numpy as np
-from scipy.special import expit
 
 from conn.clinic.prediction.people import Floats
 from conn.clinic.prediction.recipe import Kind
+from conn.compiled import compiled
 
 _TOLERANCE = 1e-5  # of a full Newton step, after which the error is of the order of its square
 _MOST = 100
+_HALVINGS = 30
 _SMALLEST_WEIGHT = 1e-12
 
 
@@ -33,52 +34,70 @@ def solve(kernels: Floats, outcome: Floats, kind: Kind) -> tuple[Floats, Floats]
     -------
     ndarray of shape (n_penalties, n), ndarray of shape (n_penalties,)
     """
-    if kind == "regression":
-        return _weighted(kernels, np.ones(kernels.shape[:2]), np.broadcast_to(outcome, kernels.shape[:2]))
-    return _logistic(kernels, outcome)
-
-
-def _weighted(kernels: Floats, weights: Floats, weighted_target: Floats) -> tuple[Floats, Floats]:
-    """Solve (K + W^-1) a + b = z with sum(a) = 0, given W and Wz; W may come near 0."""
-    root = np.sqrt(weights)
-    system = root[:, :, None] * kernels * root[:, None, :]
-    n = system.shape[-1]
-    system[:, np.arange(n), np.arange(n)] += 1.0
-    right = np.stack([weighted_target / root, root], axis=-1)
-    solved = root[:, :, None] * np.linalg.solve(system, right)
+    if kind == "classifier":
+        duals, intercepts = _logistic(np.ascontiguousarray(kernels), outcome.astype(np.float64))
+        return duals, intercepts
+    n = kernels.shape[-1]
+    right = np.broadcast_to(np.stack([outcome, np.ones(n)], axis=-1), (len(kernels), n, 2))
+    solved = np.linalg.solve(kernels + np.eye(n), right)
     intercept = solved[..., 0].sum(axis=1) / solved[..., 1].sum(axis=1)
     return solved[..., 0] - intercept[:, None] * solved[..., 1], intercept
 
 
+@compiled
 def _logistic(kernels: Floats, outcome: Floats) -> tuple[Floats, Floats]:
-    """Newton's method from the prevalence; a step that does not descend is halved."""
+    """Newton's method; each penalty starts where the one before it ended. Steps that climb are halved."""
+    n_penalties, n = kernels.shape[0], kernels.shape[1]
+    duals, intercepts = np.empty((n_penalties, n)), np.empty(n_penalties)
     share = outcome.mean()
-    dual: Floats = np.zeros((kernels.shape[0], kernels.shape[1]))
-    intercept = np.full(kernels.shape[0], np.log(share / (1 - share)))
-    values: Floats = np.broadcast_to(intercept[:, None], dual.shape)
-    objective = _objective(dual, values, intercept, outcome)
-    for _ in range(_MOST):
-        chance = expit(values)
-        weights = np.maximum(chance * (1 - chance), _SMALLEST_WEIGHT)
-        new, level = _weighted(kernels, weights, weights * values + outcome - chance)
-        step = np.ones(dual.shape[0])
-        for _ in range(30):
-            tried = dual + step[:, None] * (new - dual)
-            tried_level = intercept + step * (level - intercept)
-            tried_values = (kernels @ tried[..., None])[..., 0] + tried_level[:, None]
-            tried_objective = _objective(tried, tried_values, tried_level, outcome)
-            worse = tried_objective > objective + 1e-10
-            if not worse.any():
+    dual, intercept = np.zeros(n), np.log(share / (1 - share))
+    for number in range(n_penalties):
+        kernel = kernels[number]
+        values = kernel @ dual + intercept
+        objective = _objective(dual, values, intercept, outcome)
+        for _ in range(_MOST):
+            new, level = _newton(kernel, values, outcome)
+            step = 1.0
+            for _ in range(_HALVINGS):
+                tried, tried_level = dual + step * (new - dual), intercept + step * (level - intercept)
+                tried_values = kernel @ tried + tried_level
+                tried_objective = _objective(tried, tried_values, tried_level, outcome)
+                if tried_objective <= objective + 1e-10:
+                    break
+                step /= 2
+            moved = np.abs(tried_values - values).max()
+            dual, intercept, values, objective = tried, tried_level, tried_values, tried_objective
+            if moved < _TOLERANCE and step == 1.0:
                 break
-            step[worse] /= 2
-        moved = np.abs(tried_values - values).max()
-        dual, intercept, values, objective = tried, tried_level, tried_values, tried_objective
-        if moved < _TOLERANCE and step.min() == 1:
-            break
-    return dual, intercept
+        duals[number], intercepts[number] = dual, intercept
+    return duals, intercepts
 
 
-def _objective(dual: Floats, values: Floats, intercept: Floats, outcome: Floats) -> Floats:
-    loss = np.logaddexp(0, values).sum(axis=1) - values @ outcome
-    penalty: Floats = np.einsum("bi,bi->b", dual, values - intercept[:, None]) / 2
-    return np.asarray(loss + penalty)
+@compiled
+def _newton(kernel: Floats, values: Floats, outcome: Floats) -> tuple[Floats, float]:
+    """Where the quadratic that touches the objective at `values` is smallest; weights may come near 0."""
+    n = values.size
+    chance = 1 / (1 + np.exp(-values))
+    weights = np.maximum(chance * (1 - chance), _SMALLEST_WEIGHT)
+    root = np.sqrt(weights)
+    system = np.empty((n, n))
+    right = np.empty((n, 2))
+    for i in range(n):
+        for j in range(n):
+            system[i, j] = root[i] * kernel[i, j] * root[j]
+        system[i, i] += 1.0
+        right[i, 0] = root[i] * values[i] + (outcome[i] - chance[i]) / root[i]
+        right[i, 1] = root[i]
+    solved = np.linalg.solve(system, right)
+    first, second = root * solved[:, 0], root * solved[:, 1]
+    level = first.sum() / second.sum()
+    return first - level * second, level
+
+
+@compiled
+def _objective(dual: Floats, values: Floats, intercept: float, outcome: Floats) -> float:
+    total = 0.0
+    for i in range(values.size):
+        total += max(values[i], 0.0) + np.log1p(np.exp(-abs(values[i]))) - values[i] * outcome[i]
+        total += dual[i] * (values[i] - intercept) / 2
+    return total

@@ -1,7 +1,7 @@
 """The pipeline: one function fits every step and the model to a training part, another predicts from it.
 
-Whatever is learnt is learnt in `fit`, from the people it is given. Folds, permutations, learning curves and the
-final model all call it; there is no other way to a prediction.
+Whatever is learnt is learnt in `fit`, from the people it is given. Folds, permutations, learning curves and
+the final model all call it; there is no other way to a prediction.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from conn.clinic.prediction.folds import stratified
 from conn.clinic.prediction.people import Floats, Ints, People
 from conn.clinic.prediction.recipe import Kind, Recipe
 from conn.clinic.prediction.steps import Steps
-
 
 
 @dataclass(frozen=True, eq=False)
