@@ -19,7 +19,7 @@ from conn import confounds, lock, paths
 from conn.bids import sidecar
 from conn.cohort import natural
 from conn.config import Config, load
-from conn.config.checks import check
+from conn.config.checks import check, predicting_edges
 from conn.config.load import dump
 from conn.config.model import Rois
 from conn.errors import ConfigError, InputError, ResourceError
@@ -326,10 +326,18 @@ class Study:
         names = self.config.models[model].declared_networks
         return {name: [list(pair) for pair in networks.edges(name)] for name in names}
 
+    def predicting(self, name: str) -> dict[str, list[list[str]]]:
+        """Edges of each network of a prediction, or all its edges under one empty name; nothing for all."""
+        asked = self.config.prediction[name]
+        if asked.networks:
+            return {network: [list(pair) for pair in networks.edges(network)] for network in asked.networks}
+        pairs = predicting_edges(asked)
+        return {"": [list(pair) for pair in pairs]} if pairs else {}
+
     @property
     def analyses(self) -> tuple[tuple[str, str], ...]:
         """Kind and name of every clinical analysis; the kind is the folder of its results."""
-        asked: dict[str, Iterable[str]] = {}
+        asked: dict[str, Iterable[str]] = {"prediction": self.config.prediction}
         return tuple((kind, name) for kind, names in asked.items() for name in names)
 
     @cached_property

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from conn.config.contrasts import SENSITIVITY, contrasts_of
 from conn.config.model import Config, Crossover, Model, ModelBase
+from conn.config.prediction import Prediction
 from conn.errors import ConfigError
 from conn.rois import networks, registry, selection
 
@@ -29,7 +30,7 @@ def check(config: Config, path: Path) -> None:
     ConfigError
         Every mistake found, one a line.
     """
-    problems = [*_regions(config), *_models(config)]
+    problems = [*_regions(config), *_models(config), *_predictions(config)]
     if problems:
         raise ConfigError("\n".join(f"{path}: {problem}" for problem in problems))
 
@@ -258,3 +259,66 @@ def _variables(config: Config, name: str, model: ModelBase) -> Iterator[str]:
             yield f"models.{name}.{key}: no variable {variable!r} in clinical.variables; {hint}"
         if variable in {"response", "remission"} and getattr(config.clinical, variable) is None:
             yield f"models.{name}.{key}: {variable} needs a rule; add clinical.{variable}"
+
+
+def _predictions(config: Config) -> Iterator[str]:
+    for name, prediction in config.prediction.items():
+        key = f"prediction.{name}"
+        yield from _point(config, f"{key}.at", prediction.at)
+        yield from _predicting_features(config, key, prediction)
+        asked = {
+            "harmonise": prediction.harmonise,
+            "leave_out": prediction.leave_out,
+            **{f"strata[{i}]": variable for i, variable in enumerate(prediction.strata)},
+            **{f"subset.{variable}": variable for variable in prediction.subset},
+        }
+        known = {name for name, variable in config.clinical.variables.items() if variable.kind == "category"}
+        known |= {"dataset", "response", "remission"}
+        for field, variable in asked.items():
+            if variable is not None and variable not in known:
+                yield f"{key}.{field}: {variable!r} is no category; {registry.nearest_names(variable, sorted(known))}"
+        for field in ("train", "test"):
+            for dataset in getattr(prediction, field):
+                if dataset not in config.datasets:
+                    yield f"{key}.{field}: {dataset!r} is none of datasets: {', '.join(config.datasets)}"
+
+
+def _point(config: Config, key: str, point: str) -> Iterator[str]:
+    known = {label for d in config.datasets.values() for label in d.time_points.labels}
+    if point not in known and all(d.time_points.labels for d in config.datasets.values()):
+        near = difflib.get_close_matches(point, known, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(sorted(known))}"
+        yield f"{key} = {point!r}: no such time point; {hint}"
+
+
+def _predicting_features(config: Config, key: str, prediction: Prediction) -> Iterator[str]:
+    """Edges, networks and maps that the study does not have."""
+    labels = {roi.label for roi in registry.regions(config.rois)}
+    custom = registry.own_labels(config.rois)
+    single = selection.single(config.connectivity.seeds, custom)
+    unique = selection.unique(config.connectivity.together, custom)
+    maps = {seed.label for seed in (*single, *unique)}
+    for seed in prediction.seeds:
+        if seed not in maps:
+            yield f"{key}.seeds: {seed} has no map; {registry.nearest_names(seed, sorted(maps))}"
+    named = prediction.edges if isinstance(prediction.edges, str) and prediction.edges != "all" else None
+    for network in (*prediction.networks, *([named] if named else [])):
+        if network not in networks.names():
+            yield f"{key}: {network!r} is no network; {registry.nearest_names(network, networks.names())}"
+            return
+    partial = prediction.edge_measure == "partial"
+    if partial and config.connectivity.partial is None:
+        yield f"{key}.edge_measure: partial correlations are not computed; add connectivity.partial"
+        return
+    known = set(partial_set(config)) if partial else labels
+    for label in sorted({label for pair in predicting_edges(prediction) for label in pair} - known):
+        yield f"{key}: region {label} is not in this study; {registry.nearest_names(label, sorted(known))}"
+
+
+def predicting_edges(prediction: Prediction) -> tuple[tuple[str, str], ...]:
+    """Pairs of regions that a prediction names, those of networks spelled out; none for all."""
+    if prediction.networks:
+        return tuple(pair for name in prediction.networks for pair in networks.edges(name))
+    if isinstance(prediction.edges, str):
+        return () if prediction.edges == "all" else networks.edges(prediction.edges)
+    return prediction.edges

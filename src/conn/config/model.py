@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 
 from conn.config.base import Label, Name, Positive, Section, Share
 from conn.config.formula import parse
+from conn.config.prediction import Prediction
 from conn.confounds import lowest_high_pass
 
 Strategy = Literal[
@@ -778,5 +779,7 @@ class Config(Section):
     """Group models by name. Empty: the run ends with seed maps, matrices and a quality report."""
     inference: Inference = Inference()
     """Permutation tests."""
+    prediction: dict[Label, Prediction] = {}
+    """Predictions by name: could the scan have told the outcome?"""
     report: Report = Report()
     """The report."""
