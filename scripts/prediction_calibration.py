@@ -1,11 +1,11 @@
-"""Measure prediction on simulated people: error rates of its tests, bias of its scores, coverage of intervals.
+"""Measure prediction on simulated people: error rates, bias of scores, coverage of intervals.
 
 .venv/bin/python scripts/prediction_calibration.py             measures what is missing, up to 300 sets a cell
 .venv/bin/python scripts/prediction_calibration.py --sets 600  adds sets to those that are there
 .venv/bin/python scripts/prediction_calibration.py --page      only writes the tables into the page
 
-Every set has its own seed, so that the result depends on neither the order nor the number of calls. Results are
-kept in docs/explanation/prediction_rates.json. tests/test_prediction.py does the same with fewer sets.
+Every set has its own seed, so that the result depends on neither the order nor the number of calls. Results
+are kept in docs/explanation/prediction_rates.json. tests/test_prediction.py does the same with fewer sets.
 """
 
 from __future__ import annotations

@@ -58,8 +58,8 @@ class Prediction(Section):
     """Inside the fold: keep all features, the `n_reduced` most related to the outcome, or as many principal components."""
     n_reduced: Annotated[int, Field(ge=1)] = 20
     """See `reduce`."""
-    folds: Annotated[int, Field(ge=2)] = 5
-    """Folds of cross-validation."""
+    folds: Annotated[int, Field(ge=3)] = 5
+    """Folds of cross-validation. The smaller class needs at least as many people."""
     inner_folds: Annotated[int, Field(ge=2)] = 5
     """Folds inside the training part that choose the penalty."""
     repeats: Annotated[int, Field(ge=1)] = 10

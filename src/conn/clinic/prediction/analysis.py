@@ -246,7 +246,7 @@ def left_out_sites(
     names, fold = folds.by_site(groups)
     for number, name in enumerate(names):
         try:
-            folds.check(outcome[fold != number], recipe.kind, 2, recipe.inner_folds)
+            folds.check_training(outcome[fold != number], recipe.kind, recipe.inner_folds)
         except DesignError as error:
             raise DesignError(f"leave one out: without {name}, {error}") from None
     found = crossfit(people, outcome, recipe, fold[None], seed)

@@ -84,8 +84,8 @@ def learn(features: Floats, site: NDArray[Any]) -> Harmonisation:
         tuple(str(name) for name in names),
         mean,
         sd,
-        np.array([shift for shift, _ in fitted]).reshape(names.size, -1),
-        np.array([spread for _, spread in fitted]).reshape(names.size, -1),
+        np.array([shift for shift, _ in fitted]).reshape(names.size, features.shape[1]),
+        np.array([spread for _, spread in fitted]).reshape(names.size, features.shape[1]),
     )
 
 

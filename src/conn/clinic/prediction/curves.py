@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.metrics import roc_curve
 
 from conn.clinic.prediction.crossfit import Crossfit
-from conn.clinic.prediction.folds import stratified
+from conn.clinic.prediction.folds import FEWEST, stratified
 from conn.clinic.prediction.people import Floats, Ints, People
 from conn.clinic.prediction.pipeline import fit
 from conn.clinic.prediction.recipe import Recipe
@@ -171,5 +171,5 @@ def _share(outcome: Floats, recipe: Recipe, share: float, seed: tuple[int, ...])
 
 def _enough(outcome: Floats, recipe: Recipe) -> bool:
     if recipe.kind == "classifier":
-        return min(int(outcome.sum()), int((1 - outcome).sum())) > recipe.inner_folds
+        return min(int(outcome.sum()), int((1 - outcome).sum())) >= FEWEST
     return outcome.size >= 2 * recipe.inner_folds

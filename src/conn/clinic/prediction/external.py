@@ -10,7 +10,7 @@ from conn.clinic.prediction.delong import delong
 from conn.clinic.prediction.interval import BOUNDS
 from conn.clinic.prediction.people import Floats, Ints, People
 from conn.clinic.prediction.pipeline import Fitted
-from conn.clinic.prediction.scores import SCORES, score
+from conn.clinic.prediction.scores import CALIBRATION, SCORES, score
 
 N_BOOT = 1000
 
@@ -39,7 +39,8 @@ class External:
     predicted
         ndarray of shape (n,).
     scores
-        By name; intervals of the AUC are DeLong's, others bootstrap percentiles over people.
+        By name; the interval of the AUC is DeLong's, those of others are bootstrap percentiles over people;
+        calibration has none.
     """
 
     predicted: Floats
@@ -64,8 +65,10 @@ def external(fitted: Fitted, people: People, outcome: Floats, seed: int, alpha: 
     centre = np.full(people.n, fitted.centre)
     rng = np.random.default_rng(seed)
     draws = rng.integers(0, people.n, size=(N_BOOT, people.n))
-    names = SCORES[fitted.kind]
-    found = {name: _with_bootstrap(name, values, centre, outcome, draws, fitted, alpha) for name in names}
+    found = {}
+    for name in SCORES[fitted.kind]:
+        own = draws[:0] if name in CALIBRATION else draws
+        found[name] = _with_bootstrap(name, values, centre, outcome, own, fitted, alpha)
     if "auc" in found and min(outcome.sum(), (1 - outcome).sum()) >= 2:
         area = delong(values, outcome, alpha)
         found["auc"] = FixedScore(area.auc, area.low, area.high)
@@ -78,7 +81,7 @@ def _with_bootstrap(
     estimate = _exists(name, values, centre, outcome, fitted)
     sampled = np.array([_exists(name, values[d], centre[d], outcome[d], fitted) for d in draws])
     there = sampled[np.isfinite(sampled)]
-    if np.isnan(estimate) or there.size < len(draws) / 2:
+    if np.isnan(estimate) or there.size <= len(draws) / 2:
         return FixedScore(estimate, float("nan"), float("nan"))
     low, high = np.quantile(there, [alpha / 2, 1 - alpha / 2])
     least, most = BOUNDS.get(name, (-np.inf, np.inf))

@@ -75,29 +75,70 @@ def stratified(
     return fold
 
 
+FEWEST = 3
+"""People of a class that a training part must keep."""
+
+
 def check(outcome: Floats, kind: Kind, n_folds: int, inner_folds: int) -> None:
     """Refuse folds in which something could not be estimated.
+
+    Parameters
+    ----------
+    outcome
+        ndarray of shape (n,).
+    kind
+        ``classifier`` or ``regression``.
+    n_folds
+        At least 3, because the interval leaves out two at a time.
+    inner_folds
+        At least 2.
 
     Raises
     ------
     DesignError
-        A class has fewer people than needed for each part, or the outcome is constant.
+        A class has fewer people than folds, or too few are left without two folds; the outcome is constant.
     """
-    if not n_folds >= 2 or not inner_folds >= 2:
-        raise DesignError(f"folds is {n_folds} and inner_folds {inner_folds}; both must be at least 2")
+    if n_folds < 3 or inner_folds < 2:
+        raise DesignError(f"folds is {n_folds}, at least 3; inner_folds is {inner_folds}, at least 2")
+    if kind == "classifier" and np.unique(outcome).size == 2:
+        fewest = min(int(outcome.sum()), int((1 - outcome).sum()))
+        left = fewest - 2 * -(-fewest // n_folds)
+        if fewest < n_folds or left < FEWEST:
+            raise DesignError(
+                f"the smaller class has {fewest} people; {n_folds} folds need one in each, and {FEWEST} when "
+                f"two folds are left out ({max(left, 0)} here). Change folds, or predict the score itself."
+            )
+        return
+    left = outcome.size - 2 * -(-outcome.size // n_folds)
+    check_training(outcome[: max(left, 0)] if kind == "regression" else outcome, kind, inner_folds)
+
+
+def check_training(outcome: Floats, kind: Kind, inner_folds: int) -> None:
+    """Refuse a training part in which a penalty could not be chosen.
+
+    Parameters
+    ----------
+    outcome
+        ndarray of shape (n,): theirs.
+    kind
+        ``classifier`` or ``regression``.
+    inner_folds
+        Folds that choose the penalty.
+
+    Raises
+    ------
+    DesignError
+        Too few people, or all of one outcome.
+    """
+    if outcome.size < 2 * inner_folds:
+        raise DesignError(
+            f"{outcome.size} people are left to train on; {inner_folds} inner folds need {2 * inner_folds}. "
+            "Change folds or lower inner_folds."
+        )
     if np.unique(outcome).size < 2:
         raise DesignError(f"all {outcome.size} people have the same outcome; there is nothing to predict")
-    if kind == "classifier":
-        counts = [int((outcome == value).sum()) for value in (0, 1)]
-        need = max(n_folds, inner_folds + 1)
-        if min(counts) < need:
-            raise DesignError(
-                f"the smaller class has {min(counts)} people, the larger {max(counts)}; {n_folds} folds with "
-                f"{inner_folds} folds inside need at least {need} of each. Lower folds and inner_folds, or "
-                "predict the score itself."
-            )
-    elif outcome.size < 2 * n_folds:
-        raise DesignError(f"{outcome.size} people are too few for {n_folds} folds; lower folds")
+    if kind == "classifier" and min(int(outcome.sum()), int((1 - outcome).sum())) < FEWEST:
+        raise DesignError(f"a class has fewer than {FEWEST} people to train on")
 
 
 def by_site(site: NDArray[Any]) -> tuple[tuple[str, ...], Ints]:

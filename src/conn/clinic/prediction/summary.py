@@ -192,9 +192,9 @@ def _honest(record: Mapping[str, Any]) -> Iterator[str]:
     found, apparent = record["scores"][name], record["apparent"][name]
     plan = record["plan"]
     yield (
-        f"In people whom the model had not seen, the {TITLES[name]} was {_range(found, plan)}; {CHANCE[name]:g} "
-        f"is chance ({plan['n_folds']} folds, {plan['repeats']} times). In the people whom it was fitted to it is "
-        f"{_number(apparent)}: that is circular, and says nothing about others."
+        f"In people whom the model had not seen, the {TITLES[name]} was {_range(found, plan)}; "
+        f"{CHANCE[name]:g} is chance ({plan['n_folds']} folds, {plan['repeats']} times). In the people whom "
+        f"it was fitted to it is {_number(apparent)}: that is circular, and says nothing about others."
     )
 
 
@@ -220,14 +220,13 @@ def _size(record: Mapping[str, Any]) -> Iterator[str]:
     if found["low"] is None:
         return
     width = found["high"] - found["low"]
-    smaller = (
-        record["n"] if record["n_event"] is None else min(record["n_event"], record["n"] - record["n_event"])
-    )
-    who = "people" if record["n_event"] is None else "people in the smaller class"
+    events, smaller, who = record["n_event"], record["n"], "people"
+    if events is not None:
+        smaller, who = min(events, record["n"] - events), "people in the smaller class"
     if found["low"] <= CHANCE[name] <= found["high"]:
         yield (
-            f"The interval is {_number(width)} wide and holds chance: with {smaller} {who}, this study cannot "
-            "tell a useful prediction from none."
+            f"The interval is {_number(width)} wide and holds chance: with {smaller} {who}, this study "
+            "cannot tell a useful prediction from none."
         )
     elif width > WIDE:
         yield (
@@ -240,8 +239,8 @@ def _tests(record: Mapping[str, Any]) -> Iterator[str]:
     total, increment = record["total"], record["increment"]
     if total is not None:
         yield (
-            f"Against chance: p = {_p(total['p'])} ({total['permutations']} permutations of outcomes, everything "
-            f"fitted again in each; permuted scores {_number(total['permuted_low'])} to "
+            f"Against chance: p = {_p(total['p'])} ({total['permutations']} permutations of "
+            "outcomes, everything fitted again in each; permuted scores  {_number(total['permuted_low'])} to "
             f"{_number(total['permuted_high'])})."
         )
     if increment is not None:
@@ -284,7 +283,8 @@ def _elsewhere(record: Mapping[str, Any]) -> Iterator[str]:
     left = record["left_out"]
     if left is not None:
         each = ", ".join(f"{one['name']} {_number(one['score'])} (n = {one['n']})" for one in left["groups"])
-        yield f"Each group predicted by a model of the others, {TITLES[name]}: {each}; mean {_number(left['mean'])}."
+        mean = _number(left["mean"])
+        yield f"Each group predicted by a model of the others, {TITLES[name]}: {each}; mean {mean}."
     external = record["external"]
     if external is None:
         yield "The model was not tested in another study."
@@ -298,10 +298,8 @@ def _elsewhere(record: Mapping[str, Any]) -> Iterator[str]:
 def _people(record: Mapping[str, Any]) -> Iterator[str]:
     reasons = [one["reason"] for one in record["excluded"]]
     if reasons:
-        counts = ", ".join(
-            f"{reason.replace('_', ' ')} {reasons.count(reason)}" for reason in dict.fromkeys(reasons)
-        )
-        yield f"Not in it: {counts}."
+        kinds = [f"{one.replace('_', ' ')} {reasons.count(one)}" for one in dict.fromkeys(reasons)]
+        yield f"Not in it: {', '.join(kinds)}."
     if record["filled"]:
         share = 100 * record["filled"] / record["n_values"]
         yield f"{share:.1f} % of values were missing and stood at the mean of the training part."
