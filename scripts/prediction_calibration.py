@@ -1,6 +1,6 @@
 """Measure prediction on simulated people: error rates, bias of scores, coverage of intervals.
 
-.venv/bin/python scripts/prediction_calibration.py             measures what is missing, up to 300 sets a cell
+.venv/bin/python scripts/prediction_calibration.py             measures what is missing, up to 200 sets a cell
 .venv/bin/python scripts/prediction_calibration.py --sets 600  adds sets to those that are there
 .venv/bin/python scripts/prediction_calibration.py --page      only writes the tables into the page
 
@@ -14,8 +14,9 @@ import argparse
 import json
 import re
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from conn.clinic.prediction.people import People, people
 from conn.clinic.prediction.pipeline import Fitted, fit
 from conn.clinic.prediction.recipe import Kind, Recipe, Reduce
 from conn.clinic.prediction.scores import CALIBRATION, SCORES, score
+from conn.clinic.prediction.summary import TITLES
 from conn.files import write_text
 
 ROOT = Path(__file__).parents[1]
@@ -57,9 +59,7 @@ class Cohort:
 
     @property
     def recipe(self) -> Recipe:
-        return Recipe(
-            self.kind, penalties=(0.1, 1.0, 10.0, 100.0), reduce=self.reduce, n_reduced=10, inner_folds=4
-        )
+        return Recipe(self.kind, penalties=(1.0, 30.0), reduce=self.reduce, n_reduced=10, inner_folds=3)
 
     def draw(self, rng: np.random.Generator, n: int) -> tuple[People, np.ndarray]:
         imaging, clinical = rng.normal(size=(n, self.n_features)), rng.normal(size=(n, self.n_clinical))
@@ -106,18 +106,19 @@ def covered(cohort: Cohort, seed: int) -> Entry:
     who, outcome = cohort.draw(rng, cohort.n)
     new, truth = cohort.draw(rng, NEW_PEOPLE)
     recipe = cohort.recipe
-    found = crossfit(who, outcome, recipe, folds_of(outcome, recipe, 5, 10, seed), seed, inner=True)
+    found = crossfit(who, outcome, recipe, folds_of(outcome, recipe, 5, 5, seed), seed, inner=True)
     fitted = fit(who, outcome, recipe, (seed,))
     entry = {}
     for name in (name for name in SCORES[cohort.kind] if name not in CALIBRATION):
         one = interval(name, found, outcome, cohort.kind)
+        true = _in(fitted, name, new, truth)
         entry[name] = {
-            "estimate": one.estimate,
-            "low": one.low,
-            "high": one.high,
-            "usual_se": one.usual_se,
-            "true": _in(fitted, name, new, truth),
+            "true": true,
+            "honest": one.estimate,
             "apparent": _in(fitted, name, who, outcome),
+            "covered": float(one.low <= true <= one.high),
+            "width": one.high - one.low,
+            "usual": float(abs(one.estimate - true) <= 1.96 * one.usual_se),
         }
     return entry
 
@@ -136,35 +137,32 @@ def tested(cohort: Cohort, imaging_only: bool, seed: int) -> Entry:
         who, outcome, recipe, fold, n_permutations=PERMUTATIONS, seed=seed, imaging_only=imaging_only
     )
     apparent = _in(fit(who, outcome, recipe, (seed,)), SCORES[cohort.kind][0], who, outcome)
-    return {"p": found.p, "honest": found.observed, "apparent": apparent}
+    below = {f"p {alpha:g}": float(found.p <= alpha + 1e-9) for alpha in ALPHAS}
+    return {"test": {**below, "honest": found.observed, "apparent": apparent}}
 
 
 def measure(sets: int) -> None:
-    results = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {"coverage": {}, "null": {}}
+    """Add sets to every cell; what is kept are sums over sets."""
+    results = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
+    cells: list[tuple[str, Callable[[int], Entry]]] = []
     for cohort, imaging_only in NULL:
-        key = f"{cohort.name}-{'increment' if imaging_only else 'total'}"
-        entries = results["null"].setdefault(key, [])
-        entries += [tested(cohort, imaging_only, seed) for seed in range(len(entries), sets)]
-        save(results)
-        print(key, len(entries), flush=True)
+        cells.append((null_key(cohort, imaging_only), partial(tested, cohort, imaging_only)))
     for cohort in COVERAGE:
-        entries = results["coverage"].setdefault(cohort.name, [])
-        entries += [covered(cohort, seed) for seed in range(len(entries), sets)]
-        save(results)
-        print(cohort.name, len(entries), flush=True)
+        cells.append((cohort.name, partial(covered, cohort)))
+    for key, one in cells:
+        cell = results.setdefault(key, {"sets": 0, "sums": {}})
+        for seed in range(cell["sets"], sets):
+            for name, columns in one(seed).items():
+                sums = cell["sums"].setdefault(name, dict.fromkeys(columns, 0.0))
+                for column, value in columns.items():
+                    sums[column] = round(sums[column] + value, 6)
+            cell["sets"] = seed + 1
+        write_text(RESULTS, json.dumps(results, indent=1, sort_keys=True) + "\n")
+        print(key, cell["sets"], flush=True)
 
 
-def save(results: Entry) -> None:
-    """Sets as lists of numbers with six digits, one set a line."""
-    rounded = json.loads(json.dumps(results), parse_float=lambda text: float(f"{float(text):.6g}"))
-    parts = []
-    for kind, cells in rounded.items():
-        lines = [
-            f"{json.dumps(key)}: [\n" + ",\n".join(json.dumps(entry) for entry in entries) + "\n]"
-            for key, entries in cells.items()
-        ]
-        parts.append(f"{json.dumps(kind)}: {{\n" + ",\n".join(lines) + "\n}")
-    write_text(RESULTS, "{\n" + ",\n".join(parts) + "\n}\n")
+def null_key(cohort: Cohort, imaging_only: bool) -> str:
+    return f"{cohort.name}-{'increment' if imaging_only else 'total'}"
 
 
 def null_rows(results: Entry) -> Iterable[str]:
@@ -175,31 +173,28 @@ def null_rows(results: Entry) -> Iterable[str]:
     )
     yield "|---" * (len(ALPHAS) + 4) + "|"
     for cohort, imaging_only in NULL:
-        key = f"{cohort.name}-{'increment' if imaging_only else 'total'}"
-        entries = results["null"][key]
-        p = np.array([entry["p"] for entry in entries])
+        cell = results[null_key(cohort, imaging_only)]
+        n, sums = cell["sets"], cell["sums"]["test"]
         cells = []
         for alpha in ALPHAS:
-            low, high = stats.binom.ppf([0.0005, 0.9995], p.size, alpha) / p.size
-            cells.append(f"{(p <= alpha + 1e-9).mean():.3f} ({low:.3f}-{high:.3f})")
-        means = [f"{np.mean([entry[key] for entry in entries]):.2f}" for key in ("honest", "apparent")]
+            low, high = stats.binom.ppf([0.0005, 0.9995], n, alpha) / n
+            cells.append(f"{sums[f'p {alpha:g}'] / n:.3f} ({low:.3f}-{high:.3f})")
+        cells += [f"{sums[key] / n:.2f}" for key in ("honest", "apparent")]
         what = "increment" if imaging_only else "total"
-        yield f"| {words(cohort)}, {what} | {p.size} | " + " | ".join((*cells, *means)) + " |"
+        yield f"| {words(cohort)}, {what} | {n} | " + " | ".join(cells) + " |"
 
 
 def coverage_rows(results: Entry) -> Iterable[str]:
     yield "| people, features, effect | score | sets | true | honest | apparent | covered | width | usual |"
     yield "|---" * 9 + "|"
     for cohort in COVERAGE:
-        entries = results["coverage"][cohort.name]
-        for name in entries[0]:
-            columns = {key: np.array([entry[name][key] for entry in entries]) for key in entries[0][name]}
-            true, low, high = columns["true"], columns["low"], columns["high"]
-            usual = np.abs(columns["estimate"] - true) <= 1.96 * columns["usual_se"]
-            cells = [f"{columns[key].mean():.2f}" for key in ("true", "estimate", "apparent")]
-            covers = f"{100 * ((low <= true) & (true <= high)).mean():.0f} %"
-            cells += [covers, f"{(high - low).mean():.2f}", f"{100 * usual.mean():.0f} %"]
-            yield f"| {words(cohort)} | {name} | {len(entries)} | " + " | ".join(cells) + " |"
+        cell = results[cohort.name]
+        n = cell["sets"]
+        for name, sums in cell["sums"].items():
+            cells = [f"{sums[key] / n:.2f}" for key in ("true", "honest", "apparent")]
+            cells += [f"{100 * sums['covered'] / n:.0f} %", f"{sums['width'] / n:.2f}"]
+            cells += [f"{100 * sums['usual'] / n:.0f} %"]
+            yield f"| {words(cohort)} | {TITLES[name]} | {n} | " + " | ".join(cells) + " |"
 
 
 def words(cohort: Cohort) -> str:
@@ -223,7 +218,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--sets", type=int, default=300)
+    parser.add_argument("--sets", type=int, default=200)
     parser.add_argument("--page", action="store_true")
     options = parser.parse_args()
     if not options.page:

@@ -341,17 +341,17 @@ def test_models_without_two_folds_saw_neither():
 @pytest.mark.calibration
 @pytest.mark.parametrize("effect", [0.0, 0.8])
 def test_the_interval_covers_the_true_auc_of_the_model(effect):
-    """60 sets here; scripts/prediction_calibration.py has more. The usual interval covers about 85 %."""
+    """40 sets here; scripts/prediction_calibration.py has more. The usual interval covers about 85 %."""
     recipe = Recipe("classifier", penalties=(1.0, 10.0), inner_folds=3)
     covered = 0
-    for seed in range(60):
+    for seed in range(40):
         who, outcome = cohort(seed, n=40, n_features=20, effect=effect)
         made = crossfit(who, outcome, recipe, folds_of(outcome, recipe, 5, 2, seed), seed, inner=True)
         found = interval("auc", made, outcome, "classifier")
         new, truth = cohort(10_000 + seed, n=2000, n_features=20, effect=effect)
         true = scores.auc(fit(who, outcome, recipe, (seed,)).predict(new), truth)
         covered += found.low <= true <= found.high
-    assert covered >= stats.binom.ppf(0.0005, 60, 0.92)
+    assert covered >= stats.binom.ppf(0.0005, 40, 0.92)
 
 
 # Tests against chance -----------------------------------------------------------------------------
@@ -359,9 +359,9 @@ def test_the_interval_covers_the_true_auc_of_the_model(effect):
 
 @pytest.mark.calibration
 def test_on_noise_p_is_uniform_and_the_honest_auc_is_half_while_the_apparent_one_is_high():
-    recipe = Recipe("classifier", penalties=(0.1, 10.0), inner_folds=3)
+    recipe = Recipe("classifier", penalties=(0.1, 10.0), inner_folds=2)
     p, honest, apparent = [], [], []
-    for seed in range(60):
+    for seed in range(40):
         who, outcome = cohort(seed, n=20, n_features=30)
         fold = folds_of(outcome, recipe, 4, 1, seed)
         found = chance(who, outcome, recipe, fold, n_permutations=19, seed=seed, imaging_only=False)
@@ -369,18 +369,18 @@ def test_on_noise_p_is_uniform_and_the_honest_auc_is_half_while_the_apparent_one
         honest.append(found.observed)
         apparent.append(scores.auc(fit(who, outcome, recipe, (seed,)).predict(who), outcome))
     for alpha in (0.05, 0.1, 0.5):
-        assert (np.array(p) <= alpha + 1e-9).sum() <= stats.binom.ppf(0.9995, 60, alpha)
-    assert (np.array(p) <= 0.5).sum() >= stats.binom.ppf(0.0005, 60, 0.5)
-    assert abs(np.mean(honest) - 0.5) < 3.3 * np.std(honest, ddof=1) / np.sqrt(60)
+        assert (np.array(p) <= alpha + 1e-9).sum() <= stats.binom.ppf(0.9995, 40, alpha)
+    assert (np.array(p) <= 0.5).sum() >= stats.binom.ppf(0.0005, 40, 0.5)
+    assert abs(np.mean(honest) - 0.5) < 3.3 * np.std(honest, ddof=1) / np.sqrt(40)
     assert np.mean(apparent) > 0.95
 
 
 @pytest.mark.calibration
 def test_imaging_that_knows_nothing_beyond_a_clinical_value_adds_nothing():
     """The clinical value predicts, and is in the images too; within its levels, imaging is noise."""
-    recipe = Recipe("regression", penalties=(1.0, 30.0), inner_folds=3)
+    recipe = Recipe("regression", penalties=(1.0, 30.0), inner_folds=2)
     p = []
-    for seed in range(60):
+    for seed in range(40):
         rng = np.random.default_rng(seed)
         baseline = rng.normal(size=24)
         outcome = baseline + rng.normal(size=24)
@@ -388,8 +388,8 @@ def test_imaging_that_knows_nothing_beyond_a_clinical_value_adds_nothing():
         fold = folds_of(outcome, recipe, 4, 1, seed)
         p.append(chance(who, outcome, recipe, fold, n_permutations=19, seed=seed, imaging_only=True).p)
     for alpha in (0.05, 0.5):
-        assert (np.array(p) <= alpha + 1e-9).sum() <= stats.binom.ppf(0.9995, 60, alpha)
-    assert (np.array(p) <= 0.5).sum() >= stats.binom.ppf(0.0005, 60, 0.5)
+        assert (np.array(p) <= alpha + 1e-9).sum() <= stats.binom.ppf(0.9995, 40, alpha)
+    assert (np.array(p) <= 0.5).sum() >= stats.binom.ppf(0.0005, 40, 0.5)
 
 
 def test_permuting_people_against_fixed_folds_is_permuting_outcomes_with_folds_that_follow():

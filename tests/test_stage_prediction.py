@@ -34,7 +34,7 @@ CLINICAL = Clinical(
 FAST = {
     "at": "pre",
     "outcome": "response",
-    "penalties": (10.0,),
+    "penalties": (1.0,),
     "repeats": 2,
     "folds": 4,
     "inner_folds": 3,
