@@ -50,7 +50,7 @@ def study(out, n=40, effect=0.4, datasets=("trial",), maps=False):
     rng = np.random.default_rng(11)
     cohort, runs, collected = [], [], {}
     for number in range(n):
-        subject, dataset = f"{number:03d}", datasets[number % len(datasets)]
+        subject, dataset = f"{number:03d}", datasets[number * len(datasets) // n]
         responds = number % 4 < 2
         before = int(rng.integers(20, 40))
         after = before // 3 if responds else before - 2

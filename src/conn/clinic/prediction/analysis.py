@@ -244,6 +244,8 @@ def left_out_sites(
         Without a site, the others cannot be trained on.
     """
     names, fold = folds.by_site(groups)
+    if len(names) < 2:
+        raise DesignError(f"leave one out: everybody is of {names[0]}; it needs two groups")
     for number, name in enumerate(names):
         try:
             folds.check_training(outcome[fold != number], recipe.kind, recipe.inner_folds)
