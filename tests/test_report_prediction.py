@@ -55,6 +55,7 @@ def test_every_sentence_of_the_file_stands_in_the_report_with_its_caution(
     for name in ("classes", "score"):
         for sentence in read_json(out / f"prediction/{name}.json")["words"]:
             assert sentence.split(";")[0][:60] in html
+            assert "{" not in sentence
     assert html.count("It is no reason to use the model for anybody") == 2
     assert "The baseline of MADRS is not among the predictors" in html
 

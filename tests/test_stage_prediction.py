@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,6 +11,8 @@ from pydantic import ValidationError
 
 from conn import images, paths
 from conn.clinic.prediction import model_file, scores
+from conn.config import load
+from conn.config.checks import check
 from conn.config.model import Clinical, Response, Scale, Variable
 from conn.config.prediction import Prediction
 from conn.errors import ConfigError, TooLittleDataError
@@ -277,3 +281,45 @@ def test_an_event_that_nobody_has_is_named(made):
 def test_options_that_contradict_each_other_are_refused(wrong, says):
     with pytest.raises(ValidationError, match=says):
         Prediction(**{**FAST, **wrong})
+
+
+def configured(tmp_path, **changes):
+    """A configuration with one prediction, checked."""
+    settings = {"at": "pre", "outcome": "MADRS.post"} | changes
+    path = tmp_path / "study.yaml"
+    path.write_text(
+        json.dumps(
+            {
+                "datasets": {
+                    "trial": {"bids_dir": "data", "time_points": {"labels": {"pre": ["1"], "post": ["2"]}}}
+                },
+                "clinical": {
+                    "scales": {"MADRS": {"columns": {"pre": "a", "post": "b"}}},
+                    "variables": {"age": {"column": "age"}, "site": {"column": "site", "kind": "category"}},
+                },
+                "prediction": {"p": settings},
+            }
+        )
+    )
+    check(load(path), path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"at": "per"}, r"prediction\.p\.at = 'per': no such time point; did you mean 'pre'"),
+        ({"outcome": "response"}, "response needs a rule; add clinical.response"),
+        ({"outcome": "MADR.post"}, r"p\.outcome: 'MADR' is unknown"),
+        ({"clinical": ["weight"]}, r"p\.clinical\[0\]: 'weight' is unknown"),
+        ({"harmonise": "age"}, r"p\.harmonise: 'age' is no category"),
+        ({"edges": "descendingModulatio"}, "is no network"),
+        ({"edges": [["PAG", "Elsewhere"]]}, "region Elsewhere is not in this study"),
+        ({"edge_measure": "partial"}, r"partial correlations are not computed; add connectivity\.partial"),
+        ({"features": "seeds", "seeds": ["LC"]}, r"p\.seeds: LC has no map"),
+        ({"train": ["other"]}, r"p\.train: 'other' is none of datasets: trial"),
+    ],
+)
+def test_names_that_lead_nowhere_are_told_before_anything_runs(tmp_path, changes, says):
+    configured(tmp_path)
+    with pytest.raises(ConfigError, match=says):
+        configured(tmp_path, **changes)

@@ -266,6 +266,7 @@ def _predictions(config: Config) -> Iterator[str]:
         key = f"prediction.{name}"
         yield from _point(config, f"{key}.at", prediction.at)
         yield from _predicting_features(config, key, prediction)
+        yield from _predicting_references(config, key, prediction)
         asked = {
             "harmonise": prediction.harmonise,
             "leave_out": prediction.leave_out,
@@ -281,6 +282,21 @@ def _predictions(config: Config) -> Iterator[str]:
             for dataset in getattr(prediction, field):
                 if dataset not in config.datasets:
                     yield f"{key}.{field}: {dataset!r} is none of datasets: {', '.join(config.datasets)}"
+
+
+def _predicting_references(config: Config, key: str, prediction: Prediction) -> Iterator[str]:
+    """Names before the dot that mean nothing, and rules that are not set."""
+    clinical = config.clinical
+    known = {*clinical.variables, *clinical.scales, "mean_fd", "dataset", "response", "remission"}
+    asked = [("outcome", prediction.outcome)]
+    asked += [(f"clinical[{i}]", reference) for i, reference in enumerate(prediction.clinical or ())]
+    asked += [(f"remove[{i}]", reference) for i, reference in enumerate(prediction.remove)]
+    for field, reference in asked:
+        name = reference.partition(".")[0]
+        if name not in known:
+            yield f"{key}.{field}: {name!r} is unknown; {registry.nearest_names(name, sorted(known))}"
+        elif name in {"response", "remission"} and getattr(clinical, name) is None:
+            yield f"{key}.{field}: {name} needs a rule; add clinical.{name}"
 
 
 def _point(config: Config, key: str, point: str) -> Iterator[str]:

@@ -80,7 +80,7 @@ def _calibration(axes: Axes, record: Mapping[str, Any]) -> None:
         _diagonal(axes, np.concatenate([predicted, observed]))
     sizes = 14 + 60 * np.asarray(bins["n"]) / max(bins["n"])
     axes.plot(predicted, observed, color=style.PALETTE[1], linewidth=1)
-    axes.scatter(predicted, observed, s=sizes, color=style.PALETTE[1], zorder=3, label="fifths of people")
+    axes.scatter(predicted, observed, s=sizes, color=style.PALETTE[1], zorder=3, label="groups of equal size")
     axes.set_title("Calibration")
     axes.set_xlabel("Mean predicted probability" if classes else "Mean prediction")
     axes.set_ylabel(f"Share {record['event']}" if classes else f"Mean {record['outcome']}")

@@ -176,13 +176,12 @@ def sentences(record: Mapping[str, Any]) -> list[str]:
 
 
 def _question(record: Mapping[str, Any]) -> Iterator[str]:
-    people = f"{record['n']} people"
+    people = f"{record['n']} people" + (f" of {', '.join(record['train'])}" if record["train"] else "")
     if record["n_event"] is not None:
         people += f", {record['n_event']} of them {record['event']}"
-    whom = f" of {', '.join(record['train'])}" if record["train"] else ""
     what = {"edges": "edges", "networks": "networks", "seeds": "cubes of seed maps"}[record["features"]]
     yield (
-        f"Could the scan at {record['at']} have told {record['outcome']}? {people}{whom}; "
+        f"Could the scan at {record['at']} have told {record['outcome']}? {people}; "
         f"{record['n_features']:,} {what} as features."
     )
 
@@ -240,7 +239,7 @@ def _tests(record: Mapping[str, Any]) -> Iterator[str]:
     if total is not None:
         yield (
             f"Against chance: p = {_p(total['p'])} ({total['permutations']} permutations of "
-            "outcomes, everything fitted again in each; permuted scores  {_number(total['permuted_low'])} to "
+            f"outcomes, everything fitted again in each; permuted scores {_number(total['permuted_low'])} to "
             f"{_number(total['permuted_high'])})."
         )
     if increment is not None:
