@@ -18,6 +18,7 @@ from conn.config.prediction import Prediction
 from conn.errors import ConfigError, TooLittleDataError
 from conn.files import read_json, write_json
 from conn.stages import predictors
+from conn.stages.features import edges_of, scans
 from conn.stages.prediction import prediction
 from conn.tables import read_tsv, write_tsv
 
@@ -223,8 +224,12 @@ def test_a_subset_and_missing_categories_leave_people_out_with_their_reason(made
 def test_networks_are_features(made):
     out, *_ = made
     settings = NO_TESTS.model_copy(update={"features": "networks", "networks": ("one",)})
-    record, _ = run(out, settings, {"one": [["aL", "bL"], ["cL", "dL"]]})
+    record, _ = run(out, settings, {"one": [["aL", "bL", 1], ["cL", "dL", -1]]})
     assert record["n_features"] == 1
+    table = scans(out, "prediction.p", "weighted")
+    found = predictors.known(table, settings, CLINICAL, {"one": [["aL", "bL", 1], ["aL", "cL", -1]]}, "p")
+    z = edges_of(table, table.people, ["pre"], [("aL", "bL"), ("aL", "cL")]).z["pre"]
+    np.testing.assert_allclose(found.imaging[:, 0], (z[:, 0] - z[:, 1]) / 2)
     assert read_json(out / "prediction/p_model.json")["features"] == ["one"]
 
 

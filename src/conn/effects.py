@@ -159,56 +159,6 @@ def _partial_r(t: Floats, model: Model, alpha: float, intervals: bool) -> Effect
     return EffectSize(r, "partial_r", np.tanh(np.arctanh(r) - half), np.tanh(np.arctanh(r) + half))
 
 
-@dataclass(frozen=True, eq=False)
-class SlopeDifference:
-    """Whether the slope on the baseline differs between groups; ndarrays of shape (n_features,).
-
-    `estimate` is the difference of the slopes (NaN for more than two groups), `p` that of the F test.
-    """
-
-    estimate: Floats
-    p: Floats
-
-
-def slope_difference(
-    data: ArrayLike, baseline: ArrayLike, matrix: ArrayLike, contrast: ArrayLike
-) -> SlopeDifference:
-    """Whether groups have different slopes on a baseline that every feature has of its own.
-
-    An adjusted difference speaks of all people only when they do not.
-
-    Parameters
-    ----------
-    data, baseline
-        arrays of shape (n, n_features); a feature with a value missing has no result.
-    matrix, contrast
-        arrays of shape (n, p), and (p,) or (r, p): the design without the baseline, and the difference of
-        groups.
-
-    Returns
-    -------
-    SlopeDifference
-        NaN where fewer than one degree of freedom is left.
-    """
-    y, b, m = (np.asarray(x, dtype=np.float64) for x in (data, baseline, matrix))
-    groups = m @ np.linalg.pinv(np.atleast_2d(np.asarray(contrast, dtype=np.float64)))
-    rank, n = groups.shape[1], m.shape[0]
-    df = n - m.shape[1] - 1 - rank
-    estimate, p = (np.full(y.shape[1], np.nan) for _ in range(2))
-    usable = np.isfinite(y).all(axis=0) & np.isfinite(b).all(axis=0) & (np.ptp(b, axis=0) > 0)
-    for j in np.flatnonzero(usable) if df > 0 else ():
-        own = b[:, j] - b[:, j].mean()
-        few = np.column_stack([m, own])
-        more = np.column_stack([few, own[:, None] * groups])
-        beta, left, found, _ = np.linalg.lstsq(more, y[:, j], rcond=None)
-        if found < more.shape[1] or left[0] <= 0:
-            continue
-        before = np.square(y[:, j] - few @ np.linalg.lstsq(few, y[:, j], rcond=None)[0]).sum()
-        p[j] = special.fdtrc(rank, df, max(before - left[0], 0) / rank / (left[0] / df))
-        estimate[j] = beta[-1] if rank == 1 else np.nan
-    return SlopeDifference(estimate, p)
-
-
 def equivalence(effect: Floats, se: Floats, df: Floats, bound: float) -> Floats:
     """P of two one-sided t tests that an effect lies within plus and minus a bound.
 

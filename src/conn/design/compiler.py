@@ -16,11 +16,9 @@ from conn.config.model import Clinical, CombineRuns, Inference, Model
 from conn.design.columns import (
     check_rank,
     check_strata,
-    check_variance_groups,
     contrast_weights,
     matrix_columns,
     stratum_names,
-    variance_groups,
 )
 from conn.design.families import families_of, smallest_p
 from conn.design.notes import concerns, notes_of, run_notes
@@ -30,6 +28,7 @@ from conn.design.rows import Rows, check_rows, row_cells, row_signs, run_weights
 from conn.design.settings import check_settings, contrast_names
 from conn.design.source import Source, run_df, runs_by_point
 from conn.design.spec import Design, DesignContrast, RunWeights
+from conn.design.variances import check_variances, variances
 from conn.design.words import words_of
 from conn.errors import DesignError
 
@@ -60,7 +59,7 @@ def compile_model(
     runs
         `runs.tsv`: the degrees of freedom of each run.
     inference
-        Number of permutations and joint families.
+        Number of permutations, joint families, and the variance of slopes.
     combine_runs
         What is taken of several runs of one time point.
 
@@ -90,8 +89,8 @@ def compile_model(
     source = Source(name, model, clinical, table, runs_by_point(name, table), df)
     check_settings(source)
     plans = [plan_of(contrast, model) for contrast in contrast_names(source)]
-    repeated, said = _sensitivity(source, plans[0])
-    contrasts = (*(_compile(source, plan) for plan in plans), *repeated)
+    repeated, said = _sensitivity(source, plans[0], inference.robust_slopes)
+    contrasts = (*(_compile(source, plan, inference.robust_slopes) for plan in plans), *repeated)
     families = tuple(f for c in contrasts for f in families_of(c, model, inference))
     smallest = tuple(smallest_p(c, inference) for c in contrasts)
     unused = tuple(one for one in unused if concerns(one, plans[0], contrasts[0]))
@@ -100,7 +99,7 @@ def compile_model(
     return Design(name, model.design, contrasts, families, smallest, tuple(notes), combine_runs, unused)
 
 
-def _sensitivity(source: Source, plan: Plan) -> tuple[list[DesignContrast], list[str]]:
+def _sensitivity(source: Source, plan: Plan, robust: bool) -> tuple[list[DesignContrast], list[str]]:
     """The primary contrast with motion as one more covariate, or a note why there is none."""
     model = source.model
     known = {*plan.covariates, plan.predictor, *(formula.names(plan.formula) if plan.formula else ())}
@@ -110,7 +109,7 @@ def _sensitivity(source: Source, plan: Plan) -> tuple[list[DesignContrast], list
         plan, name=plan.name + SENSITIVITY, covariates=(*plan.covariates, MOTION), sensitivity=True
     )
     try:
-        contrast = _compile(source, repeated)
+        contrast = _compile(source, repeated, robust)
     except DesignError as error:
         reason = str(error).removeprefix(f"{source.key}: ").rstrip(".")
         return [], [f"{repeated.name} is left out, {plan.name} with motion as a covariate: {reason}"]
@@ -123,7 +122,7 @@ def _without_motion(contrast: DesignContrast) -> Iterator[str]:
         yield f"{contrast.name} is without those whose {MOTION} is missing: {subjects_words(people)}"
 
 
-def _compile(source: Source, plan: Plan) -> DesignContrast:
+def _compile(source: Source, plan: Plan, robust: bool) -> DesignContrast:
     rows = select(source, plan)
     check_rows(source, plan, rows)
     strata = stratum_names(source, rows)
@@ -132,8 +131,9 @@ def _compile(source: Source, plan: Plan) -> DesignContrast:
     columns = tuple(name for name, _ in blocks)
     matrix = np.column_stack([values for _, values in blocks])
     check_rank(source, plan, rows, matrix, columns)
-    groups = variance_groups(plan, rows)
-    check_variance_groups(source, plan, matrix, groups)
+    weights = contrast_weights(source, plan, columns)
+    own = variances(source, plan, rows, robust)
+    check_variances(source, plan, rows, matrix, weights, own)
     names = sorted(set(strata))
     exchanged = plan.exchange == "labels"
     data = [_weights(source, plan, rows, number) for number in range(len(plan.variates))]
@@ -146,10 +146,12 @@ def _compile(source: Source, plan: Plan) -> DesignContrast:
         run_weights=data[0],
         matrix=matrix,
         columns=columns,
-        contrast=contrast_weights(source, plan, columns),
+        contrast=weights,
         exchange=plan.exchange,
         strata=np.array([names.index(cell) if exchanged else 0 for cell in strata], dtype=np.int64),
-        variance_groups=groups,
+        variance_groups=own.groups,
+        variance_names=own.names,
+        own_variances=own.own,
         effect_type=plan.effect_type,
         dropped=rows.dropped,
         levels=plan.levels,

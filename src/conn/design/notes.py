@@ -29,9 +29,10 @@ REACHED: dict[str, tuple[int, int]] = {
     "cells": (8, 8),
     "unequal cells": (9, 7),
     "courses": (15, 15),
-    "unequal courses": (71, 71),
-    "unequal groups of one variance": (36, 31),
-    "slope": (29, 27),
+    "unequal courses": (13, 14),
+    "several unequal courses": (20, 21),
+    "slope": (12, 12),
+    "slope of one variance": (29, 27),
 }
 """Highest measured rates of family-wise false positives, in percent, of normal and of strongly skewed data.
 
@@ -79,17 +80,18 @@ def _liberal(contrasts: Sequence[DesignContrast]) -> Iterator[str]:
 def _labels(contrast: DesignContrast) -> str:
     """What unequal variances do, by the kind of comparison and the sizes of groups; empty if little."""
     sizes = _sizes(contrast)
+    if contrast.own_variances:
+        return f"should people with extreme values of what is tested {_reached('slope')}"
     if not sizes:
-        return f"one error variance; should people with extreme values of what is tested {_reached('slope')}"
+        kind = "slope of one variance"
+        return f"one error variance; should people with extreme values of what is tested {_reached(kind)}"
     even = sizes[0] < UNEQUAL * sizes[-1]
     if len(sizes) == 2 and even and sizes[-1] >= ENOUGH and contrast.n_variates == 1:
         return ""
     who = "one group" if even else "the smaller one" if len(sizes) == 2 else "the smallest one"
     shared = ""
-    if contrast.n_variates > 1:
-        shared = " share one error covariance, for a test of several values knows no other"
-    elif not even and not contrast.levels:
-        shared = " share one error variance"
+    if contrast.n_variates > 1 and not contrast.variance_groups.any():
+        shared = " share one error covariance"
     groups = f"groups of {and_words([str(size) for size in sizes])}{shared}"
     return f"{groups}; should {who} {_reached(_kind(contrast, len(sizes), even))}"
 
@@ -97,9 +99,7 @@ def _labels(contrast: DesignContrast) -> str:
 def _kind(contrast: DesignContrast, n_groups: int, even: bool) -> str:
     """Key of `REACHED` of a comparison of groups."""
     if contrast.n_variates > 1:
-        return "courses" if even else "unequal courses"
-    if not even and not contrast.levels:
-        return "unequal groups of one variance"
+        return "courses" if even else "unequal courses" if n_groups == 2 else "several unequal courses"
     if n_groups > 2 and contrast.rank == 1:
         return "cells" if even else "unequal cells"
     return f"{'two' if n_groups == 2 else 'several'} {'' if even else 'unequal '}groups"

@@ -37,7 +37,7 @@ def prediction(
     settings: Prediction,
     clinical: Clinical,
     combine_runs: CombineRuns,
-    edges: Mapping[str, Sequence[Sequence[str]]],
+    edges: Mapping[str, Sequence[Sequence[str | int]]],
     *,
     seed: int,
     alpha: float,
@@ -54,7 +54,8 @@ def prediction(
     settings, clinical, combine_runs
         Of the configuration.
     edges
-        Edges of each network, or of the prediction under an empty name; empty for all edges.
+        Edges of each network, with a sign or without, or of the prediction under an empty name; empty for all
+        edges.
     seed
         Of folds, permutations and bootstrap.
     alpha

@@ -15,7 +15,7 @@ from conn.config.model import Clinical
 from conn.config.prediction import Prediction
 from conn.errors import ConfigError
 from conn.images import Grid
-from conn.stages.features import Maps, Scans, edges_of, maps_of, networks_of
+from conn.stages.features import Maps, Scans, edges_of, maps_of
 
 Floats = NDArray[np.floating[Any]]
 Labels = NDArray[np.str_]
@@ -116,7 +116,7 @@ def known(
     scans: Scans,
     settings: Prediction,
     clinical: Clinical,
-    edges: Mapping[str, Sequence[Sequence[str]]],
+    edges: Mapping[str, Sequence[Sequence[str | int]]],
     key: str,
 ) -> Known:
     """Everything that is known before the outcome.
@@ -158,19 +158,31 @@ def known(
 
 
 def _imaging(
-    scans: Scans, settings: Prediction, edges: Mapping[str, Sequence[Sequence[str]]]
+    scans: Scans, settings: Prediction, edges: Mapping[str, Sequence[Sequence[str | int]]]
 ) -> tuple[Floats, tuple[str, ...]]:
     everybody, at = scans.people, settings.at
-    pairs = {name: [(a, b) for a, b in listed] for name, listed in edges.items()}
+    pairs = {name: [(str(a), str(b)) for a, b, *_ in listed] for name, listed in edges.items()}
     if settings.features == "networks":
-        found = networks_of(scans, everybody, [at], pairs, settings.edge_measure)
-        return found.z[at], tuple(name for name, _ in found.labels)
+        return _networks(scans, settings, edges)
     if settings.features == "edges":
         found = edges_of(scans, everybody, [at], pairs.get("", "all"), settings.edge_measure)
         return found.z[at], tuple(f"{a}-{b}" for a, b in found.labels)
     cubes = [_cubes(maps_of(scans, everybody, at, seed), seed, settings.parcel_mm) for seed in settings.seeds]
     names = tuple(name for _, labels in cubes for name in labels)
     return np.concatenate([values for values, _ in cubes], axis=1), names
+
+
+def _networks(
+    scans: Scans, settings: Prediction, edges: Mapping[str, Sequence[Sequence[str | int]]]
+) -> tuple[Floats, tuple[str, ...]]:
+    """Mean of sign × z over the edges of each network; without one of its edges a network has no value."""
+    columns = []
+    for listed in edges.values():
+        pairs = [(str(a), str(b)) for a, b, *_ in listed]
+        signs = np.array([int(edge[2]) if len(edge) == 3 else 1 for edge in listed])
+        found = edges_of(scans, scans.people, [settings.at], pairs, settings.edge_measure)
+        columns.append((found.z[settings.at] * signs).mean(axis=1))
+    return np.stack(columns, axis=1), tuple(edges)
 
 
 def _cubes(maps: Maps, seed: str, edge_mm: float) -> tuple[Floats, list[str]]:
