@@ -22,6 +22,7 @@ from conn.config import Config, load
 from conn.config.checks import check
 from conn.config.load import dump
 from conn.config.model import ClinicalTable, Rois
+from conn.config.pairs import predicting_edges
 from conn.errors import ConfigError, InputError, ResourceError
 from conn.files import digest, read_json, write_json
 from conn.index import Index, Run, build_index, dataset_roots, run_to_record
@@ -358,6 +359,17 @@ class Study:
         files = [file for label in self.mediators(name)["seeds"] for file in self.seed_images(label)]
         return list(dict.fromkeys(files))
 
+    def predicting(self, name: str) -> dict[str, list[list[str | int]]]:
+        """Signed edges of each network of a prediction, or its edges under an empty name; nothing for all."""
+        asked, own = self.config.prediction[name], self.config.connectivity.networks
+        if asked.networks:
+            return {
+                network: [list(edge) for edge in networks.declared(network, own)]
+                for network in asked.networks
+            }
+        pairs = predicting_edges(asked, own)
+        return {"": [list(pair) for pair in pairs]} if pairs else {}
+
     @property
     def analyses(self) -> tuple[tuple[str, str], ...]:
         """Kind and name of every clinical analysis; the kind is the folder of its results."""
@@ -365,6 +377,7 @@ class Study:
             "reliability": self.config.reliability,
             "association": self.config.associations,
             "mediation": self.config.mediation,
+            "prediction": self.config.prediction,
         }
         return tuple((kind, name) for kind, names in asked.items() for name in names)
 

@@ -63,6 +63,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "file": "tpl-MNI152NLin2009cAsym_from-MNI152NLin6Asym_mode-image_xfm.h5",
     },
     "connectivity.partial": {},
+    "prediction": {"responders": {"at": "pre", "outcome": "response"}},
     "inference.enhancement": {},
     "inference.edge_enhancement": {},
     "models": {

@@ -13,6 +13,7 @@ from conn.config.association import Association
 from conn.config.base import Label, Name, Positive, Section, Share
 from conn.config.formula import parse
 from conn.config.mediation import Mediation
+from conn.config.prediction import Prediction
 from conn.config.reliability import Reliability
 from conn.confounds import lowest_high_pass
 
@@ -794,5 +795,7 @@ class Config(Section):
     """How precisely connectivity is measured, by name."""
     inference: Inference = Inference()
     """Permutation tests."""
+    prediction: dict[Label, Prediction] = {}
+    """Predictions by name: could the scan have told the outcome?"""
     report: Report = Report()
     """The report."""
