@@ -9,10 +9,7 @@ from conn.stages.mediation import Mediators, Resources, mediate
 with job(Path(snakemake.log[0])):
     rois = Rois.model_validate(snakemake.params.rois, strict=False)
     asked = snakemake.params.mediators
-    seeds = {
-        label: [find(region, rois) for region in regions]
-        for label, regions in asked["seeds"].items()
-    }
+    seeds = {label: [find(region, rois) for region in regions] for label, regions in asked["seeds"].items()}
     folder, fwhm_mm = Path(snakemake.params.folder), snakemake.params.fwhm_mm
     mediate(
         Path(),

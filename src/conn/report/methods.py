@@ -15,7 +15,7 @@ from conn.combination import choose
 from conn.config.model import Config, Crossover, Enhancement, Model, Paired, ParallelArms, Regression
 from conn.confounds import STRATEGIES, takes_components
 from conn.design import exchange_words
-from conn.report import inference_words, mediation_words, plan_section, references
+from conn.report import clinic_section, inference_words, mediation_words, plan_section, references
 from conn.report.brain import TEMPLATE
 from conn.report.context import anchor_of
 from conn.report.contract import ContrastResult, Outputs
@@ -94,7 +94,7 @@ def context(outputs: Outputs) -> dict[str, Any]:
         "has_f": any(c.is_f for c in outputs.contrasts()),
         "families": families_words(outputs),
         "designs": inference_words.sentences(outputs),
-        "clinic": list(mediation_words.methods(outputs)),
+        "clinic": clinic_section.methods(outputs),
         "template": TEMPLATE,
         "software": software(),
         "references": references.cited(outputs),
@@ -300,7 +300,8 @@ def _limits_of_data(outputs: Outputs) -> Iterable[str]:
 def _limits_of_models(outputs: Outputs) -> Iterable[str]:
     models, config = outputs.config.models, outputs.config
     if not models:
-        yield "No group model was configured: nothing is tested, and averages are descriptive."
+        if not config.associations:
+            yield "No group model was configured: nothing is tested, and averages are descriptive."
         return
     if any(isinstance(m, Paired) for m in models.values()):
         yield (

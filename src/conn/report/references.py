@@ -158,6 +158,21 @@ ZALESKY = Reference(
     "NeuroImage 53, 1197-1207 (2010).",
     "10.1016/j.neuroimage.2010.06.041",
 )
+BATES = Reference(
+    "Bates S, Hastie T, Tibshirani R. Cross-validation: what does it estimate and how well does it do it? "
+    "Journal of the American Statistical Association 119, 1434-1445 (2024).",
+    "10.1080/01621459.2023.2197686",
+)
+DELONG = Reference(
+    "DeLong ER, DeLong DM, Clarke-Pearson DL. Comparing the areas under two or more correlated receiver "
+    "operating characteristic curves: a nonparametric approach. Biometrics 44, 837-845 (1988).",
+    "10.2307/2531595",
+)
+JOHNSON = Reference(
+    "Johnson WE, Li C, Rabinovic A. Adjusting batch effects in microarray expression data using empirical "
+    "Bayes methods. Biostatistics 8, 118-127 (2007).",
+    "10.1093/biostatistics/kxj037",
+)
 
 
 MACKINNON = Reference(
@@ -220,7 +235,15 @@ def cited(outputs: Outputs) -> list[Reference]:
     used += [AFYOUNI] if outputs.config.connectivity.xdf else []
     used += _of_tests(outputs)
     used += of_mediation(outputs)
+    used += _of_predictions(outputs)
     return sorted(used, key=lambda r: r.text)
+
+
+def _of_predictions(outputs: Outputs) -> list[Reference]:
+    asked = outputs.config.prediction.values()
+    used = [BATES] if asked else []
+    used += [DELONG] if any(one.test for one in asked) else []
+    return used + ([JOHNSON] if any(one.harmonise for one in asked) else [])
 
 
 def _of_tests(outputs: Outputs) -> list[Reference]:

@@ -214,14 +214,14 @@ def networks_of(
     values = {}
     for point in points:
         labels, matrices = _matrices(scans, people, point, measure)
-        places = [_signed_places(scans, labels, edges) for edges in networks.values()]
+        places = [signed_places(scans, labels, edges) for edges in networks.values()]
         means = {run: np.array([(sign * z[at]).mean() for at, sign in places]) for run, z in matrices.items()}
         values[point] = scans.mean(people, point, means.__getitem__, len(networks))
     named = tuple((name, str(len(edges))) for name, edges in networks.items())
     return Features("networks", named, values)
 
 
-def _signed_places(
+def signed_places(
     scans: Scans, labels: Sequence[str], edges: Sequence[Sequence[str | int]]
 ) -> tuple[tuple[list[int], list[int]], NDArray[np.int64]]:
     """Where the edges of a network stand in a matrix, and their signs."""
