@@ -58,7 +58,7 @@ def test_the_shortest_configuration_is_complete(tmp_path):
             "rois: {custom: {mine: {centre: [1, 2, 3]}}}\n",
             "rois.custom.mine.centre: unknown key; did you mean",
         ),
-        ("xyzzy: 3\n", "xyzzy: unknown key; known here: clinical, connectivity, datasets"),
+        ("xyzzy: 3\n", "xyzzy: unknown key; known here: associations, clinical, connectivity, datasets"),
     ],
 )
 def test_an_unknown_key_is_refused_with_the_nearest_known_one(tmp_path, text, message):

@@ -27,7 +27,9 @@ from conn.errors import ConfigError
 from conn.exclusions import Exclusion
 from conn.rois import networks, registry, sources
 from conn.stages import audit, coverage
+from conn.stages.association_table import COLUMNS as ASSOCIATION_COLUMNS
 from conn.stages.collect import run_table
+from conn.stages.reliability import COLUMNS as RELIABILITY_COLUMNS
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -277,6 +279,11 @@ def test_every_output_is_documented(name):
         ("`model-M_edges.tsv`", EDGE_COLUMNS),
         ("`model-M_clusters.tsv`", [*CLUSTER_COLUMNS, "p_holm", "status"]),
         ("`model-M_design.tsv`", list(ROW_COLUMNS)),
+        ("`association/NAME.tsv`", list(ASSOCIATION_COLUMNS)),
+        (
+            "`reliability/NAME.tsv`",
+            [c for c in RELIABILITY_COLUMNS if not c.startswith("half_") or c.count("_") == 1],
+        ),
         (
             "`…_seg-rois_stat-coverage.tsv`",
             ["roi", "voxels", "covered", "coverage", "volume_mm3", "tsnr", "flag"],

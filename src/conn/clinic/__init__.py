@@ -1,1 +1,1 @@
-"""From connectivity to the clinic: outcomes, associations, mediation, prediction, reliability."""
+"""From connectivity to the clinic: what a change of connectivity has to do with symptoms."""

@@ -6,7 +6,9 @@ import difflib
 from collections.abc import Iterator
 from pathlib import Path
 
+from conn.config import association_checks
 from conn.config.contrasts import SENSITIVITY, contrasts_of
+from conn.config.mediation import Mediation
 from conn.config.model import Config, Crossover, Model, ModelBase
 from conn.config.prediction import Prediction
 from conn.errors import ConfigError
@@ -30,7 +32,7 @@ def check(config: Config, path: Path) -> None:
     ConfigError
         Every mistake found, one a line.
     """
-    problems = [*_regions(config), *_models(config), *_predictions(config)]
+    problems = [*_regions(config), *_models(config), *_mediation(config), *_predictions(config)]
     if problems:
         raise ConfigError("\n".join(f"{path}: {problem}" for problem in problems))
 
@@ -58,6 +60,7 @@ def _regions(config: Config) -> Iterator[str]:
             f"connectivity.partial.rois: {len(partial)} regions ({', '.join(partial)}); at least "
             f"{FEWEST_PARTIAL} are needed, for with two there is none to hold constant"
         )
+    yield from association_checks.problems(config, labels, set(partial))
     maps = {seed.label for seed in (*single, *unique)}
     yield from _networks(config, labels)
     own = config.connectivity.networks
@@ -222,7 +225,7 @@ def _model_networks(
             )
 
 
-def pairs_of(model: ModelBase, own: networks.Declared) -> tuple[tuple[str, str], ...]:
+def pairs_of(model: ModelBase | Mediation, own: networks.Declared) -> tuple[tuple[str, str], ...]:
     """Pairs of regions that a model names, those of a network spelled out; none for all and none."""
     if not isinstance(model.edges, str):
         return model.edges
@@ -294,6 +297,81 @@ def _variables(config: Config, name: str, model: ModelBase) -> Iterator[str]:
             yield f"models.{name}.{key}: no variable {variable!r} in clinical.variables; {hint}"
         if variable in {"response", "remission"} and getattr(config.clinical, variable) is None:
             yield f"models.{name}.{key}: {variable} needs a rule; add clinical.{variable}"
+
+
+def _mediation(config: Config) -> Iterator[str]:
+    """Scales, variables, time points and connectivity that mediation analyses refer to."""
+    try:
+        labels = {roi.label for roi in registry.regions(config.rois)}
+        partial = set(partial_set(config))
+        maps = selection.seeds(
+            config.connectivity.seeds, config.connectivity.together, registry.own_labels(config.rois)
+        )
+    except ConfigError:
+        return  # told by `_regions`
+    for name, one in config.mediation.items():
+        key = f"mediation.{name}"
+        yield from _mediation_words(config, key, one)
+        if one.edge_measure == "partial" and config.connectivity.partial is None:
+            yield f"{key}.edge_measure: partial correlations are not computed; add connectivity.partial"
+        known = partial if one.edge_measure == "partial" else labels
+        yield from _mediation_edges(key, one, known, config.connectivity.networks)
+        if not isinstance(one.seeds, str):
+            try:
+                own = (*registry.own_labels(config.rois), *maps)
+                asked = registry.expand(one.seeds, own, f"{key}.seeds")
+                lost = [seed for seed in asked if seed not in maps]
+                yield from (f"{key}.seeds: {seed} has no map; add it to connectivity.seeds" for seed in lost)
+            except ConfigError as error:
+                yield str(error)
+
+
+def _mediation_words(config: Config, key: str, one: Mediation) -> Iterator[str]:
+    scales, names = sorted(config.clinical.scales), sorted(config.clinical.variables)
+    if one.outcome not in scales:
+        yield f"{key}.outcome: {one.outcome!r} is no scale; {registry.nearest_names(one.outcome, scales)}"
+    for field, variable in _mediation_variables(one):
+        if variable not in (*names, "response", "remission", "dataset"):
+            yield f"{key}.{field}: no variable {variable!r}; {registry.nearest_names(variable, names)}"
+    labels = {label for d in config.datasets.values() for label in d.time_points.labels}
+    open_ended = any(not d.time_points.labels for d in config.datasets.values())
+    for field in ("before", "after"):
+        point = getattr(one, field)
+        if point not in labels and not open_ended:
+            yield (
+                f"{key}.{field} = {point!r}: no such time point; "
+                f"{registry.nearest_names(point, sorted(labels))}"
+            )
+
+
+def _mediation_variables(one: Mediation) -> Iterator[tuple[str, str]]:
+    yield ("sequence" if one.crossover else "arm"), one.who
+    yield from ((f"subset.{variable}", variable) for variable in one.subset)
+    yield from ((f"strata[{i}]", variable) for i, variable in enumerate(one.strata))
+
+
+def _mediation_edges(key: str, one: Mediation, known: set[str], own: networks.Declared) -> Iterator[str]:
+    named = [*networks.names(), *own]
+    if isinstance(one.edges, str) and one.edges not in ("all", "none", *named):
+        hint = registry.nearest_names(one.edges, ["all", "none", *named])
+        yield f"{key}.edges: {one.edges!r} is neither all, none, nor a network; {hint}"
+        return
+    for network in one.networks:
+        if network not in named:
+            hint = registry.nearest_names(network, named)
+            yield f"{key}.networks: {network!r} is no network; {hint}"
+            return
+    asked = [("edges", pair) for pair in pairs_of(one, own)] + [("together", pair) for pair in one.together]
+    members = [edge for network in one.networks for edge in networks.declared(network, own)]
+    asked += [("networks", (a, b)) for a, b, _ in members]
+    for field, pair in dict.fromkeys(asked):
+        if pair[0] == pair[1]:
+            yield f"{key}.{field}: {pair[0]} is paired with itself"
+        for label in sorted(set(pair) - known):
+            yield (
+                f"{key}.{field}: {label} is not a region of this study's matrices; add it to rois.use (and to "
+                "connectivity.partial.rois, if edges are partial correlations)"
+            )
 
 
 def _predictions(config: Config) -> Iterator[str]:

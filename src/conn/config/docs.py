@@ -120,7 +120,27 @@ EXAMPLES: dict[str, dict[str, Any]] = {
             "tests": {"moderation": {"MADRS.pre:arm=placebo": 1}},
         },
     },
+    "mediation": {
+        "carried": {
+            "arm": "arm",
+            "levels": ["drug", "placebo"],
+            "before": "pre",
+            "after": "post",
+            "randomised": True,
+            "outcome": "MADRS",
+        },
+    },
     "models.contrasts": {"change": {"confirmatory": True}},
+    "associations": {
+        "symptoms": {
+            "before": "pre",
+            "after": "post",
+            "scales": ["MADRS.change"],
+            "arm": "arm",
+            "levels": ["drug", "placebo"],
+        },
+    },
+    "reliability": {"stability": {"before": "pre", "after": "post", "stable": {"arm": ["placebo"]}}},
 }
 """What the commented configuration shows where the default is nothing, by path without names."""
 

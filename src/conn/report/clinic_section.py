@@ -4,25 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from conn.report import page, prediction_section, prediction_words
+from conn.report import (
+    association_section,
+    mediation_section,
+    page,
+    prediction_section,
+    reliability_section,
+)
 from conn.report.context import Context
-from conn.report.contract import Outputs
 
 TITLE = "From connectivity to the clinic"
 
-PARTS: tuple[Callable[[Context], Iterable[page.Block]], ...] = (prediction_section.blocks,)
-"""Each gives the blocks of one kind of analysis."""
-
-METHODS: tuple[tuple[str, Callable[[Outputs], Iterable[str]]], ...] = (
-    ("Prediction", prediction_words.methods),
+PARTS: tuple[Callable[[Context], Iterable[page.Block]], ...] = (
+    association_section.blocks,
+    mediation_section.blocks,
+    prediction_section.blocks,
+    reliability_section.blocks,
 )
-"""Titles and sentences of the methods text of each kind of analysis."""
-
-
-def methods(outputs: Outputs) -> list[tuple[str, list[str]]]:
-    """Title and sentences of each kind of analysis that was asked for."""
-    found = [(title, list(sentences(outputs))) for title, sentences in METHODS]
-    return [(title, sentences) for title, sentences in found if sentences]
+"""Each gives the blocks of one kind of analysis."""
 
 
 def blocks(context: Context) -> list[page.Block]:

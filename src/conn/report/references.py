@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from conn.confounds import takes_components
-from conn.report import inference_words
+from conn.report import inference_words, mediation_words
 from conn.report.contract import Outputs
 
 
@@ -175,6 +175,46 @@ JOHNSON = Reference(
 )
 
 
+MACKINNON = Reference(
+    "MacKinnon DP, Lockwood CM, Hoffman JM, West SG, Sheets V. A comparison of methods to test mediation and "
+    "other intervening variable effects. Psychological Methods 7, 83-104 (2002).",
+    "10.1037/1082-989X.7.1.83",
+)
+IMAI = Reference(
+    "Imai K, Keele L, Yamamoto T. Identification, inference and sensitivity analysis for causal mediation "
+    "effects. Statistical Science 25, 51-71 (2010).",
+    "10.1214/10-STS321",
+)
+HESTERBERG = Reference(
+    "Hesterberg TC. What teachers should know about the bootstrap: resampling in the undergraduate "
+    "statistics curriculum. American Statistician 69, 371-386 (2015).",
+    "10.1080/00031305.2015.1089789",
+)
+PREACHER = Reference(
+    "Preacher KJ, Hayes AF. Asymptotic and resampling strategies for assessing and comparing indirect "
+    "effects in multiple mediator models. Behavior Research Methods 40, 879-891 (2008).",
+    "10.3758/BRM.40.3.879",
+)
+MONTOYA = Reference(
+    "Montoya AK, Hayes AF. Two-condition within-participant statistical mediation analysis: a path-analytic "
+    "framework. Psychological Methods 22, 6-27 (2017).",
+    "10.1037/met0000086",
+)
+
+
+def of_mediation(outputs: Outputs) -> list[Reference]:
+    """Works on mediation analyses that ran."""
+    settings = [result.settings for result in mediation_words.ran(outputs)]
+    asked = (
+        (MACKINNON, bool(settings)),
+        (IMAI, bool(settings)),
+        (HESTERBERG, bool(settings)),
+        (PREACHER, any(one.together for one in settings)),
+        (MONTOYA, any(one.crossover for one in settings)),
+    )
+    return [reference for reference, wanted in asked if wanted]
+
+
 def cited(outputs: Outputs) -> list[Reference]:
     """Works that this study's text refers to, by first author."""
     used = [WANG, NILEARN, SNAKEMAKE]
@@ -194,6 +234,7 @@ def cited(outputs: Outputs) -> list[Reference]:
     used += [ROY] if outputs.config.connectivity.together else []
     used += [AFYOUNI] if outputs.config.connectivity.xdf else []
     used += _of_tests(outputs)
+    used += of_mediation(outputs)
     used += _of_predictions(outputs)
     return sorted(used, key=lambda r: r.text)
 
