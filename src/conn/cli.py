@@ -198,7 +198,7 @@ def _count(text: str) -> int:
 
 
 def _stages() -> tuple[str, ...]:
-    return ("project", "measure", "collect", "cohort", "design", "test", "correct", "report")
+    return ("project", "measure", "collect", "cohort", "design", "test", "correct", "clinic", "report")
 
 
 def _run(options: argparse.Namespace) -> int:

@@ -159,6 +159,48 @@ def _partial_r(t: Floats, model: Model, alpha: float, intervals: bool) -> Effect
     return EffectSize(r, "partial_r", np.tanh(np.arctanh(r) - half), np.tanh(np.arctanh(r) + half))
 
 
+def partial_correlation(t: Floats, df: Floats, alpha: float, intervals: bool = True) -> EffectSize:
+    """The partial correlation behind a t, with its interval from Fisher's z.
+
+    Parameters
+    ----------
+    t, df
+        ndarrays of shape (n_features,): statistic and residual degrees of freedom; NaN allowed.
+    alpha
+        Intervals have coverage 1 - alpha.
+    intervals
+        False leaves them NaN.
+    """
+    r = t / np.sqrt(np.square(t) + df)
+    if not intervals:
+        return EffectSize(r, "partial_r", *_missing(t))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        half = special.ndtri(1 - alpha / 2) / np.sqrt(np.where(df > 1, df - 1, np.nan))
+    return EffectSize(r, "partial_r", np.tanh(np.arctanh(r) - half), np.tanh(np.arctanh(r) + half))
+
+
+def other_side(se: Floats, t: Floats, df: Floats) -> tuple[Floats, Floats]:
+    """Slope and standard error of the regression with the roles of two variables changed.
+
+    The t of a slope is a function of a partial correlation, which both regressions share, and with it all
+    that is made from t; only the slope is another number, in other units. The product of both standard
+    errors is 1 / (t² + df).
+
+    Parameters
+    ----------
+    se, t, df
+        ndarrays of shape (n_features,): standard error, statistic and residual degrees of freedom of the
+        slope of one variable on the other; NaN allowed.
+
+    Returns
+    -------
+    ndarrays of shape (n_features,)
+        Slope of the other on the one, and its standard error.
+    """
+    other = 1 / ((np.square(t) + df) * se)
+    return t * other, other
+
+
 @dataclass(frozen=True, eq=False)
 class SlopeDifference:
     """Whether the slope on the baseline differs between groups; ndarrays of shape (n_features,).

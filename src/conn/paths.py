@@ -162,6 +162,11 @@ def group_map(model: str, seed: str, contrast: str, stat: str) -> Path:
     return model_folder(model) / name
 
 
+def analysis(kind: str, name: str, extension: str = ".json") -> Path:
+    """Result of a clinical analysis: `kind` is its folder (``mediation``); the JSON is written last."""
+    return Path(kind) / f"{name}{extension}"
+
+
 def correct_receipt(model: str) -> Path:
     """Receipt of stage correct, written after all tables and maps of a model."""
     return CACHE / "correct" / f"{model}.json"

@@ -326,6 +326,12 @@ class Study:
         names = self.config.models[model].declared_networks
         return {name: [list(pair) for pair in networks.edges(name)] for name in names}
 
+    @property
+    def analyses(self) -> tuple[tuple[str, str], ...]:
+        """Kind and name of every clinical analysis; the kind is the folder of its results."""
+        asked: dict[str, Iterable[str]] = {}
+        return tuple((kind, name) for kind, names in asked.items() for name in names)
+
     @cached_property
     def products(self) -> dict[str, tuple[Path, ...]]:
         """What every stage leaves when all goes well, in the order of the stages: a file for each job."""
@@ -338,6 +344,7 @@ class Study:
             "design": tuple(map(paths.design_json, models)),
             "test": tuple(paths.test_result(model, what) for model in models for what in self.tests(model)),
             "correct": tuple(map(paths.correct_receipt, models)),
+            "clinic": tuple(paths.analysis(kind, name) for kind, name in self.analyses),
             "report": (paths.EXCLUSIONS, paths.CONFIG, paths.LOCK, paths.REPORT),
         }
 

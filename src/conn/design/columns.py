@@ -13,7 +13,7 @@ from conn.cohort import did_you_mean
 from conn.config import formula
 from conn.config.model import Variable
 from conn.design.phrases import cell_words, subjects_words
-from conn.design.plans import INTERCEPT, Plan, Weights, factorial_columns, group_columns
+from conn.design.plans import INTERCEPT, Plan, Weights, factorial_columns, group_columns, product_column
 from conn.design.rows import Rows, cell_names, factor_codes, row_cells
 from conn.design.source import Source
 from conn.design.spec import ROW_COLUMNS
@@ -50,6 +50,8 @@ def _terms(source: Source, plan: Plan, rows: Rows) -> Block:
     if plan.terms == "predictor":
         reference = str(plan.predictor)
         return [(reference, _centred(source, rows, reference, "predictor"))]
+    if plan.terms == "by_arm":
+        return _by_arm(source, plan, rows)
     if plan.terms == "formula":
         return _formula_columns(source, plan, rows)
     if plan.terms == "sequence":
@@ -60,6 +62,16 @@ def _terms(source: Source, plan: Plan, rows: Rows) -> Block:
     if plan.terms == "groups":
         return _group_block(plan, rows)
     return []
+
+
+def _by_arm(source: Source, plan: Plan, rows: Rows) -> Block:
+    """Two arms, a number, and their product where that is tested."""
+    reference = str(plan.predictor)
+    values = _centred(source, rows, reference, "outcome" if plan.effect_type == "outcome" else "predictor")
+    (arm,) = _group_block(plan, rows)
+    product_name = product_column(plan.factors[0], reference)
+    asked = any(product_name in weights for weights in plan.tested)
+    return [arm, (reference, values), *([(product_name, arm[1] * values)] if asked else [])]
 
 
 def _group_block(plan: Plan, rows: Rows) -> Block:
@@ -241,9 +253,12 @@ def _dependent(matrix: NDArray[np.float64], columns: Sequence[str]) -> list[str]
 def variance_groups(plan: Plan, rows: Rows) -> NDArray[np.int64]:
     """The cells when their sizes differ: one variance for all would then be far from calibrated.
 
-    Rows of several values have one covariance matrix: their statistics know no other.
+    Rows of several values have one covariance matrix: their statistics know no other. Where connectivity
+    explains an outcome, the error is that of the outcome, and it has one variance.
     """
     cells = row_cells(plan, rows)
+    if plan.effect_type == "outcome":
+        return np.zeros_like(cells)
     sizes = np.bincount(cells, minlength=max(1, len(plan.levels)))
     return cells if np.ptp(sizes) > 0 and len(plan.variates) == 1 else np.zeros_like(cells)
 

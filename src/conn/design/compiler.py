@@ -22,10 +22,11 @@ from conn.design.columns import (
     stratum_names,
     variance_groups,
 )
+from conn.design.companions import complete_plan
 from conn.design.families import families_of, smallest_p
 from conn.design.notes import concerns, notes_of, run_notes
 from conn.design.phrases import subjects_words
-from conn.design.plans import Plan, plan_of
+from conn.design.plans import Plan
 from conn.design.rows import Rows, check_rows, row_cells, row_signs, run_weights, select
 from conn.design.settings import check_settings, contrast_names
 from conn.design.source import Source, run_df, runs_by_point
@@ -89,7 +90,7 @@ def compile_model(
     table, unused = choose(table, runs, combine_runs)
     source = Source(name, model, clinical, table, runs_by_point(name, table), df)
     check_settings(source)
-    plans = [plan_of(contrast, model) for contrast in contrast_names(source)]
+    plans = [complete_plan(contrast, model, clinical) for contrast in contrast_names(source)]
     repeated, said = _sensitivity(source, plans[0])
     contrasts = (*(_compile(source, plan) for plan in plans), *repeated)
     families = tuple(f for c in contrasts for f in families_of(c, model, inference))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import pandas as pd
@@ -129,3 +129,10 @@ def run_df(cohort: pd.DataFrame, runs: pd.DataFrame) -> dict[str, float]:
                 raise InputError(f"run {run} has df {df}; a run needs more than 2 to be weighted")
             found[run] = float(df)
     return found
+
+
+def precision_weights(runs: Sequence[str], df: Mapping[str, float]) -> dict[str, float]:
+    """Shares of the runs of one time point, which sum to 1: in proportion to df - 2, the precision of z."""
+    precision = {run: df[run] - 2 for run in runs}
+    total = math.fsum(precision.values())
+    return {run: value / total for run, value in precision.items()}

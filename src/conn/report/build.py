@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from conn.errors import ConnError
 from conn.exclusions import OF_MEASURES
 from conn.files import write_text
 from conn.report import (
+    clinic_section,
     cohort_section,
     methods,
     page,
@@ -141,6 +142,7 @@ def _page(context: Context, methods_text: str) -> dict[str, Any]:
         quality_section.mean_matrix(context.folder, context.data),
         quality_section.mean_matrix(context.folder, context.partial),
     ]
+    clinic = clinic_section.blocks(context)
     return {
         "version": conn.__version__,
         "template": TEMPLATE,
@@ -153,7 +155,9 @@ def _page(context: Context, methods_text: str) -> dict[str, Any]:
         "lead": [names.text(sentence) for sentence in _lead(outputs)],
         "findings": [results_section.finding(context, c) for c in contrasts],
         "truth": results_section.truth_table(context),
-        "sections": _sections(outputs),
+        "sections": _sections(outputs, clinic),
+        "clinic_title": clinic_section.TITLE,
+        "clinic": clinic,
         "exclusion_words": _exclusion_words(outputs),
         "exclusion_counts": cohort_section.exclusion_counts(outputs),
         "exclusion_rows": cohort_section.exclusion_rows(outputs, names),
@@ -189,6 +193,7 @@ def _pictures(shown: dict[str, Any]) -> list[Picture]:
     found += [*(d.picture for d in shown["designs"])]
     for result in shown["results"]:
         found += [*result.pictures, result.people, *result.maps]
+    found += [picture for block in shown["clinic"] for picture in block.pictures]
     return [p for p in found if p is not None]
 
 
@@ -328,7 +333,7 @@ def _no_results(outputs: Outputs) -> str:
     return f"There are no results of the models {listed(list(outputs.config.models))}."
 
 
-def _sections(outputs: Outputs) -> list[page.Section]:
+def _sections(outputs: Outputs, clinic: Sequence[page.Block]) -> list[page.Section]:
     below = methods.anchors
     made = [
         page.Section("exclusions", "What was left out"),
@@ -343,6 +348,11 @@ def _sections(outputs: Outputs) -> list[page.Section]:
     return [
         *made,
         page.Section("results", "Results", below(outputs, "result")),
+        *(
+            [page.Section("clinic", clinic_section.TITLE, tuple((b.anchor, b.title) for b in clinic))]
+            if clinic
+            else []
+        ),
         page.Section("settings", "Settings"),
         page.Section("methods", "Methods"),
         page.Section("limits", "What this cannot tell you"),

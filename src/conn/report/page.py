@@ -122,6 +122,20 @@ class ResultBlock:
 
 
 @dataclass(frozen=True)
+class Block:
+    """One clinical analysis: what was asked, what was found, and what that does not say."""
+
+    anchor: str
+    title: str
+    sentences: tuple[str, ...]
+    caution: str = ""
+    pictures: tuple[Picture, ...] = ()
+    tables: tuple[Table, ...] = ()
+    folded: tuple[tuple[str, Table], ...] = ()
+    """Titles and tables that are shown on request."""
+
+
+@dataclass(frozen=True)
 class Section:
     """A heading of the table of contents with the headings below it."""
 

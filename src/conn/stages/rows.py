@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -186,6 +186,8 @@ def tested(
         workers=workers,
         progress=_Printed(contrast.name, sets.n_set),
     )
+    if contrast.effect_type == "outcome":
+        return _of_outcome(contrast, rows, features, result, sets.complete, alpha)
     size = effects.effect_size(
         "none" if several else contrast.effect_type,
         rows.values,
@@ -205,6 +207,33 @@ def tested(
         slopes = effects.slope_difference(rows.values, rows.covariate, contrast.matrix, contrast.contrast)
     skewness = _skewness(contrast, rows, result.valid)
     return Tested(result, size, average, slopes, features, n, sets.complete, skewness)
+
+
+def _of_outcome(
+    contrast: DesignContrast,
+    rows: Rows,
+    features: NDArray[Any],
+    result: inference.TestResult,
+    complete: bool,
+    alpha: float | None,
+) -> Tested:
+    """A test whose slope is that of an outcome on connectivity, though connectivity was its data."""
+    gone = np.full(result.valid.size, np.nan)
+    size = EffectSize(gone, "n/a", gone, gone)
+    if not result.rank:
+        size = effects.partial_correlation(result.stat, result.df, alpha or 0.05, alpha is not None)
+        slope, se = effects.other_side(result.se, result.stat, result.df)
+        result = replace(result, effect=slope, se=se)
+    return Tested(
+        result,
+        size,
+        EffectSize(gone, "n/a", gone, gone),
+        SlopeDifference(gone, gone),
+        features,
+        rows.there.sum(axis=0),
+        complete,
+        _skewness(contrast, rows, result.valid),
+    )
 
 
 class _Printed:

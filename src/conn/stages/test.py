@@ -10,22 +10,18 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import distance_transform_edt
 
-from conn import bids, images, paths
+from conn import images, paths
 from conn.config.model import EdgeEnhancement, Enhancement, Rois
 from conn.design import Design, helmert, load_design
 from conn.enhancement import Enhancer
-from conn.errors import DesignError
 from conn.graph import lattice, numbered, shared_nodes
-from conn.rois import on_grid
-from conn.rois.placement import Placed
 from conn.rois.registry import Roi
+from conn.stages.grids import away, common_grid, space_of
 from conn.stages.inputs import files_of, matrices_of
 from conn.stages.rows import Rows, averaged, rows_of, tested
 from conn.stages.tested import save
 from conn.suprathreshold import Clusters
-from conn.tables import MISSING
 from conn.tfce import Tfce
 
 Floats = NDArray[np.floating[Any]]
@@ -227,7 +223,7 @@ def test_seed(
     """
     design = load_design(out / paths.model_folder(model), model)
     maps = _maps(out, design, label)
-    far = _far(regions, maps, rois, folder, fwhm_mm)
+    far = away(regions, maps.grid, maps.space, rois, folder, fwhm_mm)
     found = {}
     for contrast in design.contrasts:
         if contrast.sensitivity:  # of edges alone
@@ -288,7 +284,7 @@ def test_factor(
     maps = [_maps(out, design, label) for label in seeds]
     first = maps[0]
     regions = [roi for each in seeds.values() for roi in each]
-    far = _far(regions, first, rois, folder, fwhm_mm)
+    far = away(regions, first.grid, first.space, rois, folder, fwhm_mm)
     weights = np.array(helmert(len(maps)), dtype=np.float32)
     found = {}
     for contrast in design.contrasts:
@@ -330,13 +326,7 @@ class _Maps:
 
 def _maps(out: Path, design: Design, label: str) -> _Maps:
     files = files_of(out, design, f"_seed-{label}_stat-fisherz_statmap.nii.gz")
-    return _Maps(out, files, _common_grid(out, files), _space(files))
-
-
-def _far(regions: Sequence[Roi], maps: _Maps, rois: Rois, folder: Path, fwhm_mm: float) -> NDArray[np.bool_]:
-    """Voxels that are not near a region, of shape (n_voxels,)."""
-    placed = (on_grid.place(roi, maps.grid, maps.space, rois, folder) for roi in regions)
-    return np.asarray(np.all([_far_from(one, maps.grid, fwhm_mm) for one in placed], axis=0))
+    return _Maps(out, files, common_grid(f"model {design.model}", out, files), space_of(files))
 
 
 def _voxels(rows: Rows, far: NDArray[np.bool_], min_share: float) -> NDArray[np.int64]:
@@ -360,30 +350,3 @@ def _enhancement(
         return Tfce(graph, asked.extent_power, asked.height_power, threads)
     assert asked.threshold is not None
     return Clusters(graph, asked.threshold, asked.kind, threads)
-
-
-def _common_grid(out: Path, files: Mapping[str, str]) -> images.Grid:
-    grids = {name: images.read_header(out / name).grid for name in files.values()}
-    first_name, first = next(iter(grids.items()))
-    for name, grid in grids.items():
-        if not grid.matches(first):
-            raise DesignError(
-                f"{name} has the grid {grid.shape}, {first_name} has {first.shape}: maps of one model need "
-                "one grid. Choose one resolution with datasets.NAME.res, or test edges only (seeds: none)."
-            )
-    return first
-
-
-def _space(files: Mapping[str, str]) -> str:
-    """Template of the maps of a model, from the name of one of them."""
-    name = bids.parse(Path(next(iter(files.values()))).name)
-    return MISSING if name is None else name.entities.get("space", MISSING)
-
-
-def _far_from(placed: Placed, grid: images.Grid, fwhm_mm: float) -> NDArray[np.bool_]:
-    own = np.ones(int(np.prod(grid.shape)), dtype=bool)
-    own[placed.inside] = False
-    if own.all():
-        return own
-    distance = distance_transform_edt(own.reshape(grid.shape, order="F"), sampling=grid.voxel_mm)
-    return np.asarray(distance > fwhm_mm).ravel(order="F")

@@ -1,0 +1,3 @@
+rule clinic_all:
+    input:
+        upto("clinic"),
