@@ -7,13 +7,14 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from conn.cohort import Person
+from conn.cohort import Person, carried
 from conn.combination import Unused
 from conn.config.model import CombineRuns, Inference
 from conn.design.phrases import and_words, counted, subjects_words
 from conn.design.plans import Plan
 from conn.design.source import Source
 from conn.design.spec import DesignContrast
+from conn.design.words import carried_references
 
 UNEQUAL = 1.5
 """Ratio of group sizes from which a small group that varies more matters most."""
@@ -120,6 +121,19 @@ def _reached(kind: str) -> str:
         f"vary two or three times as much, family-wise false positives reach {normal} % instead of 5 %, "
         f"{skewed} % with strong skew"
     )
+
+
+def carried_notes(source: Source, plan: Plan, contrast: DesignContrast) -> Iterator[str]:
+    """How many people of a contrast have an earlier score in place of one that is missing."""
+    for reference in carried_references(source, plan):
+        found = carried(reference, source.clinical, source.cohort, source.key)
+        people = [person for person in contrast.subjects if person in found]
+        if people:
+            yield (
+                f"{plan.name}: {reference} is an earlier score in {len(people)} of {contrast.n} subjects "
+                f"({subjects_words(people)}); carrying observations forward assumes that nothing changed "
+                "after them, which is seldom true: a sensitivity analysis"
+            )
 
 
 def concerns(unused: Unused, plan: Plan, contrast: DesignContrast) -> bool:
