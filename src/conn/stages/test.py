@@ -69,7 +69,7 @@ def test_edges(
     labels, matrices = matrices_of(out, files_of(out, design, paths.relmat_ending(measure)))
     wanted = list(combinations(labels, 2)) if edges == "all" else [(a, b) for a, b in edges]
     enhance = _edge_enhancer(enhancement, wanted)
-    values = {run: _between(z, labels, wanted) for run, z in matrices.items()}
+    values = {run: between(z, labels, wanted) for run, z in matrices.items()}
     found = {}
     for contrast in design.contrasts:
         rows = rows_of(contrast, values.__getitem__, len(wanted))
@@ -125,9 +125,9 @@ def test_networks(
     design = load_design(out / paths.model_folder(model), model)
     labels, matrices = matrices_of(out, files_of(out, design, paths.relmat_ending(measure)))
     every = list(dict.fromkeys((a, b) for edges in networks.values() for a, b in edges))
-    single = {run: _between(z, labels, every) for run, z in matrices.items()}
+    single = {run: between(z, labels, every) for run, z in matrices.items()}
     values = {
-        run: np.array([_between(z, labels, edges).mean() for edges in networks.values()])
+        run: np.array([between(z, labels, edges).mean() for edges in networks.values()])
         for run, z in matrices.items()
     }
     names = np.array([[name, str(len(edges))] for name, edges in networks.items()])
@@ -149,7 +149,7 @@ def within(contrast: str) -> str:
     return f"{contrast}.edges"
 
 
-def _between(z: Floats, labels: Sequence[str], pairs: Sequence[tuple[str, str]]) -> Floats:
+def between(z: Floats, labels: Sequence[str], pairs: Sequence[tuple[str, str]]) -> Floats:
     """Elements of a matrix between pairs of regions."""
     place = {label: i for i, label in enumerate(labels)}
     first, second = ([place[pair[side]] for pair in pairs] for side in (0, 1))
