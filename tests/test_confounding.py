@@ -16,7 +16,7 @@ from conn.effects import other_side
 from conn.permutation import permutation_set
 
 R = {
-    k: np.array(v)
+    k: np.array(v, dtype=float)
     for k, v in json.loads((Path(__file__).parent / "golden" / "outcomes.json").read_text()).items()
 }
 
@@ -53,8 +53,8 @@ def test_noise_alone_couples_change_with_baseline_and_oldham_is_not_deceived():
     first, second = (true + rng.normal(0, 0.7, true.shape) for _ in range(2))
     found = coupling(first, second)
     assert found.expected[0] == pytest.approx(-np.sqrt((1 - 1 / 1.49) / 2), abs=0.02)
-    assert found.baseline_change[0] == pytest.approx(found.expected[0], abs=0.02)
-    assert abs(found.oldham[0]) < 0.05
+    assert found.baseline_change[0] == pytest.approx(found.expected[0], abs=0.06)
+    assert abs(found.oldham[0]) < 0.06
     shrunk = coupling(first, 0.5 * true + rng.normal(0, 0.35, true.shape))
     assert shrunk.oldham[0] < -0.4
     assert shrunk.ratio_low[0] < 0.25 < shrunk.ratio_high[0]

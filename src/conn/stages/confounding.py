@@ -95,11 +95,15 @@ def confounding(
     """
     design = load_design(out / paths.model_folder(model), model)
     contrasts = [without_motion(c) for c in design.contrasts if not c.sensitivity]
-    labels, matrices = matrices_of(out, files_of(out, design, paths.relmat_ending(measure)))
-    pairs = list(combinations(labels, 2)) if edges == "all" else [] if edges == "none" else list(edges)
-    wanted = {*(label for pair in pairs for label in pair)}
-    wanted |= {label for several in networks.values() for pair in several for label in pair}
-    quality = _quality(out, design, sorted(wanted) or labels)
+    labels: list[str] = []
+    matrices: dict[str, Floats] = {}
+    if edges != "none" or networks:
+        labels, matrices = matrices_of(out, files_of(out, design, paths.relmat_ending(measure)))
+    pairs: list[Edge] = []
+    if edges != "none":
+        pairs = list(combinations(labels, 2)) if edges == "all" else [(a, b) for a, b in edges]
+    wanted = {label for several in (pairs, *networks.values()) for pair in several for label in pair}
+    quality = _quality(out, design, sorted(wanted))
     found = [_differences(contrast, quality, permutations, seed, alpha) for contrast in contrasts]
     write_tsv(out / paths.confounding(model), pd.concat(found, ignore_index=True))
     values = {run: _values(z, labels, pairs, networks) for run, z in matrices.items()}
@@ -123,10 +127,14 @@ def without_motion(contrast: DesignContrast) -> DesignContrast:
     )
 
 
-def _quality(out: Path, design: Design, regions: Sequence[str]) -> Quality:
-    """Measures of the runs of a design, from the table of runs and from coverage tables."""
+def _quality(out: Path, design: Design, wanted: Sequence[str]) -> Quality:
+    """Measures of the runs of a design, from the table of runs and from coverage tables.
+
+    Of regions: those that a model tests, or all of them when it tests maps alone.
+    """
     files = files_of(out, design, "_seg-rois_stat-coverage.tsv")
     table = read_tsv(out / paths.RUNS).set_index("run")
+    regions = list(wanted) or read_tsv(out / next(iter(files.values())))["roi"].tolist()
     names = [(name, MISSING) for name in MEASURES] + [(MEAN_COVERAGE, MISSING)]
     names += [(name, region) for name in PER_REGION for region in regions]
     values = {}
