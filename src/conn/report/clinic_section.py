@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from conn.report import page
+from conn.report import page, responders_section
 from conn.report.context import Context
 
 TITLE = "From connectivity to the clinic"
 
-PARTS: tuple[Callable[[Context], Iterable[page.Block]], ...] = ()
+PARTS: tuple[Callable[[Context], Iterable[page.Block]], ...] = (responders_section.blocks,)
 """Each gives the blocks of one kind of analysis."""
 
 

@@ -216,3 +216,22 @@ CAUTIONS: Mapping[tuple[str, str], str] = MappingProxyType(
     }
 )
 """What must be said beside the results of some contrasts, by design and contrast."""
+
+
+def caution(model: Model, base: str) -> str:
+    """What must be said beside the results of a contrast; empty if nothing."""
+    beside = continuous(model)
+    if base in beside:
+        return (
+            "The same question as the dichotomy's, asked of the score from which it was cut. Where the two "
+            "disagree, this one uses what was measured; the cut depends on where it was made."
+        )
+    if base in beside.values():
+        return (
+            "Responders are cut from a score: people just beside the cut count as different, and most of "
+            "what was "
+            "measured is thrown away. Read it with the contrast on the score itself, which stands beside it."
+        )
+    if isinstance(model, Moderator) and base == "prognosis":
+        return "Prognosis is the same in both arms: it does not say whom to treat with which."
+    return CAUTIONS.get((model.design, base), "")

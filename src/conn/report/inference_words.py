@@ -186,7 +186,12 @@ def has_welch_f(outputs: Outputs) -> bool:
 
 def has_baseline(outputs: Outputs) -> bool:
     """Whether the baseline of each voxel or edge is a covariate."""
-    return any(c.rows.covariate_weights for c in outputs.contrasts())
+    return any(c.rows.covariate_weights and c.rows.effect_type == "ancova" for c in outputs.contrasts())
+
+
+def has_outcome(outputs: Outputs) -> bool:
+    """Whether connectivity explains an outcome."""
+    return any(c.rows.effect_type == "outcome" for c in outputs.contrasts())
 
 
 def has_crossover(outputs: Outputs) -> bool:

@@ -94,7 +94,7 @@ def confounding(
         Whether an edge is a Pearson or a partial correlation.
     """
     design = load_design(out / paths.model_folder(model), model)
-    contrasts = [without_motion(c) for c in design.contrasts if not c.sensitivity]
+    contrasts = [without_motion(c) for c in design.contrasts if not c.sensitivity and not is_level(c)]
     labels: list[str] = []
     matrices: dict[str, Floats] = {}
     if edges != "none" or networks:
@@ -105,11 +105,22 @@ def confounding(
     wanted = {label for several in (pairs, *networks.values()) for pair in several for label in pair}
     quality = _quality(out, design, sorted(wanted))
     found = [_differences(contrast, quality, permutations, seed, alpha) for contrast in contrasts]
-    write_tsv(out / paths.confounding(model), pd.concat(found, ignore_index=True))
+    write_tsv(out / paths.confounding(model), _stacked(found, CONFOUNDING_COLUMNS))
     values = {run: _values(z, labels, pairs, networks) for run, z in matrices.items()}
     names = [("edge", a, b) for a, b in pairs] + [("network", name, MISSING) for name in networks]
     tables = [_left(contrast, quality, values, names) for contrast in contrasts]
-    write_tsv(out / paths.adjustment(model), pd.concat(tables, ignore_index=True))
+    write_tsv(out / paths.adjustment(model), _stacked(tables, ADJUSTMENT_COLUMNS))
+
+
+def _stacked(tables: Sequence[pd.DataFrame], columns: Sequence[str]) -> pd.DataFrame:
+    filled = [table for table in tables if len(table)]
+    return pd.concat(filled, ignore_index=True) if filled else pd.DataFrame(columns=pd.Index(columns))
+
+
+def is_level(contrast: DesignContrast) -> bool:
+    """Whether a contrast asks for a mean level, of which measures of quality have one anyway."""
+    sums = [sum(weights.values()) for weights in contrast.run_weights]
+    return contrast.exchange == "flips" and any(abs(total) > 1e-9 for total in sums)
 
 
 def without_motion(contrast: DesignContrast) -> DesignContrast:
@@ -194,7 +205,7 @@ def _left(
 ) -> pd.DataFrame:
     """Effects of a contrast before and after adjusting; empty for rows of several values."""
     if contrast.n_variates > 1 or contrast.effect_type == "outcome" or not names:
-        return pd.DataFrame(columns=pd.Index(ADJUSTMENT_COLUMNS))
+        return pd.DataFrame()
     rows = rows_of(contrast, values.__getitem__, len(names))
     whole = quality.columns(region=False)
     measures = rows_of(contrast, quality.values.__getitem__, len(quality.names)).of(np.array(whole))
@@ -222,6 +233,10 @@ def _known(measures: Rows, labels: list[str]) -> tuple[Floats, list[str]]:
     return wide[:, keep], [names[i] for i in keep]
 
 
+CONFOUNDING_COLUMNS = (
+    "contrast", "measure", "roi", "unit", "n", "estimate", "se", "df", "stat", "p", "ci_low", "ci_high", "g",
+    "g_type", "varies",
+)  # fmt: skip
 ADJUSTMENT_COLUMNS = (
     "contrast", "kind", "name", "roi_b", "adjustment", "measures", "left_out",
     "estimate", "se", "df", "stat", "p", "share_left",
