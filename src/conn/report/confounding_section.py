@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -14,11 +15,13 @@ from conn.report import page
 from conn.report.context import Context
 from conn.report.contract import CONTRAST_WORDS, ModelResult, numeric
 from conn.report.regions import edge
-from conn.report.words import count, fixed, interval, listed, p_cell, p_words, significant
+from conn.report.words import capital, count, fixed, interval, listed, p_cell, p_words, significant
 from conn.tables import MISSING, read_tsv
 
 TITLE = "What else differed"
 MOST_REGIONS, MOST_EDGES = 40, 20
+PLAIN_UNITS = ("ratio", "standardised", "share", "degrees of freedom")
+"""Units that a sentence can do without."""
 
 MEASURES: Mapping[str, str] = MappingProxyType(
     {
@@ -53,7 +56,8 @@ CAUTION = (
 
 def blocks(context: Context) -> list[page.Block]:
     """One block for each model that has such a table."""
-    return [block for model in context.outputs.models if (block := _block(context, model)) is not None]
+    made = [block for model in context.outputs.models if (block := _block(context, model)) is not None]
+    return [replace(block, caution="" if number else CAUTION) for number, block in enumerate(made)]
 
 
 def _block(context: Context, model: ModelResult) -> page.Block | None:
@@ -72,7 +76,7 @@ def _block(context: Context, model: ModelResult) -> page.Block | None:
     tables += [table for table in effects if table is not None]
     folded = () if regions.empty else (("Coverage and tSNR of every region", _regions(context, regions)),)
     words = [*_differing(context, whole), *_of_regions(context, regions), *_remaining(context, model, left)]
-    return page.Block(f"other-{model.name}", model.name, tuple(words), CAUTION, (), tuple(tables), folded)
+    return page.Block(f"other-{model.name}", model.name, tuple(words), "", (), tuple(tables), folded)
 
 
 def _shown(contrast: str) -> str:
@@ -86,12 +90,12 @@ def _differing(context: Context, whole: pd.DataFrame) -> Iterator[str]:
         found = tested[tested["p"] <= context.alpha].sort_values("p", kind="stable")
         if found.empty:
             yield (
-                f"{_shown(str(contrast))}: none of {count(len(tested), 'measure')} differs at p ≤ "
+                f"{capital(_shown(str(contrast)))}: none of {count(len(tested), 'measure')} differs at p ≤ "
                 f"{context.alpha:g}; the intervals say how much could have gone unseen."
             )
             continue
         parts = [_difference(row) for row in found.to_dict("records")]
-        yield f"{_shown(str(contrast))}: {listed(parts)}."
+        yield f"{capital(_shown(str(contrast)))}: {listed(parts)}."
 
 
 def _difference(row: Mapping[Any, Any]) -> str:
@@ -99,7 +103,8 @@ def _difference(row: Mapping[Any, Any]) -> str:
     if not np.isfinite(row["estimate"]):
         return f"{name} differs ({p_words(row['p'])})"
     low, high = significant(row["ci_low"], 2), significant(row["ci_high"], 2)
-    size = f"{significant(row['estimate'], 2)} {row['unit']}"
+    unit = "" if row["unit"] in PLAIN_UNITS else f" {row['unit']}"
+    size = f"{significant(row['estimate'], 2)}{unit}"
     return f"{name} differs by {size} ({low} to {high}, {p_words(row['p'])})"
 
 
@@ -108,8 +113,9 @@ def _of_regions(context: Context, regions: pd.DataFrame) -> Iterator[str]:
     if len(hits):
         named = [f"{r['roi']} ({SHORT[r['measure']]})" for r in hits.to_dict("records")]
         yield (
-            f"Of {count(len(regions), 'test')} on single regions, {len(hits)} have p ≤ "
-            f"{context.alpha:g} ({context.alpha * len(regions):.0f} are expected by chance): "
+            f"Of {count(len(regions), 'test')} on single regions, {len(hits)} "
+            f"{'has' if len(hits) == 1 else 'have'} "
+            f"p ≤ {context.alpha:g} ({context.alpha * len(regions):.1f} expected by chance): "
             f"{listed(named, 8)}."
         )
 
@@ -130,7 +136,8 @@ def _remaining(context: Context, model: ModelResult, left: pd.DataFrame) -> Iter
         one = len(known) == 1
         who = "it has" if one and weak else f"{weak or 'none'} {'has' if weak < 2 else 'have'}"
         words = (
-            f"{_shown(contrast.name)}: of {count(len(known), 'edge or network', 'edges and networks')} with "
+            f"{capital(_shown(contrast.name))}: of "
+            f"{count(len(known), 'edge or network', 'edges and networks')} with "
             f"p_fwe ≤ {context.alpha:g}, {who} an uncorrected p above it once all measures are held constant"
         )
         if np.isfinite(share).any():
@@ -153,6 +160,7 @@ def _significant(context: Context, contrast: Any) -> list[tuple[str, str]]:
 
 
 def _measures(context: Context, whole: pd.DataFrame) -> page.Table:
+    still = whole[whole["varies"] != "true"]
     rows = [
         page.Row(
             (
@@ -166,15 +174,18 @@ def _measures(context: Context, whole: pd.DataFrame) -> page.Table:
             ),
             strong=bool(r["p"] <= context.alpha),
         )
-        for r in whole.to_dict("records")
+        for r in whole[whole["varies"] == "true"].to_dict("records")
     ]
-    head = ("Contrast", "Measure", "Unit", "Estimate", f"{context.level} CI", "p", "g or r")
+    head = ("Contrast", "Measure", "Its unit", "Estimate", f"{context.level} CI", "p", "g or r")
+    same = [MEASURES[name] for name in dict.fromkeys(still["measure"])]
     note = (
         "The same people, weights, matrix and rearrangements as for connectivity, with the measure in "
         "its place; motion "
         "is left out of the covariates here. Bold: p ≤ "
-        f"{context.alpha:g}, not corrected. n/a: the same in everybody, or missing in somebody."
+        f"{context.alpha:g}, not corrected. n/a: missing in somebody."
     )
+    if same:
+        note += f" The same in all rows of a contrast, and so not tested there: {listed(same)}."
     return page.table(
         "Measures of quality, tested as the model tests connectivity.", head, rows, head[3:], note
     )
@@ -218,7 +229,8 @@ def _effects(context: Context, model: ModelResult, contrast: str, left: pd.DataF
     edges = [key for key, row in ordered.items() if row["kind"] == "edge"]
     networks = [key for key, row in ordered.items() if row["kind"] == "network"]
     keys = list(dict.fromkeys([*networks, *hits, *edges[:3]]))[:MOST_EDGES]
-    wanted = [str(name) for name in dict.fromkeys(rows["adjustment"]) if name != "none"]
+    used = dict.fromkeys(rows[rows["measures"] != MISSING]["adjustment"])
+    wanted = sorted((str(name) for name in used), key=lambda name: name != "all")
     by_round = {name: _by_effect(rows[rows["adjustment"] == name]) for name in ("none", *wanted)}
     cells = [
         page.Row((_named(key), *(_cell(one[key]) for one in by_round.values())), strong=key in hits)

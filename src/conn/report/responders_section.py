@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -36,11 +37,13 @@ CAUTION = (
 
 def blocks(context: Context) -> Iterable[page.Block]:
     """One block for each model that speaks of scores."""
+    caution = CAUTION
     for model in context.outputs.models:
         file = context.outputs.out / paths.coupling(model.name)
         found = numeric(read_tsv(file), NUMBERS) if file.is_file() else pd.DataFrame()
         if len(found) and np.isfinite(found["r"]).any():
-            yield _block(context, model.name, found)
+            yield replace(_block(context, model.name, found), caution=caution)
+            caution = ""
 
 
 def _block(context: Context, model: str, found: pd.DataFrame) -> page.Block:
@@ -58,7 +61,7 @@ def _block(context: Context, model: str, found: pd.DataFrame) -> page.Block:
         )
     tables = (_table(context, scales),) if len(scales) else ()
     return page.Block(
-        f"coupling-{model}", f"{model}: change and baseline", tuple(words), CAUTION, (), tables, tuple(folded)
+        f"coupling-{model}", f"{model}: change and baseline", tuple(words), "", (), tables, tuple(folded)
     )
 
 
@@ -85,7 +88,7 @@ def _edge_words(context: Context, edges: pd.DataFrame) -> str:
         f"of which {fixed(float(edges['expected'].median()), 2)} would be there with equal variances; "
         f"Oldham's "
         f"correlation has p ≤ {context.alpha:g} in {hits} of {count(len(edges), 'edge')} "
-        f"({context.alpha * len(edges):.0f} expected by chance)."
+        f"({context.alpha * len(edges):.1f} expected by chance)."
     )
 
 
