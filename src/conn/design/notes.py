@@ -39,6 +39,10 @@ REACHED: dict[str, tuple[int, int]] = {
 Some people vary two or three times as much as others, the smaller group more: see docs/explanation/rates.md.
 """
 
+MODERATED = (9, 36)
+"""The same of an outcome that varies three times as much in one arm, for arms of equal and of unequal "
+"sizes."""
+
 FLIPPED = 17
 """The same of sign flips of strongly skewed rows, whatever the variances."""
 
@@ -80,6 +84,13 @@ def _liberal(contrasts: Sequence[DesignContrast]) -> Iterator[str]:
 def _labels(contrast: DesignContrast) -> str:
     """What unequal variances do, by the kind of comparison and the sizes of groups; empty if little."""
     sizes = _sizes(contrast)
+    if contrast.effect_type == "outcome":
+        reached = MODERATED[int(len(sizes) > 1 and sizes[0] >= UNEQUAL * sizes[-1])]
+        return (
+            "the outcome has one error variance; should it vary three times as much in one arm, the "
+            "smaller one "
+            f"if sizes differ, family-wise false positives reach {reached} % instead of 5 %"
+        )
     if not sizes:
         return f"one error variance; should people with extreme values of what is tested {_reached('slope')}"
     even = sizes[0] < UNEQUAL * sizes[-1]
