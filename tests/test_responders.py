@@ -357,3 +357,34 @@ def test_a_moderator_says_what_it_does_and_refuses_categories() -> None:
 def test_the_baseline_of_the_outcome_is_a_covariate_where_it_makes_sense(options, columns) -> None:
     one = contrast(compiled(moderator(**options), trial(patients())), "moderation")
     assert one.columns == ("intercept", "drug - placebo", *columns)
+
+
+# Observations carried forward -----------------------------------------------------------------------
+
+
+def test_a_carried_observation_is_labelled_and_counted() -> None:
+    cohort, runs = trial(patients(12), ("pre", "mid", "post"))
+    gone = (cohort["subject"].isin(["02", "05"])) & (cohort["time_point"] == "post")
+    cohort.loc[gone, "MADRS"] = "n/a"
+    design = compiled(moderator(outcome="MADRS.locf"), (cohort, runs))
+    one = contrast(design, "moderation")
+    assert one.n == 12
+    assert "MADRS.locf is the last observation carried forward, a sensitivity analysis" in one.words
+    assert any(
+        "MADRS.locf is an earlier score in 2 of 12 subjects (sub-02, sub-05)" in n for n in design.notes
+    )
+    plain = contrast(compiled(moderator(), (cohort, runs)), "moderation")
+    assert plain.n == 10
+    assert "carried" not in plain.words
+
+
+def test_a_moderator_warns_of_unequal_variances_by_its_own_rates() -> None:
+    equal = compiled(moderator(), trial(patients(24)))
+    assert any(
+        "moderation: the outcome has one error variance" in n and "reach 8 %" in n for n in equal.notes
+    )
+    people = patients(24)
+    for i, person in enumerate(people.values()):
+        person["arm"] = "drug" if i < 16 else "placebo"
+    unequal = compiled(moderator(), trial(people))
+    assert any("one error variance" in n and "reach 36 %" in n for n in unequal.notes)

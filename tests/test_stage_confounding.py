@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -21,9 +22,12 @@ from conn.config.model import (
     Within,
 )
 from conn.files import write_json
+from conn.report import confounding_section, responders_section
 from conn.stages.confounding import confounding
+from conn.stages.correct import correct
 from conn.stages.coupling import couple
 from conn.stages.design import design
+from conn.stages.test import test_edges as edges_stage
 from conn.tables import read_tsv, write_tsv
 from trials import CLINICAL, members, trial
 
@@ -250,3 +254,68 @@ def test_the_baseline_of_an_adjusted_contrast_is_its_covariate(tmp_path):
 def test_one_time_point_has_scores_alone(tmp_path, model):
     study(tmp_path, model)
     assert coupled(tmp_path)["kind"].tolist() == ["scale"]
+
+
+# In the report --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def shown(tmp_path):
+    """Blocks of the report on a study, by the names of its sections."""
+
+    def make(model: Model):
+        study(tmp_path, model)
+        edges_stage(tmp_path, "m", EDGES, permutations=199, seed=1)
+        correct(tmp_path, "m", ["edges"], SETTINGS)
+        tables(tmp_path)
+        coupled(tmp_path)
+        edges = read_tsv(tmp_path / paths.edges("m")).replace("n/a", "nan")
+        edges = edges.assign(p_fwe=edges["p_fwe"].astype(float))
+        names = dict.fromkeys(edges["contrast"])
+        contrasts = [
+            SimpleNamespace(
+                name=name, edges=edges[edges["contrast"] == name], networks=edges[:0].assign(network="")
+            )
+            for name in names
+        ]
+        outputs = SimpleNamespace(out=tmp_path, models=[SimpleNamespace(name="m", contrasts=contrasts)])
+        context = SimpleNamespace(outputs=outputs, alpha=0.05, level="95 %")
+        return list(confounding_section.blocks(context)), list(responders_section.blocks(context))
+
+    return make
+
+
+@pytest.mark.truth
+def test_the_report_says_that_motion_differs_and_what_is_left(shown):
+    ((other,), _) = shown(by_time())
+    said = " ".join(other.sentences)
+    assert "Interaction: mean framewise displacement differs by 0.1" in said
+    assert (
+        "of 2 edges and networks with p_fwe ≤ 0.05, 1 has an uncorrected p above it once all measures" in said
+    )
+    measures, effects = other.tables
+    strong = {row.cells[1] for row in measures.rows if row.strong}
+    assert {"mean framewise displacement", "mean DVARS", "coverage of regions"} <= strong
+    assert "frames kept and degrees of freedom (k)" in measures.note
+    assert [column.title for column in effects.columns[:4]] == [
+        "Edge or network",
+        "As it stands",
+        "+ All",
+        "+ FD",
+    ]
+    assert {row.cells[0] for row in effects.rows if row.strong} == {"aL – bL", "aL – cL"}
+    assert "Neither column is the truth by itself" in other.caution
+
+
+def test_the_report_gives_change_against_baseline_with_its_caution_once(shown):
+    (_, (coupling,)) = shown(by_time())
+    assert coupling.sentences[0].startswith("MADRS: change goes with baseline, r = −0.")
+    assert "in 24 people" in coupling.sentences[0]
+    assert "Oldham's correlation has p ≤ 0.05 in" in coupling.sentences[1]
+    assert "regression to the mean" in coupling.caution
+    assert coupling.folded[0][1].n == 3
+
+
+def test_a_mean_level_has_no_block(shown):
+    (other, _) = shown(OneSample(design="one_sample", at="post"))
+    assert other == []

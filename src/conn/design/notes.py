@@ -39,7 +39,7 @@ REACHED: dict[str, tuple[int, int]] = {
 Some people vary two or three times as much as others, the smaller group more: see docs/explanation/rates.md.
 """
 
-MODERATED = (9, 36)
+MODERATED = (8, 36)
 """The same of an outcome that varies three times as much in one arm, for arms of equal and of unequal "
 "sizes."""
 
