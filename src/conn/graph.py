@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from conn.compiled import compiled
 from conn.errors import DesignError
+from conn.grid import Grid, grid_of
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int32]
@@ -31,10 +32,13 @@ class Graph:
         Neighbours of feature i are ``neighbours[starts[i]:starts[i + 1]]``.
     neighbours : ndarray of shape (n_links,), int32
         Every link is there in both directions.
+    grid
+        Of a lattice: where its features stand. None: the links are all there is.
     """
 
     starts: Ints
     neighbours: Ints
+    grid: Grid | None = None
 
     @property
     def n(self) -> int:
@@ -89,7 +93,8 @@ def lattice(mask: ArrayLike, connectivity: Literal[6, 18, 26] = 26) -> Graph:
         if 0 < np.abs(step).sum() <= STEPS[connectivity]
     ]
     table = np.stack(found, axis=1)
-    return _graph(table[table >= 0], (table >= 0).sum(axis=1))
+    links = _graph(table[table >= 0], (table >= 0).sum(axis=1))
+    return replace(links, grid=grid_of(at, STEPS[connectivity]))
 
 
 def shared_nodes(edges: ArrayLike) -> Graph:

@@ -181,7 +181,7 @@ def test(
     size = magnitude(result.stat, result.df, result.rank or None, scale)
     observed = np.where(result.valid, np.copysign(size, result.stat), np.nan)
     told = _Progress(progress, len(jobs[0].batches()))
-    score, maxima = enhanced(jobs, enhance, observed, told.step)
+    score, maxima = enhanced(jobs, enhance, observed, told.step, workers)
     return replace(result, score=score, score_maxima=maxima)
 
 

@@ -26,6 +26,7 @@ STAGES = {
     "design": "design_all",
     "test": "test_all",
     "correct": "correct_all",
+    "clinic": "clinic_all",
     "report": "all",
 }
 FIRST_LEVEL = frozenset({"project", "measure", "collect"})

@@ -159,18 +159,30 @@ class Shared(Job):
     def signed(self, tile: SharedTile, turned: Turned) -> NDArray[Any]:
         """See `Job.signed`."""
         products, sums = self._products(tile, turned)
-        sign = np.sign(products[0]) if self.model.contrast.ndim == 1 else self.dtype(1)
+        # The first product has the sign, and is the root of the share that t stands for.
+        first = products[0].copy() if self.model.contrast.ndim == 1 else None
         np.square(products, out=products)
         if not self.pooled:
-            return np.asarray(sign * squared_to_z(*self._squared_v(products, sums)))
-        share, left = self._share(products)
-        rest = np.maximum(left - share, self.dtype(self.floor))
-        size = np.asarray(sign * np.sqrt(share * self.dtype(self.model.df / self.model.rank) / rest))
+            z = squared_to_z(*self._squared_v(products, sums))
+            return z if first is None else np.copysign(z, first, out=z)
+        size = self._size(products, first)
         if not self.as_z:
             return size
         if self.model.contrast.ndim == 1:
             return signed_z(size, np.full_like(size, self.model.df))
         return self._to_z(size.astype(np.float64)).astype(self.dtype)
+
+    def _size(self, squared: NDArray[Any], first: NDArray[Any] | None) -> NDArray[Any]:
+        """Root of F, or t by its signed product; overwrites what it is given."""
+        share, left = self._share(squared)
+        df, floor = self.dtype(self.model.df / self.model.rank), self.dtype(self.floor)
+        if first is None:
+            return np.asarray(np.sqrt(share * df / np.maximum(left - share, floor)))
+        rest = np.subtract(left, share, out=share)
+        np.maximum(rest, floor, out=rest)
+        np.divide(df, rest, out=rest)
+        first *= np.sqrt(rest, out=rest)
+        return first
 
     def _squared_v(self, squared: NDArray[Any], sums: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
         """Squares of the Aspin-Welch v and their degrees of freedom; overwrites what it is given."""
