@@ -78,6 +78,8 @@ def coupling(first: ArrayLike, second: ArrayLike, alpha: float = 0.05) -> Coupli
     there = np.isfinite(x) & np.isfinite(y)
     x, y = (np.where(there, values, np.nan) for values in (x, y))
     n = there.sum(axis=0)
+    varies = np.isfinite(_variance(x, n)) & np.isfinite(_variance(y, n))
+    x, y = (np.where(varies, values, np.nan) for values in (x, y))
     with np.errstate(invalid="ignore", divide="ignore"):
         r = _correlation(x, y, n)
         against_baseline, oldham = _correlation(x, y - x, n), _correlation(x + y, y - x, n)
