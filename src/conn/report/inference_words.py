@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
+from conn.config.contrasts import continuous
 from conn.config.model import Crossover, EdgeEnhancement, ParallelArms
 from conn.report.context import any_finite
 from conn.report.contract import ContrastResult, Outputs
@@ -37,6 +38,8 @@ def sentences(outputs: Outputs) -> list[str]:
         *_several_groups(outputs),
         *_arms(outputs),
         *_crossover(outputs),
+        *_scores(outputs),
+        *_outcome(outputs),
         *_sensitivity(outputs),
         *_networks(outputs),
         *_further(outputs),
@@ -103,6 +106,30 @@ def _arms(outputs: Outputs) -> Iterator[str]:
         yield (
             "Arms that were not randomised were compared by their changes first, and adjusted for baseline "
             "beside it, for the two answer different questions then (Lord 1967)."
+        )
+
+
+def _scores(outputs: Outputs) -> Iterator[str]:
+    """What stands beside comparisons of responders."""
+    models = outputs.config.models
+    if any(c.name in continuous(models[c.model]) for c in outputs.contrasts()):
+        yield (
+            "Beside every comparison of people who were divided by a score, the same people were "
+            "analysed by the "
+            "score at the time point where it was judged, adjusted for that at baseline."
+        )
+
+
+def _outcome(outputs: Outputs) -> Iterator[str]:
+    if has_outcome(outputs):
+        yield (
+            "Whether connectivity moderates the effect of the arm was tested by the product of both in a "
+            "regression of "
+            "the outcome. For the test, outcome and product changed roles, which leaves t as it is, and "
+            "residuals of "
+            "the product were rearranged in each voxel or edge (Freedman and Lane 1983); one error "
+            "variance of the "
+            "outcome is assumed."
         )
 
 
