@@ -76,19 +76,46 @@ def timed(
 
 
 def variant(
-    folder: str, permutations: list[int], baseline: bool = False, groups: bool = False, rank: int = 0
+    folder: str,
+    permutations: list[int],
+    baseline: bool = False,
+    groups: bool = False,
+    rank: int = 0,
+    arms: int = 2,
+    gaps: float = 0.0,
+    robust: bool = False,
 ) -> dict[str, Any]:
-    """The same maps and permutations with a covariate of each voxel, a variance for each arm, or F."""
+    """The same maps and permutations with a covariate of each voxel, a variance for each arm or row, F, gaps.
+
+    More than two arms are of unequal sizes; an F then asks for any difference between them.
+    """
     maps, arm, covariates = load(folder)
-    matrix, contrast = design(arm, covariates)
+    if arms > 2:
+        arm = np.minimum(np.arange(len(arm)) % (2 * arms - 1), arms - 1)
+    matrix = np.column_stack([np.ones(len(arm)), *(arm == g for g in range(1, arms)), covariates])
+    contrast = np.eye(matrix.shape[1])[1]
     if rank:
         contrast = np.eye(matrix.shape[1])[1 : 1 + rank]
+    if gaps:
+        maps = with_gaps(maps, gaps)
     options = {
         "covariate": np.load(Path(folder) / "baseline.npy") if baseline else None,
         "variance_groups": arm if groups else None,
+        "cells": arm,
+        "min_share": 0.5 if gaps else 1.0,
+        **({"own_variances": True} if robust else {}),
     }
     seconds, _ = timed(maps, matrix, contrast, arm, permutations, **options)
     return {"seconds": sum(seconds), "milliseconds": per_permutation(seconds, permutations)}
+
+
+def with_gaps(maps: NDArray[np.float32], share: float) -> NDArray[np.float32]:
+    """Some people without a value in the first half of the voxels."""
+    maps = maps.copy()
+    there = np.random.default_rng(4).random(maps.shape) >= share
+    half = maps.shape[1] // 2
+    maps[:, :half][~there[:, :half]] = np.nan
+    return maps
 
 
 def _gemm_peak() -> float:

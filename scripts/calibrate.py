@@ -98,7 +98,7 @@ GRID: dict[str, tuple[tuple[tuple[int, ...], ...], tuple[float, ...]]] = {
     "crossover treatment": (FEW_TWO, (0.5, 1, 2, 3)),
     "two_sample, three groups": (THREE, (0.5, 1, 2, 3)),
     "parallel_arms adjusted, three arms": (THREE, (0.5, 1, 2, 3)),
-    "within groupByWithin": (FEW_TWO, (0.5, 1, 2, 3)),
+    "within groupByWithin": ((*FEW_TWO, (14, 9, 6)), (0.5, 1, 2, 3)),
     "treatment_by_outcome interaction": (((7, 7, 7, 7), (12, 8, 8, 5)), (0.5, 1, 2, 3)),
     "formula, F over three groups": (THREE, (0.5, 1, 2, 3)),
     "two_sample, 12 % of values missing": (FEW_TWO, (0.5, 1, 2, 3)),

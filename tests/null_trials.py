@@ -152,9 +152,9 @@ class NullTrial:
         """Test rows as the design says."""
         one = self.contrast
         rearranged = rearrangements(one, permutations, seed)
-        options: dict[str, Any] = {"covariate": own}
+        options: dict[str, Any] = {"covariate": own, "own_variances": one.own_variances}
         if self.case.absent:
-            options |= {"cells": one.cells, "min_share": 0.5}
+            options |= {"cells": one.counted_cells, "min_share": 0.5}
         groups = one.variance_groups if np.ptp(one.variance_groups) else None
         return inference.test(data, one.matrix, one.contrast, rearranged, groups, **options)
 

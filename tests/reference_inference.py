@@ -122,3 +122,42 @@ def refit_one(
     if c.ndim == 1:
         return direct_v(moved[kept], wide[kept], rows[0], groups[kept])[1:]
     return direct_g(moved[kept], wide[kept], rows, groups[kept])
+
+
+def direct_welch_james(y: Floats, m: Floats, c: Floats, groups: NDArray[np.int64]) -> tuple[float, float]:
+    """F of rows (n, q) with a covariance of each group, and its second degrees of freedom.
+
+    Johansen 1980, 10.1093/biomet/67.1.85; with two groups and one combination Krishnamoorthy and Yu 2004,
+    10.1016/j.spl.2003.10.012.
+    """
+    c, q = np.atleast_2d(c), y.shape[1]
+    beta = np.linalg.lstsq(m, y, rcond=None)[0]
+    e, free = y - m @ beta, np.diag(np.eye(len(y)) - m @ np.linalg.pinv(m))
+    precision, whole, shares = np.zeros((m.shape[1] * q,) * 2), np.zeros((q, q)), []
+    for g in np.unique(groups):
+        own = groups == g
+        inverse = np.linalg.inv(e[own].T @ e[own] / free[own].sum())
+        precision += np.kron(m[own].T @ m[own], inverse)
+        whole += own.sum() * inverse
+        shares.append((own.sum() * inverse, free[own].sum()))
+    r = np.kron(c, np.eye(q))
+    tested = r @ beta.ravel()
+    t2 = float(tested @ np.linalg.inv(r @ np.linalg.inv(precision) @ r.T) @ tested)
+    a = 0.0
+    for share, df in shares:
+        p = np.eye(q) - np.linalg.inv(whole) @ share
+        a += (np.trace(p @ p) + np.trace(p) ** 2) / 2 / df
+    s = len(r)
+    if len(c) == 1 and len(shares) == 2:
+        nu = q * (q + 1) / (2 * a)
+        return t2 * (nu - q + 1) / (nu * q), nu - q + 1
+    return t2 / (s + 2 * a - 6 * a / (s + 2)), s * (s + 2) / (3 * a)
+
+
+def direct_hc3(y: Floats, m: Floats, c: Floats) -> tuple[float, float, float]:
+    """Estimate, t and df of one feature with an error variance of each row."""
+    inverse = np.linalg.inv(m.T @ m)
+    beta = inverse @ m.T @ y
+    spread = (y - m @ beta) / (1 - np.diag(m @ inverse @ m.T))
+    half = (c @ inverse @ m.T) * spread
+    return float(c @ beta), float(c @ beta / np.sqrt(half @ half)), float(len(y) - m.shape[1])

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
-from conn.nulls import RowDesign
+from conn.row_design import RowDesign
 
 N_FEATURES = 20
 
@@ -38,3 +40,19 @@ def noise(rng, n: int, *, skewed: bool = False, n_features: int = N_FEATURES):
     """Correlated features; skewed ones have a skewness of 1.75."""
     plain = 0.6 * rng.normal(size=(n, 1)) + 0.8 * rng.normal(size=(n, n_features))
     return np.exp(0.5 * plain) - np.exp(0.125) if skewed else plain
+
+
+def groups_of(*sizes: int, welch: bool = False) -> RowDesign:
+    """An F over several groups; the columns are as `conn.design` makes them."""
+    group = np.repeat(np.arange(len(sizes)), sizes)
+    share = 1 / len(sizes)
+    columns = [np.where(group == code, 1 - share, -share) for code in range(len(sizes) - 1)]
+    contrast = np.column_stack([np.zeros(len(sizes) - 1), np.eye(len(sizes) - 1)])
+    same = np.zeros_like(group)
+    matrix = np.column_stack([np.ones(group.size), *columns])
+    return RowDesign(matrix, contrast, "labels", same, group if welch else same, group, False)
+
+
+def adjusted(first: int, second: int, *, welch: bool = False) -> RowDesign:
+    """Two arms whose test holds a covariate of each feature constant."""
+    return replace(two_groups(first, second, welch=welch), has_nuisance=True)

@@ -203,3 +203,30 @@ def test_simulate_passes_its_options_on(call, tmp_path, monkeypatch):
     assert (code, folder, named) == (0, tmp_path / "out", {"workers": 2})
     assert (spec.n_subjects, spec.volumes, spec.voxel_mm, spec.seed) == (5, 60, 4.0, 9)
     assert "5 simulated people" in out
+
+
+def test_simulate_takes_a_scenario_by_its_name(call, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr("conn.simulate.command.simulate_cohort", lambda out, spec, **k: seen.append(spec))
+    assert call("simulate", tmp_path / "demo")[0] == 0
+    code, out, _ = call("simulate", tmp_path / "motion", "--scenario", "motion", "--seed", "3")
+    assert (code, "60 simulated people" in out) == (0, True)
+    assert (seen[0].n_subjects, seen[0].restless) == (24, None)
+    assert (seen[1].restless.arm, seen[1].seed) == ("drug", 3)
+    code, _, err = call("simulate", tmp_path / "other", "--scenario", "pain")
+    assert code == 2
+    assert "scenario 'pain' is none of demo, mediation" in err
+
+
+def test_simulate_plants_only_in_data_sets_that_it_knows(call, tmp_path):
+    (tmp_path / "like").mkdir()
+    (tmp_path / "like" / "dataset_description.json").write_text('{"DatasetDOI": "10.1/mine"}')
+    code, _, err = call("simulate", tmp_path / "out", "--like", tmp_path / "like", "--plant")
+    assert code == 3
+    assert "'10.1/mine' is none of ds003007" in err
+    code, _, err = call("simulate", tmp_path / "out", "--plant")
+    assert code == 2
+    assert "--plant needs --like" in err
+    code, _, err = call("simulate", tmp_path / "out", "--like", tmp_path / "like", "--scenario", "motion")
+    assert code == 2
+    assert "--scenario" in err

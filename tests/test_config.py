@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from conn.config import Config, load
-from conn.config.checks import check
+from conn.config.checks import check, pairs_of
 from conn.config.load import dump, to_yaml
 from conn.config.model import Inference
 from conn.errors import ConfigError
@@ -437,3 +437,53 @@ def test_enhanced_maps_need_a_family_of_their_own_and_clusters_a_threshold():
         with pytest.raises(ValueError, match=words):
             Inference.model_validate(wrong)
     assert Inference.model_validate({"enhancement": {}}).enhancement.kind == "tfce"
+
+
+# Networks of one's own ---------------------------------------------------------------------------------
+
+OWN = """
+rois: {use: [sgACC, PAG, vmPFC, insula]}
+connectivity: {seeds: [PAG], networks: {threat: %s}}
+"""
+
+
+def test_a_network_of_ones_own_may_be_named_by_edges_and_by_networks(tmp_path):
+    text = (
+        BASE + OWN % "[[sgACC, PAG], [vmPFC, insulaL, -1]]" + PAIRED % ", edges: threat, networks: [threat]"
+    )
+    config = read(tmp_path, text)
+    check(config, tmp_path / "conn.yaml")
+    own = config.connectivity.networks
+    assert pairs_of(config.models["m"], own) == (("sgACCL", "PAG"), ("sgACCR", "PAG"), ("vmPFC", "insulaL"))
+    assert config.models["m"].declared_networks == ("threat",)
+
+
+@pytest.mark.parametrize(
+    ("pairs", "message"),
+    [
+        (
+            "[[sgACC, PGA]]",
+            "connectivity.networks.threat: PGA is not a region of this study; did you mean PAG?",
+        ),
+        ("[[sgACC, LC]]", "connectivity.networks.threat: LCL is not a region of this study"),
+        ("[[PAG, PAG]]", "connectivity.networks.threat: PAG is paired with itself"),
+        ("[[PAG, sgACC], [sgACCL, PAG, -1]]", "threat: the pair sgACCL, PAG is listed twice"),
+    ],
+)
+def test_pairs_of_ones_own_networks_are_checked(tmp_path, pairs, message):
+    assert message in wrong(tmp_path, BASE + OWN % pairs)
+
+
+def test_the_name_of_a_network_of_the_registry_is_taken(tmp_path):
+    text = BASE + (OWN % "[[PAG, vmPFC]]").replace("threat", "plasticity")
+    assert "connectivity.networks.plasticity: the name is taken" in wrong(tmp_path, text)
+
+
+@pytest.mark.parametrize("pairs", ["[[PAG]]", "[[PAG, vmPFC, 2]]", "[]", "[[PAG, vmPFC, 0.5]]"])
+def test_a_pair_has_two_regions_and_a_sign_of_one(tmp_path, pairs):
+    assert "connectivity.networks.threat" in refused(tmp_path, BASE + OWN % pairs)
+
+
+def test_an_unknown_network_names_those_of_ones_own_too(tmp_path):
+    text = BASE + OWN % "[[PAG, vmPFC]]" + PAIRED % ", edges: none, networks: [thread]"
+    assert "models.m.networks: 'thread' is no network; did you mean threat" in wrong(tmp_path, text)

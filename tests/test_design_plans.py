@@ -422,11 +422,24 @@ def test_a_joint_test_needs_people_for_all_time_points() -> None:
         compiled(within(points=points), trial(members(drug=3), points))
 
 
-def test_unequal_groups_with_several_values_share_a_covariance_and_a_note_says_so() -> None:
+def test_unequal_groups_with_several_values_have_a_covariance_each() -> None:
     model = within(group="arm", levels=("drug", "placebo"), sensitivity="none")
     design = compiled(model, trial(members(drug=4, placebo=7), ("pre", "mid", "post")))
-    assert not design.contrasts[0].variance_groups.any()
-    assert any("groups of 7 and 4 share one error covariance" in note for note in design.notes)
+    one = design.contrasts[0]
+    np.testing.assert_array_equal(one.variance_groups, one.cells)
+    words = "an error covariance of 2 values per group, because the sizes differ (drug 4, placebo 7)"
+    assert variance_words(one) == words
+    assert any("groups of 7 and 4; should the smaller one" in note for note in design.notes)
+
+
+def test_groups_too_small_for_a_covariance_are_refused() -> None:
+    points = ("a", "b", "c", "d")
+    model = within(group="arm", levels=("drug", "placebo"), points=points, sensitivity="none")
+    with pytest.raises(
+        DesignError, match=r"'drug' has 3 subjects and 2 degrees of freedom for that of 3 values\. At least 3"
+    ):
+        compiled(model, trial(members(drug=3, placebo=8), points))
+    assert not compiled(model, trial(members(drug=3, placebo=3), points)).contrasts[0].variance_groups.any()
 
 
 # Treatment by outcome -------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from conn.errors import DesignError
 from conn.general import general
 from conn.glm import f_to_z, make_model, t_to_z
 from conn.inference import _block, _blocks, _Progress
+from conn.multivariate import blocks
 from conn.permutation import PermutationSet, permutation_set
 from reference_inference import direct_f, direct_g, refit_one, two_sided
 
@@ -329,7 +330,7 @@ def test_what_does_not_fit_is_said() -> None:
     with pytest.raises(DesignError, match=r"covariate has shape \(16, 2\)"):
         inference.test(y, m, c, drawn(16), covariate=y[:, :2])
     with pytest.raises(DesignError, match="one covariance"):
-        inference.test(np.zeros((2, 16, 3)), m, c, drawn(16), codes)
+        blocks(np.zeros((2, 16, 3)), make_model(m, c, codes), drawn(16), np.arange(3), np.float64)
     with pytest.raises(DesignError, match="rank 1"):
         inference.test(y, m, np.stack([c, 2 * c]), drawn(16))
     with pytest.raises(DesignError, match="fewer time points"):

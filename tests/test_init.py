@@ -98,7 +98,9 @@ def test_a_trial_with_two_sessions_becomes_a_paired_model(tmp_path):
     model = config.models["change"]
     assert (model.design, model.before, model.after) == ("paired", "pre", "post")
     assert "pre (4), post (4)" in said
-    assert said.endswith(f"conn check {tmp_path / 'conn.yaml'}")
+    path = tmp_path / "conn.yaml"
+    assert said.endswith(f"then conn check {path}; before there are results, conn lock {path}")
+    assert "# conn lock writes models and contrasts down" in text
     assert "drug 1, sham 1" in text
 
 

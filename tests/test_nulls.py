@@ -11,9 +11,11 @@ from statsmodels.stats.proportion import proportion_confint
 
 from conn import inference
 from conn.errors import DesignError
-from conn.nulls import RowDesign, cells, centred, check_nulls, clopper_pearson, faultless
+from conn.null_sets import NullSet, cells, centred, faultless, resampled, split
+from conn.nulls import check_nulls, clopper_pearson
 from conn.permutation import permutation_set
-from row_designs import N_FEATURES, noise, one_group, slope, two_groups
+from conn.row_design import RowDesign
+from row_designs import N_FEATURES, adjusted, groups_of, noise, one_group, slope, two_groups
 
 
 def within(count: int, total: int, rate: float = 0.05) -> bool:
@@ -62,10 +64,10 @@ def test_unequal_variances_of_unequal_groups_are_unmasked_under_one_variance():
     rng = np.random.default_rng(20241102)
     design = two_groups(15, 6, welch=False)
     data = noise(rng, 21) * np.where(design.groups == 1, 3.0, 1.0)[:, None]
-    resampled, split = check_nulls(data, design, seed=2)
-    assert resampled.liberal and resampled.rate > 0.2
+    drawn, parted = check_nulls(data, design, seed=2)
+    assert drawn.liberal and drawn.rate > 0.2
     assert within(by_own_exchange(data, design, 200), 200)
-    assert within(split.false, split.sets)
+    assert within(parted.false, parted.sets)
 
 
 @pytest.mark.calibration
@@ -73,9 +75,38 @@ def test_a_spread_that_goes_with_the_predictor_is_unmasked_by_people_and_not_by_
     rng = np.random.default_rng(20241103)
     score = rng.exponential(size=40)
     data = noise(rng, 40) * (0.2 + score**2)[:, None]
-    resampled, independent = check_nulls(data, slope(score), seed=3)
-    assert resampled.liberal and resampled.rate > 0.2
+    drawn, independent = check_nulls(data, slope(score), seed=3)
+    assert drawn.liberal and drawn.rate > 0.2
     assert within(independent.false, independent.sets)
+
+
+@pytest.mark.calibration
+def test_a_small_group_that_varies_more_is_unmasked_in_an_f_of_one_variance():
+    rng = np.random.default_rng(20241121)
+    design = groups_of(15, 12, 6)
+    data = noise(rng, 33) * np.where(design.groups == 2, 3.0, 1.0)[:, None]
+    drawn, parted = check_nulls(data, design, seed=2, references=7)
+    assert drawn.liberal and drawn.rate > 0.15
+    assert within(parted.false, parted.sets)
+
+
+@pytest.mark.calibration
+def test_skew_of_several_values_is_unmasked():
+    rng = np.random.default_rng(20241122)
+    data = np.stack([noise(rng, 40, skewed=True), noise(rng, 40, skewed=True)])
+    found = check_nulls(data, one_group(40), permutations=99, seed=1, references=4)[0]
+    assert found.liberal and found.method == "resampled"
+
+
+@pytest.mark.calibration
+def test_arms_of_unequal_variance_are_unmasked_beside_a_baseline_of_each_edge():
+    rng = np.random.default_rng(20241123)
+    design = adjusted(15, 6)
+    baseline = noise(rng, 21)
+    data = 0.5 * baseline + noise(rng, 21) * np.where(design.groups == 1, 3.0, 1.0)[:, None]
+    drawn, parted = check_nulls(data, design, covariate=baseline, permutations=99, seed=2, references=4)
+    assert drawn.liberal and drawn.rate > 0.15
+    assert within(parted.false, parted.sets)
 
 
 # What is left in peace ---------------------------------------------------------------------------------
@@ -87,9 +118,29 @@ def test_a_split_arm_holds_alpha_whatever_the_data_are(welch):
     rng = np.random.default_rng(20241104)
     design = two_groups(24, 12 if welch else 24, welch=welch)
     data = noise(rng, design.n, skewed=True) * np.where(design.groups == 1, 4.0, 1.0)[:, None]
-    split = check_nulls(data, design, sets=400, seed=4, references=0)[1]
-    assert split.method == "split"
-    assert within(split.false, split.sets)
+    parted = check_nulls(data, design, sets=400, seed=4, references=0)[1]
+    assert parted.method == "split"
+    assert within(parted.false, parted.sets)
+
+
+@pytest.mark.calibration
+def test_a_baseline_with_its_slope_is_no_effect_and_holds_alpha():
+    rng = np.random.default_rng(20241124)
+    design = adjusted(30, 30)
+    baseline = noise(rng, 60) + design.groups[:, None]
+    data = 2 * baseline + noise(rng, 60)
+    settings = {"covariate": baseline, "permutations": 99, "sets": 300, "seed": 4, "references": 0}
+    drawn, parted = check_nulls(data, design, **settings)
+    assert within(drawn.false, drawn.sets) and within(parted.false, parted.sets)
+
+
+@pytest.mark.calibration
+def test_three_parts_of_an_arm_hold_alpha_whatever_the_data_are():
+    rng = np.random.default_rng(20241125)
+    design = groups_of(30, 15, 15)
+    data = noise(rng, 60, skewed=True) * np.where(design.groups == 1, 4.0, 1.0)[:, None]
+    parted = check_nulls(data, design, sets=400, permutations=99, seed=4, references=0)[1]
+    assert parted.method == "split" and within(parted.false, parted.sets)
 
 
 @pytest.mark.calibration
@@ -133,6 +184,40 @@ def test_rows_are_centred_in_every_cell_and_keep_the_variance_of_their_cell():
         rows = design.groups == group
         assert left[rows].mean(axis=0) == pytest.approx(np.zeros(N_FEATURES), abs=1e-12)
         assert np.square(left[rows]).mean(axis=0) == pytest.approx(data[rows].var(axis=0, ddof=1))
+
+
+def test_rows_beside_a_covariate_of_their_own_keep_their_variance_and_lose_its_slope():
+    rng = np.random.default_rng(11)
+    design = adjusted(9, 9)
+    baseline, errors = noise(rng, 18), noise(rng, 18)
+    left = centred(errors + 3 * baseline + design.tested[:, None], design, baseline)
+    assert left == pytest.approx(centred(errors, design, baseline), abs=1e-10)
+    inside = np.column_stack([design.matrix, np.zeros(18)])
+    for j in range(N_FEATURES):
+        inside[:, -1] = baseline[:, j]
+        assert inside.T @ left[:, j] == pytest.approx(np.zeros(3), abs=1e-9)
+
+
+def test_values_of_a_person_are_drawn_and_turned_together():
+    rng = np.random.default_rng(12)
+    data = np.stack([noise(rng, 9), noise(rng, 9)])
+    clean = centred(data, one_group(9))
+    made = next(resampled(rng, NullSet(data, one_group(9))))
+    places = [np.flatnonzero(np.isclose(clean[0, :, 0], value))[0] for value in made.data[0, :, 0]]
+    assert made.data == pytest.approx(clean[:, places])
+    turned = faultless(rng, data, one_group(9)) / clean
+    assert turned == pytest.approx(np.broadcast_to(turned[:1, :, :1], turned.shape))
+
+
+def test_parts_of_an_arm_have_the_ratio_of_the_groups_within_strata():
+    rng = np.random.default_rng(13)
+    strata = np.tile([0, 1], 30)
+    design = replace(groups_of(30, 20, 10), strata=strata)
+    made = next(split(rng, NullSet(noise(rng, 60), design))).design
+    assert made.n == 30
+    assert np.bincount(made.groups).tolist() == [15, 10, 5]
+    first = np.unique(design.groups, return_index=True)[1]
+    assert made.matrix == pytest.approx(design.matrix[first][made.groups])
 
 
 def test_rows_of_a_regression_have_no_slope_left():
@@ -200,8 +285,8 @@ def test_a_covariate_that_is_constant_in_the_arm_does_not_stop_its_split():
     rng = np.random.default_rng(6)
     site = np.r_[np.zeros(14), np.tile([0.0, 1.0], 5)]
     design = two_groups(14, 10, welch=True, covariate=site)
-    split = check_nulls(noise(rng, 24), design, sets=20, permutations=99, references=0)[1]
-    assert split.sets == 20 and not split.impossible
+    parted = check_nulls(noise(rng, 24), design, sets=20, permutations=99, references=0)[1]
+    assert parted.sets == 20 and not parted.impossible
 
 
 def test_the_same_seed_gives_the_same_and_another_seed_something_else():
@@ -224,10 +309,12 @@ def test_nothing_can_be_significant_with_four_people():
 
 def test_an_arm_that_is_too_small_to_split_says_so():
     design = two_groups(3, 3, welch=False)
-    split = check_nulls(noise(np.random.default_rng(9), 6), design, sets=10, permutations=99, references=0)[1]
-    assert split.sets == 0 and np.isnan(split.rate)
-    assert "the largest arm has 3 people" in split.impossible
-    assert not split.liberal
+    parted = check_nulls(noise(np.random.default_rng(9), 6), design, sets=10, permutations=99, references=0)[
+        1
+    ]
+    assert parted.sets == 0 and np.isnan(parted.rate)
+    assert "the largest arm has 3 people" in parted.impossible
+    assert not parted.liberal
 
 
 @pytest.mark.parametrize(

@@ -407,6 +407,20 @@ def test_every_design_has_its_contrasts_in_the_plan(model: str, contrasts: dict[
     assert keys == {f"models.{model}.contrasts.{name}.confirmatory" for name in contrasts}
 
 
+def test_the_signs_of_a_network_are_in_the_plan_and_a_changed_one_is_a_change():
+    settings = copy.deepcopy(EVERYTHING)
+    settings["connectivity"]["networks"] = {"own": [["sgACC", "insula"], ["insulaL", "insulaR", -1]]}
+    settings["models"] = {"mean": {**EVERYTHING["models"]["mean"], "networks": ["own"]}}
+    first = plans(settings)["mean"]
+    assert first.settings["models.mean.networks"] == {
+        "own": ["insulaL-insulaR (-1)", "insulaL-sgACCL", "insulaR-sgACCR"]
+    }
+    settings["connectivity"]["networks"]["other"] = [["sgACCL", "sgACCR"]]
+    assert plans(settings)["mean"].sha256 == first.sha256
+    settings["connectivity"]["networks"]["own"][1] = ["insulaL", "insulaR"]
+    assert plans(settings)["mean"].sha256 != first.sha256
+
+
 def test_networks_and_compared_maps_bring_their_edges_and_regions():
     settings = EVERY["mean"].settings
     pairs = {"-".join(sorted(pair)) for pair in networks.edges("plasticity")}

@@ -7,14 +7,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scipy import stats
-from statsmodels.stats.power import TTestIndPower, TTestPower
+from statsmodels.stats.power import FTestAnovaPower, TTestIndPower, TTestPower
 
 from conn import inference
+from conn.design import helmert
 from conn.errors import DesignError
-from conn.nulls import RowDesign
 from conn.permutation import permutation_set
-from conn.power import detectable, foreseen, noncentrality, power_of
-from row_designs import noise, one_group, slope, two_groups
+from conn.power import detectable, foreseen, noncentrality, noncentrality_f, power_of
+from conn.probes import value_weights
+from conn.row_design import RowDesign
+from row_designs import adjusted, groups_of, noise, one_group, slope, two_groups
 
 
 def found_in(trials: int, power: float = 0.8) -> tuple[float, float]:
@@ -61,6 +63,27 @@ def test_what_cannot_be_tested_has_no_number_and_what_is_never_reached_is_infini
     assert np.isnan(found[0]) and np.isinf(found[1]) and np.isfinite(found[2])
 
 
+@pytest.mark.oracle
+@pytest.mark.parametrize(("k", "n"), [(3, 6), (4, 10), (3, 40)])
+@pytest.mark.parametrize("alpha", [0.05, 0.001])
+def test_the_smallest_difference_among_groups_is_that_of_statsmodels(k, n, alpha):
+    """Cohen's f of two groups that differ, all others halfway between them."""
+    found = foreseen(np.full(k * n, 0.7), groups_of(*[n] * k), 1, alpha=alpha)
+    f = found.single[0] / 0.7 * np.sqrt(0.5 / k)
+    power = FTestAnovaPower().power(f, nobs=k * n, alpha=alpha, k_groups=k)
+    assert power == pytest.approx(0.8, abs=1e-6)
+
+
+@pytest.mark.oracle
+def test_the_noncentrality_of_f_is_that_of_scipy():
+    rank, df, critical = np.array([1.0, 2, 5]), np.array([4.0, 20, 300]), np.array([7.0, 3.5, 2.2])
+    found = noncentrality_f(rank, df, critical)
+    assert stats.ncf.sf(critical, rank, df, found) == pytest.approx(np.full(3, 0.8), abs=1e-9)
+    assert found[0] == pytest.approx(noncentrality(4, np.sqrt(7)) ** 2)
+    gone = noncentrality_f([2, 2], [np.nan, 5], [3, np.inf])
+    assert np.isnan(gone[0]) and np.isinf(gone[1])
+
+
 # Designs -------------------------------------------------------------------------------------------------
 
 
@@ -97,6 +120,96 @@ def test_the_smallest_effect_of_a_family_is_found_in_four_of_five_trials_by_the_
         found += bool(inference.correct([result]).results[0].p_fwe[4] <= 0.05)
     low, high = found_in(trials)
     assert low <= found <= high
+
+
+@pytest.mark.truth
+@pytest.mark.parametrize("middle", [0.0, 0.5, -2.0])
+def test_two_groups_that_far_apart_are_found_wherever_the_third_one_is(middle):
+    """In four of five trials when the third is halfway, more often when it is not."""
+    rng, trials = np.random.default_rng(20241114), 4000
+    design = groups_of(9, 9, 9)
+    apart = foreseen(np.full(27, 0.4), design, 1).single[0]
+    means = np.array([0.5, -0.5, middle]) * apart
+    rows = means[design.groups][:, None] + 0.4 * rng.normal(size=(27, trials))
+    p = stats.f_oneway(*(rows[design.groups == g] for g in range(3))).pvalue
+    low, high = found_in(trials)
+    found = (p <= 0.05).sum()
+    assert low <= found <= high if middle == 0 else found >= low
+
+
+@pytest.mark.truth
+def test_a_change_between_two_of_three_time_points_is_found_in_four_of_five_trials_by_hotelling():
+    """The third where it adds least, given how the three vary together."""
+    rng, trials = np.random.default_rng(20241115), 3000
+    mixing = np.array([[1.0, 0, 0], [0.5, 1, 0], [0.2, -0.4, 1.5]])
+    n, basis = 14, np.array(helmert(3))
+    pair = value_weights(3 - 1)
+    spread = basis @ mixing @ mixing.T @ basis.T
+    sizes = np.sqrt(np.einsum("kq,qr,kr->k", pair, spread, pair))
+    apart = foreseen(np.full(n, sizes.max()), one_group(n), 1, n_values=2).single[0]
+    worst = pair[sizes.argmax()]
+    effect = spread @ worst / (worst @ spread @ worst) * apart
+    assert effect @ worst == pytest.approx(apart)
+    rows = np.einsum("qp,tnp->tnq", basis @ mixing, rng.normal(size=(trials, n, 3))) + effect
+    mean = rows.mean(axis=1)
+    left = rows - mean[:, None]
+    inverse = np.linalg.inv(np.einsum("tnq,tnr->tqr", left, left) / (n - 1))
+    f = n * np.einsum("tq,tqr,tr->t", mean, inverse, mean) * (n - 2) / (2 * (n - 1))
+    low, high = found_in(trials)
+    assert low <= (stats.f.sf(f, 2, n - 2) <= 0.05).sum() <= high
+
+
+@pytest.mark.truth
+def test_the_smallest_adjusted_difference_is_found_in_four_of_five_trials():
+    """Regression on arm and baseline, for a fixed baseline of every edge."""
+    rng, trials = np.random.default_rng(20241116), 300
+    baseline = rng.normal(size=(20, 1))
+    design = adjusted(10, 10)
+    noisy = rng.normal(size=(20, 400))
+    found = detectable(noisy, design, covariate=np.tile(baseline, 400), permutations=19)
+    true = detectable(noisy[:, :1], design, covariate=baseline, permutations=19)
+    assert found.df[0] == 17 and found.sd.mean() == pytest.approx(1.0, abs=0.05)
+    own = np.linalg.lstsq(np.column_stack([design.matrix, baseline]), noisy[:, 0], rcond=None)[1][0]
+    assert true.sd == pytest.approx([np.sqrt(own / 17)])
+    smallest = true.single[0] / true.sd[0]
+    rows = smallest * design.tested[:, None] + 0.6 * baseline + rng.normal(size=(20, 10 * trials))
+    x = np.column_stack([design.matrix, baseline])
+    beta, left, *_ = np.linalg.lstsq(x, rows, rcond=None)
+    t = beta[1] / np.sqrt(left / 17 * np.linalg.inv(x.T @ x)[1, 1])
+    low, high = found_in(10 * trials)
+    assert low <= (2 * stats.t.sf(np.abs(t), 17) <= 0.05).sum() <= high
+
+
+def test_an_f_takes_the_difference_that_is_the_hardest_to_find():
+    rng = np.random.default_rng(8)
+    design = groups_of(14, 5, 8)
+    data = noise(rng, 27, n_features=5)
+    found = detectable(data, design, permutations=199)
+    assert found.scale == "F" and found.df == pytest.approx(np.full(5, 24.0))
+    assert found.se / found.sd == pytest.approx(np.full(5, np.sqrt(1 / 5 + 1 / 8)))
+    assert (found.family > found.single).all()
+    unequal = detectable(data, groups_of(14, 5, 8, welch=True), permutations=39)
+    assert unequal.scale == "z" and (unequal.family > unequal.single).all()
+
+
+def test_rows_of_several_values_take_the_pair_of_time_points_that_varies_most():
+    rng = np.random.default_rng(9)
+    scans = (
+        noise(rng, 15, n_features=4)[None] + rng.normal(size=(3, 15, 4)) * np.array([1, 2, 3])[:, None, None]
+    )
+    data = np.tensordot(np.array(helmert(3)), scans, axes=1)
+    found = detectable(data, one_group(15), values=value_weights(2), permutations=99)
+    changes = np.array([(scans[j] - scans[i]).std(axis=0, ddof=1) for i, j in ((0, 1), (0, 2), (1, 2))])
+    assert found.sd == pytest.approx(changes.max(axis=0))
+    assert found.df == pytest.approx(np.full(4, 13.0))
+    with pytest.raises(DesignError, match="rows have 2 values; combinations of them have shape None"):
+        detectable(data, one_group(15), permutations=19)
+
+
+def test_an_f_that_is_not_about_groups_has_no_smallest_effect():
+    design = replace(groups_of(4, 4, 4), groups=np.zeros(12, dtype=np.int64))
+    with pytest.raises(DesignError, match="has no smallest effect of its own; test columns one by one"):
+        detectable(noise(np.random.default_rng(1), 12), design, permutations=19)
 
 
 def test_variances_are_those_of_the_rows():

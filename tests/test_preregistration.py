@@ -351,3 +351,83 @@ class TestOutputs:
         html = (world.out / "report.html").read_text(encoding="utf-8")
         assert "models.prepost.seeds" in html and "models.armbytime" in html
         assert "badge planned" not in html
+
+
+# Clinical tables --------------------------------------------------------------------------------------
+
+ARMS = """
+datasets: {trial: {bids_dir: data, time_points: {labels: {pre: [pre], post: [post]}}}}
+clinical:
+  variables: {arm: {column: group, kind: category}, age: {column: age}}
+models:
+  arms:
+    design: group_by_time
+    before: pre
+    after: post
+    group: arm
+    levels: [drug, sham]
+    contrasts: {interaction: {confirmatory: true}}
+  change: {design: paired, before: pre, after: post}
+"""
+ROWS = ("participant_id\tgroup\tage", "sub-01\tdrug\t30", "sub-02\tsham\t41")
+
+
+def with_table(config: Path, *rows: str) -> Path:
+    config.write_text(ARMS)
+    path = config.parent / "data" / "participants.tsv"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("\n".join(rows) + "\n")
+    return path
+
+
+def test_a_table_that_changed_after_the_lock_is_a_change_of_the_models_that_use_it(config: Path, call):
+    table = with_table(config, *ROWS)
+    call()
+    table.write_text("\n".join(ROWS).replace("41", "99") + "\n")
+    assert "nothing was written" in call()[1], "no model uses the age"
+    table.write_text("\n".join([ROWS[0], ROWS[1], "sub-02\tdrug\t41"]) + "\n")
+    code, out, err = call()
+    assert (code, out) == (2, "")
+    assert "1 setting is not as locked" in err
+    assert "table trial.participants.tsv holds other data: participant_id, group; sha256:" in err
+    assert err.count("(arms)") == 1, "the paired model uses no column"
+    assert "confirmatory, changed after locking" in call("--show")[1]
+    assert call("--amend", "sub-02 was entered wrongly; corrected before unblinding")[0] == 0
+    assert "the plan is as it was locked" in call()[1]
+
+
+def test_another_order_of_rows_and_a_new_column_are_no_change(config: Path, call):
+    table = with_table(config, *ROWS)
+    call()
+    table.write_text("age\tgroup\tsite\tparticipant_id\n41\tsham\tA\tsub-02\n30\tdrug\tB\tsub-01\n")
+    assert "the plan is as it was locked" in call()[1]
+
+
+def test_a_table_that_comes_after_the_lock_is_no_change_and_is_named(config: Path, call):
+    config.write_text(ARMS)
+    call()
+    with_table(config, *ROWS)
+    code, out, _ = call("--show")
+    assert code == 0
+    assert "arms, interaction: confirmatory, locked 2026-03-01" in out
+    assert (
+        "tables that were not there yet, so that their content is not locked: trial.participants.tsv" in out
+    )
+    assert "options that the lock does not know" not in out
+
+
+def test_a_table_that_is_gone_is_a_change(config: Path, call):
+    table = with_table(config, *ROWS)
+    call()
+    table.unlink()
+    assert "-> not there (arms)" in call()[2]
+
+
+def test_tables_of_single_people_are_locked_together(config: Path, call):
+    with_table(config, *ROWS).unlink()
+    config.write_text(ARMS.replace("clinical:\n", 'clinical:\n  tables: [{path: "{subject}.tsv"}]\n'))
+    for subject, group in (("01", "drug"), ("02", "sham")):
+        (config.parent / "data" / f"{subject}.tsv").write_text(f"session_id\tgroup\npre\t{group}\n")
+    call()
+    (config.parent / "data" / "02.tsv").write_text("session_id\tgroup\npre\tdrug\n")
+    assert "table trial.{subject}.tsv holds other data: session_id, group; sha256:" in call()[2]

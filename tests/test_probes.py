@@ -13,12 +13,14 @@ from cohorts import DEMO, tables
 from conn import null_report, paths, power_report
 from conn.cli import main
 from conn.config import load
-from conn.config.model import Paired
+from conn.config.model import Formula, ParallelArms, TreatmentByOutcome
 from conn.design import compile_model
 from conn.null_report import ProbedNulls, null_table, probed, verdict
 from conn.nulls import NullCheck
 from conn.probes import Probe, foreseen_probes, has_first_level, probes, row_design
+from conn.rois import networks
 from conn.simulate import demo_spec, prepare, simulate_z
+from conn.stages.rows import rows_of
 from conn.study import open_study
 from conn.tables import read_tsv
 from simulated import World
@@ -39,10 +41,60 @@ def fixture_demo() -> dict[str, Probe]:
     for name, model in config.models.items():
         design = compile_model(name, model, config.clinical, cohort, runs, config.inference)
         contrast = design.contrasts[0]
-        data = np.array(
-            [sum(w * z[places[run]][first, second] for run, w in own.items()) for own in contrast.run_weights]
-        )
-        made[name] = Probe(name, contrast, model, row_design(contrast), edges, data, design.smallest_p[0])
+        made[name] = probe_of(name, contrast, model, edges, lambda run: z[places[run]][first, second])
+    return made
+
+
+def probe_of(name, contrast, model, edges, load) -> Probe:
+    """A contrast with edges at result level, and the networks within them."""
+    rows = rows_of(contrast, load, len(edges))
+    place = {frozenset(pair): i for i, pair in enumerate(edges)}
+    means = {}
+    for network in networks.names():
+        pairs = [frozenset(pair) for pair in networks.edges(network)]
+        if all(pair in place for pair in pairs):
+            inside = np.array([place[pair] for pair in pairs])
+            means[network] = rows_of(contrast, lambda run, own=inside: load(run)[own].mean(keepdims=True), 1)
+    return Probe(
+        name, contrast, model, row_design(contrast), edges, rows.values, 0.001, rows.covariate, means
+    )
+
+
+@pytest.fixture(name="more", scope="module")
+def fixture_more() -> dict[str, Probe]:
+    """Contrasts of further designs with a few edges of the demo's people: F, several values, adjusted."""
+    config, spec = load(DEMO), demo_spec(seed=0)
+    prepared = prepare(spec)
+    z = simulate_z(spec, prepared)
+    cohort, runs, places = tables(spec, prepared)
+    cohort["sex"] = np.where(cohort["subject"].astype(int) % 3 == 0, "F", "M")
+    labels = prepared.latent.labels
+    edges = tuple((labels[0], label) for label in labels[1:13])
+    both = {"before": "pre", "after": "post"}
+    models = {
+        "adjusted": ParallelArms(
+            design="parallel_arms", **both, arm="arm", levels=("drug", "placebo"), randomised=True
+        ),
+        "joint": Formula(
+            design="formula", **both, formula="arm * MADRS.change",
+            tests={
+                "any": ("arm=placebo", "arm=placebo:MADRS.change"),
+                "two": {"arm=placebo": 1.0, "MADRS.change": 2.0},
+            },
+        ),
+        "cells": TreatmentByOutcome(
+            design="treatment_by_outcome", **both, arm="arm", arm_levels=("drug", "placebo"),
+            outcome="sex", outcome_levels=("F", "M"),
+        ),
+    }  # fmt: skip
+    made = {}
+    for name, model in models.items():
+        design = compile_model(name, model, config.clinical, cohort, runs, config.inference)
+        for contrast in design.contrasts:
+            if not contrast.sensitivity:
+                made[f"{name}.{contrast.name}"] = probe_of(
+                    name, contrast, model, edges, lambda run: z[places[run]][0, 1:13]
+                )
     return made
 
 
@@ -141,16 +193,42 @@ def test_a_slope_has_no_r(demo):
     assert power_report.power_table([(demo["slope"], families)])["mdc_r"].isna().all()
 
 
-def test_the_mean_of_a_declared_network_is_over_its_edges_alone(demo):
-    probe = demo["prepost"]
-    declared = Paired(design="paired", before="pre", after="post", edges="cingulateTargets")
-    place = {frozenset(pair): i for i, pair in enumerate(probe.edges)}
-    pairs = power_report.networks.edges("cingulateTargets")
-    data = probe.data[:, [place[frozenset(pair)] for pair in pairs]]
-    own = Probe("m", probe.contrast, declared, probe.rows, pairs, data, 0.001)
-    means = power_report.network_means(own)
-    assert list(means) == ["cingulateTargets"]
-    assert means["cingulateTargets"] == pytest.approx(data.mean(axis=1))
+def test_further_designs_are_probed_with_the_methods_that_fit_them(more):
+    settings = {"sets": 5, "permutations": 39, "alpha": 0.05, "seed": 0}
+    found = {name: probed(probe, **settings) for name, probe in more.items()}
+    methods = {name: [check.method for check in one.checks] for name, one in found.items()}
+    assert methods == {
+        "adjusted.adjusted": ["resampled", "split"],
+        "adjusted.change": ["resampled", "split"],
+        "joint.any": ["resampled", "independent"],
+        "joint.two": ["resampled", "independent"],
+        "cells.interaction": ["resampled", "split"],
+    }
+    assert all(check.sets == 5 or check.impossible for one in found.values() for check in one.checks)
+
+
+def test_a_combination_of_columns_becomes_a_column_with_the_same_estimate(more):
+    probe = more["joint.two"]
+    beta = np.linalg.lstsq(probe.contrast.matrix, probe.data, rcond=None)[0]
+    own = np.linalg.lstsq(probe.rows.matrix, probe.data, rcond=None)[0]
+    (column,) = probe.rows.columns
+    assert own[column] == pytest.approx(probe.contrast.contrast @ beta)
+
+
+def test_a_baseline_held_constant_needs_a_smaller_effect_than_a_change(more):
+    adjusted, change = (
+        power_report.needed(more[f"adjusted.{one}"], 99, 0.05, 0)[0] for one in ("adjusted", "change")
+    )
+    assert adjusted.found.df[0] < change.found.df[0]
+    assert np.median(adjusted.found.single) < np.median(change.found.single)
+    text = "\n".join(power_report._words(more["adjusted.adjusted"], [adjusted]))
+    assert "difference adjusted for the baseline of the edge" in text
+
+
+def test_an_f_of_several_columns_of_a_formula_says_why_it_has_no_smallest_effect(more):
+    why = {name: power_report.unmeasured(probe.settings, probe.contrast) for name, probe in more.items()}
+    assert "is no single number; test columns one by one" in why.pop("joint.any")
+    assert set(why.values()) == {""}
 
 
 # A study -------------------------------------------------------------------------------------------------
@@ -190,7 +268,7 @@ def test_a_finished_study_is_checked_from_its_own_edges(
 ):
     own = World(tmp_path)
     own.data.symlink_to(finished.data)
-    shutil.copytree(finished.study, own.study, ignore=shutil.ignore_patterns("*.nii.gz", "*.npy"))
+    shutil.copytree(finished.study, own.study, ignore=shutil.ignore_patterns("*.npy"))
     config = own.study / "study.yaml"
     before = {probe.model: probe for probe in probes(open_study(config))}
     table = read_tsv(own.out / paths.edges("prepost"))
@@ -204,10 +282,12 @@ def test_a_finished_study_is_checked_from_its_own_edges(
     # With three people an arm no exchange of labels reaches alpha.
     assert "Nothing can be significant here" in text
     assert "changeFD: not looked at, for it repeats another contrast with motion as a covariate." in text
+    assert "MODEL prepost, change: 6 subjects; 500 voxels of one seed map, drawn with the seed" in text
     nulls, power = (read_tsv(own.out / path) for path in (paths.CHECK_NULL, paths.CHECK_POWER))
     assert list(nulls.columns) == list(null_report.COLUMNS)
     assert list(power.columns) == list(power_report.COLUMNS)
-    assert list(nulls["method"]) == ["resampled", "resampled", "split"]
+    assert list(nulls["method"]) == ["resampled", "resampled", "resampled", "split"]
+    assert list(nulls["kind"]) == ["edge", "voxel", "edge", "edge"]
     assert set(power["model"]) == {"prepost", "armbytime"}
 
 

@@ -221,6 +221,7 @@ class Filled(Maker):
             columns = self.columns(contrast, result, family)
             columns |= dict.fromkeys(NOT_ASKED_FOR[1:-3], np.nan) | {"p_equivalence": 0.3}
             extra = {"n_edges": [len(c) for c in chosen], "family": f"{contrast.name}.networks"}
+            extra["n_negative"] = [1] + [0] * (len(chosen) - 1)
             tables.append(pd.DataFrame({"network": list(self.networks), **columns, **extra}))
         write_tsv(self.out / paths.networks(model), pd.concat(tables, ignore_index=True))
 
@@ -372,12 +373,18 @@ def test_networks_stand_before_edges_with_interval_and_degrees_of_freedom(arms: 
     for row in rows:
         found = table.loc[("adjusted", row[0])]
         assert plain(row[3]) == pytest.approx(float(found["estimate"]), abs=6e-5)
-        assert row[1] == found["n_edges"] and row[7].endswith(f"({float(found['df']):.0f})")
-    assert page.table("Network", "p_fwe", "p_equivalence")[0][0][2] == "0.300"
+        assert row[1] == found["n_edges"] and row[6].endswith(f"({float(found['df']):.0f})")
+    more, _ = page.table("Network", "Simultaneous CI", "p_fwe", "p_equivalence")
+    assert more[0][3] == "0.300"
+    for row in more:
+        ends = table.loc[("adjusted", row[0]), ["ci_sim_low", "ci_sim_high"]].astype(float)
+        assert [plain(end) for end in row[1].split(" to ")] == pytest.approx(list(ends), abs=6e-5)
     block = html[html.index('id="result-arms-adjusted"') :]
     assert block.index("<h4>Networks</h4>") < block.index("<h4>Edges</h4>")
     assert block.index("Edges of the declared networks, read after them.") < block.index("<h4>Edges</h4>")
     assert "Declared networks were each tested as one" in text
+    assert "entered the mean of their network with their Fisher z turned round" in text
+    assert "Edges with the declared sign −1 enter the mean turned round (salience 1 of" in block
 
 
 def test_further_p_stand_in_a_table_of_their_own_only_when_asked_for(arms: Made, groups: Made) -> None:

@@ -14,7 +14,7 @@ from conn import images, paths
 from conn.config.model import Connectivity, CustomRoi, Denoise, Rois
 from conn.errors import ConfigError, InputError
 from conn.index import Run
-from conn.rois import on_grid, registry
+from conn.rois import networks, on_grid, registry
 from conn.rois.placement import Shapes, place
 from conn.rois.shapes import Shape
 from conn.stages.measure import measure
@@ -259,3 +259,24 @@ def test_every_output_carries_the_region_of_its_name(tmp_path, voxel):
         assert np.ravel_multi_index(peak, where.shape, order="F") in own.inside, label
         inside = z.ravel(order="F")[own.inside]
         assert np.tanh(np.nanmean(inside)) > 0.9
+
+
+# Networks of one's own ---------------------------------------------------------------------------------
+
+
+def test_names_of_own_networks_stand_for_both_sides_and_labels_join_as_they_are():
+    own = {"threat": [["amygdalaCM", "PAG"], ["vmPFC", "amygdalaCM", -1], ["insulaL", "precuneusR", 1]]}
+    assert networks.declared("threat", own) == (
+        ("amygdalaCML", "PAG", 1),
+        ("amygdalaCMR", "PAG", 1),
+        ("vmPFC", "amygdalaCML", -1),
+        ("vmPFC", "amygdalaCMR", -1),
+        ("insulaL", "precuneusR", 1),
+    )
+    sides = networks.declared("sides", {"sides": [["amygdalaCM", "insulaL"], ["mine", "insula", -1]]})
+    assert sides == (("amygdalaCML", "insulaL", 1), ("mine", "insulaL", -1), ("mine", "insulaR", -1))
+
+
+def test_networks_of_the_registry_have_the_sign_of_all_their_edges():
+    for name in networks.names():
+        assert networks.declared(name, {}) == tuple((a, b, 1) for a, b in networks.edges(name))

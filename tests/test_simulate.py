@@ -17,9 +17,9 @@ from conn.confounds import MOTION_24, combined_components, metadata_file, read_c
 from conn.errors import ConfigError
 from conn.simulate import CohortSpec, PlantedEdge, Signal, simulate_cohort
 from conn.simulate.anatomy import Anatomy, grid, load_anatomy
-from conn.simulate.cohort import draw_people
 from conn.simulate.components import components
 from conn.simulate.motion import HIGH, Motion, draw_motion, framewise_displacement
+from conn.simulate.people import draw_people
 from conn.simulate.regions import build_scene, measured_voxels
 from conn.simulate.scan import cosine_columns
 from conn.simulate.signal import ar1_covariance, band_covariance, band_limited, kept_variance, smooth_noise

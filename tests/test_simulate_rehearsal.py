@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -11,10 +12,11 @@ import numpy as np
 import pytest
 
 from conn.confounds import read_confounds, select
-from conn.errors import InputError
+from conn.errors import ConfigError, InputError
 from conn.projection import retained_basis
-from conn.simulate import PlantedEdge, rehearse
-from conn.simulate.rehearsal import listed_paths
+from conn.simulate import ColumnEffect, PlantedEdge, rehearse
+from conn.simulate.rehearsal import _real_runs, listed_paths
+from conn.simulate.rehearsal_effects import plan_for, shifts
 
 CONFOUNDS = "_desc-confounds_timeseries.tsv"
 COARSE = {"voxel_mm": 6.0, "volumes": 24, "workers": 2}
@@ -178,3 +180,175 @@ def test_an_effect_is_planted_in_a_session_when_asked(tmp_path: Path) -> None:
             basis = retained_basis(regressors, np.zeros(300, dtype=bool), 2.0, 0.008, 0.1)
             r = np.corrcoef((series @ basis) @ basis.T)[0, 1]
             assert r == pytest.approx(np.tanh(0.6 if "ses-b" in path else -0.6), abs=0.3), strategy
+
+
+# ------------------------------------------------------------------------- effects tied to columns of tables
+
+
+def _tables(folder: Path, tables: dict[str, str]) -> Path:
+    paths = [f"sub-{i}/ses-{s}/func/sub-{i}_ses-{s}_task-rest_bold.nii.gz" for i in (1, 2, 3) for s in "ab"]
+    skeleton = _skeleton(folder, paths, {"RepetitionTime": 2.0})
+    for name, text in tables.items():
+        (skeleton / name).parent.mkdir(exist_ok=True)
+        (skeleton / name).write_text(text.replace(" ", "\t"))
+    return skeleton
+
+
+WIDE = {
+    "participants.tsv": (
+        "participant_id group BDI_a BDI_b\nsub-1 cbt 20 8\nsub-2 none 18 16\nsub-3 cbt 22 n/a\n"
+    )
+}
+LONG = WIDE | {
+    "phenotype/scores.tsv": (
+        "participant_id session_id MADRS\nsub-1 ses-a 30\nsub-1 ses-b 20\n"
+        "sub-2 ses-a 28\nsub-2 ses-b 26\nsub-3 ses-a 25\n"
+    )
+}
+SCANS = [(i, s) for i in "123" for s in "ab"]
+EDGE = PlantedEdge("insulaL", "precuneus")
+
+
+def test_a_level_and_a_change_of_score_shift_the_scans_of_whom_they_concern(tmp_path: Path) -> None:
+    skeleton = _tables(tmp_path / "real", WIDE)
+    level = ColumnEffect("insulaL", "precuneus", "group", level="cbt", delta_z=-0.4, sessions=("b",))
+    shift, records = shifts(skeleton, SCANS, [EDGE], [level])
+    np.testing.assert_allclose(shift[:, 0], [0, -0.4, 0, 0, 0, -0.4])
+    assert records[0]["scans"] == 2
+    change = ColumnEffect("insulaL", "precuneus", "BDI_b", slope=0.1, minus="BDI_a", sessions=("b",))
+    shift, records = shifts(skeleton, SCANS, [EDGE], [change])
+    np.testing.assert_allclose(shift[:, 0], [0, -0.5, 0, 0.5, 0, 0], atol=1e-12)
+    assert (records[0]["scans"], records[0]["column_mean"]) == (2, -7.0)
+    both, _ = shifts(skeleton, SCANS, [EDGE], [level, change])
+    np.testing.assert_allclose(both[:, 0], [0, -0.9, 0, 0.5, 0, -0.4], atol=1e-12)
+
+
+def test_a_table_with_sessions_gives_each_scan_its_own_row_and_where_says_for_whom(tmp_path: Path) -> None:
+    skeleton = _tables(tmp_path / "real", LONG)
+    score = ColumnEffect("precuneus", "insulaL", "MADRS", slope=0.1, table="phenotype/scores.tsv")
+    shift, _ = shifts(skeleton, SCANS, [EDGE], [score])
+    np.testing.assert_allclose(shift[:, 0], 0.1 * (np.array([30, 20, 28, 26, 25, 25.8]) - 25.8), atol=1e-12)
+    change = replace(score, sessions=("b",), minus_session="a")
+    shift, _ = shifts(skeleton, SCANS, [EDGE], [change])
+    np.testing.assert_allclose(shift[:, 0], [0, -0.4, 0, 0.4, 0, 0], atol=1e-12)
+    shift, records = shifts(skeleton, SCANS, [EDGE], [replace(score, where={"group": "cbt"})])
+    np.testing.assert_allclose(shift[:, 0], [0.5, -0.5, 0, 0, 0, 0], atol=1e-12)
+    assert records[0]["where"] == {"group": "cbt"}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"column": "BDI"}, "no column 'BDI'; there are participant_id, group"),
+        ({"column": "group"}, "has 'cbt', which is no number; give level"),
+        ({"sessions": ("c",)}, "no scan is concerned by the effect of column 'BDI_a'"),
+        ({"table": "scores.tsv"}, "the table is not there"),
+    ],
+)
+def test_columns_that_cannot_be_followed_are_named(
+    tmp_path: Path, change: dict[str, object], message: str
+) -> None:
+    skeleton = _tables(tmp_path / "real", WIDE)
+    effect = ColumnEffect("insulaL", "precuneus", "BDI_a", slope=0.1)
+    with pytest.raises(InputError, match=message):
+        shifts(skeleton, SCANS, [EDGE], [replace(effect, **change)])
+
+
+def test_effects_without_meaning_or_out_of_reach_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="give level and delta_z, or slope, and not both"):
+        ColumnEffect("insulaL", "precuneus", "group")
+    with pytest.raises(ConfigError, match="not both"):
+        ColumnEffect("insulaL", "precuneus", "group", level="cbt", slope=0.1)
+    effect = ColumnEffect("PAG", "precuneus", "BDI_a", slope=0.1)
+    with pytest.raises(ConfigError, match="PAG-precuneus is no planted edge"):
+        shifts(_tables(tmp_path / "real", WIDE), SCANS, [EDGE], [effect])
+    rois = (("insulaL", (-36.0, 18.0, 2.0), 7.0), ("precuneus", (0.0, -68.0, 42.0), 7.0))
+    far = ColumnEffect("insulaL", "precuneus", "group", level="cbt", delta_z=-1.4)
+    with pytest.raises(ConfigError, match="z would reach"):
+        rehearse(
+            tmp_path / "out",
+            tmp_path / "real",
+            voxel_mm=6.0,
+            volumes=60,
+            rois=rois,
+            edges=[EDGE],
+            effects=[far],
+        )
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.truth
+def test_images_show_the_effect_of_a_column(tmp_path: Path) -> None:
+    skeleton = _tables(tmp_path / "real", WIDE)
+    rois = (("insulaL", (-36.0, 18.0, 2.0), 7.0), ("precuneus", (0.0, -68.0, 42.0), 7.0))
+    edge = replace(EDGE, baseline_z=0.5, person_sd=0.0, change_sd=0.0)
+    level = ColumnEffect("insulaL", "precuneus", "group", level="cbt", delta_z=-1.1, sessions=("b",))
+    shapes = {
+        "voxel_mm": 6.0,
+        "volumes": 200,
+        "rois": rois,
+        "edges": [edge],
+        "effects": [level],
+        "workers": 1,
+    }
+    rehearse(tmp_path / "out", skeleton, **shapes)
+    folder = tmp_path / "out" / "derivatives" / "fmriprep"
+    found = {}
+    for path in _made(tmp_path / "out", "desc-preproc_bold.nii.gz"):
+        series = _series(folder / path, rois)
+        table = read_confounds(folder / path.replace(path[path.index("_space-") :], CONFOUNDS))
+        basis = retained_basis(select(table, "simple").regressors, np.zeros(200, dtype=bool), 2.0, 0.008, 0.1)
+        found[path[4], path.split("ses-")[1][0]] = np.arctanh(np.corrcoef((series @ basis) @ basis.T)[0, 1])
+    treated = [found[key] for key in (("1", "b"), ("3", "b"))]
+    others = [found[key] for key in found if key not in (("1", "b"), ("3", "b"))]
+    assert np.mean(treated) == pytest.approx(-0.6, abs=0.35)
+    assert np.mean(others) == pytest.approx(0.5, abs=0.3)
+    record = json.loads((tmp_path / "out" / "truth.json").read_text())
+    assert record["edges"] == []
+    assert record["planted"]["edges"][0]["baseline_z"] == 0.5
+    assert record["planted"]["columns"][0] | {"scans": 2, "level": "cbt"} == record["planted"]["columns"][0]
+
+
+def _series(image: Path, rois: tuple[tuple[str, tuple[float, float, float], float], ...]) -> np.ndarray:
+    loaded = nib.load(image)
+    grid = np.stack(np.meshgrid(*(np.arange(n) for n in loaded.shape[:3]), indexing="ij"), axis=-1)
+    mm = grid @ loaded.affine[:3, :3].T + loaded.affine[:3, 3]
+    data = np.asarray(loaded.dataobj)
+    return np.stack([data[((mm - np.array(c)) ** 2).sum(-1) <= r**2].mean(axis=0) for _, c, r in rois])
+
+
+@pytest.mark.parametrize(
+    ("name", "scans"), [("ds003007", (8, 25)), ("ds005917", (33, 49)), ("ds000208", (56, 18, 19))]
+)
+def test_what_is_planned_for_a_known_data_set_meets_its_real_tables(
+    shared_data: Path, name: str, scans: tuple[int, ...]
+) -> None:
+    skeleton = shared_data / "openneuro" / name
+    plan = plan_for(skeleton)
+    real = [run.scan_of for run in _real_runs(skeleton, "rest")]
+    shift, records = shifts(skeleton, real, plan.edges, plan.effects)
+    assert tuple(record["scans"] for record in records) == scans
+    assert 0.2 < np.abs(shift).max() < 1.0
+
+
+def test_a_rehearsal_of_a_known_data_set_can_be_planted(shared_data: Path, tmp_path: Path) -> None:
+    skeleton = shared_data / "openneuro" / "ds000208"
+    plan = plan_for(skeleton)
+    rehearse(
+        tmp_path,
+        skeleton,
+        subjects=["21"],
+        volumes=30,
+        voxel_mm=5.0,
+        edges=plan.edges,
+        effects=plan.effects,
+        workers=1,
+    )
+    record = json.loads((tmp_path / "truth.json").read_text())
+    assert [effect["column"] for effect in record["planted"]["columns"]][:2] == ["type", "Response"]
+
+
+def test_there_is_no_plan_for_an_unknown_data_set(tmp_path: Path) -> None:
+    skeleton = _tables(tmp_path / "real", WIDE)
+    with pytest.raises(InputError, match="is none of ds003007, ds005917, ds000208"):
+        plan_for(skeleton)

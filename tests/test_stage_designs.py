@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 from scipy import stats
+from statsmodels.multivariate.manova import MANOVA
 
 from conn import effects, images, paths
 from conn.config.model import (
@@ -24,6 +25,7 @@ from conn.config.model import (
     TwoSample,
     Within,
 )
+from conn.errors import DesignError
 from conn.files import read_json, write_json
 from conn.graph import numbered, shared_nodes
 from conn.multiplicity import fdr
@@ -172,7 +174,7 @@ def test_maps_of_an_f_have_neither_effect_nor_size(tmp_path: Path) -> None:
     correct(tmp_path, "m", ["seed-aL"], Inference(permutations=199, enhancement=Enhancement()))
     names = sorted(path.name for path in (tmp_path / paths.model_folder("m")).glob("*statmap.nii.gz"))
     kinds = [name.split("stat-")[1].split("_")[0] for name in names]
-    assert kinds == ["F", "p", "pfwe", "tfce"]
+    assert kinds == ["F", "p", "pfwe", "ptail", "tfce"]
     f = images.read_volume(tmp_path / paths.group_map("m", "aL", "within", "F"))[1]
     assert np.nanmin(f) >= 0
     assert np.isfinite(f).sum() > 400
@@ -233,6 +235,32 @@ def test_a_network_is_one_test_of_the_mean_of_its_edges(tmp_path: Path) -> None:
     assert row["p_fwe"] == row["p"], "one network is one test"
 
 
+@pytest.mark.oracle
+def test_edges_with_the_sign_minus_enter_the_mean_turned_round(tmp_path: Path) -> None:
+    people = members(drug=8, placebo=8)
+    made = study(tmp_path, TWO, people)
+    pairs = networks.edges(NETWORK)
+    signed = [(a, b, -1 if i % 3 == 0 else 1) for i, (a, b) in enumerate(pairs)]
+    edges_stage(tmp_path, "m", pairs, **OPTIONS)
+    networks_stage(tmp_path, "m", {"own": signed, "plain": pairs}, **OPTIONS)
+    correct(tmp_path, "m", ["edges", "networks"], SETTINGS)
+    found = numbers(tmp_path / paths.networks("m")).set_index("network")
+    z = {p: np.mean([s * edge(made, [p], "post", a, b)[0] for a, b, s in signed]) for p in people}
+    drug, placebo = ([z[p] for p in people if people[p]["arm"] == arm] for arm in ("drug", "placebo"))
+    test = stats.ttest_ind(drug, placebo)
+    interval = test.confidence_interval(0.95)
+    row = found.loc["own"]
+    assert row["stat"] == pytest.approx(test.statistic, rel=1e-7)
+    assert row["estimate"] == pytest.approx(np.mean(drug) - np.mean(placebo))
+    assert (row["ci_low"], row["ci_high"]) == pytest.approx((interval.low, interval.high))
+    assert found["n_negative"].tolist() == [len(range(0, len(pairs), 3)), 0]
+    assert row["estimate"] != pytest.approx(found.loc["plain", "estimate"])
+    edges = numbers(tmp_path / paths.edges("m"))
+    signs = np.array([sign for *_, sign in signed])
+    assert row["estimate"] == pytest.approx((signs * edges["estimate"]).mean())
+    assert edges["p_closed"].notna().all()
+
+
 def test_edges_are_read_after_their_network(tmp_path: Path) -> None:
     study(tmp_path, TWO, members(drug=8, placebo=8))
     edges, found = with_networks(tmp_path)
@@ -277,6 +305,28 @@ def test_an_edge_that_somebody_lacks_is_tested_in_the_others_when_asked_for(tmp_
     expected = stats.ttest_ind(z[drug], z[~drug], equal_var=False)
     assert (row["stat"], row["df"]) == pytest.approx((expected.statistic, expected.df), rel=1e-6)
     np.testing.assert_allclose(table.loc[~lacked, "stat"], plain.loc[~lacked, "stat"])
+    own = effects.effect_size("two_sample", z[:, None], np.column_stack([drug, ~drug]).astype(float), [1, -1])
+    assert (row["g"], row["g_ci_low"], row["g_ci_high"]) == pytest.approx(
+        (own.g[0], own.low[0], own.high[0]), rel=1e-6
+    )
+    np.testing.assert_allclose(table.loc[~lacked, "g"], plain.loc[~lacked, "g"])
+
+
+def test_maps_have_a_p_from_the_tail_beside_that_of_the_count(tmp_path: Path) -> None:
+    study(tmp_path, TWO, members(drug=9, placebo=9), maps=True)
+    many = {**OPTIONS, "permutations": 999}
+    seed_stage(tmp_path, "m", "aL", [SEED], fwhm_mm=0.0, folder=tmp_path, **many)
+    correct(tmp_path, "m", ["seed-aL"], SETTINGS)
+    tail, count = (
+        images.read_volume(tmp_path / paths.group_map("m", "aL", "difference", stat))[1]
+        for stat in ("ptail", "pfwe")
+    )
+    (family,) = read_json(tmp_path / paths.families("m"))
+    assert not family["complete"]
+    there = np.isfinite(tail)
+    assert there.any() and (count[there] <= 0.1).all()
+    assert tail[there] == pytest.approx(count[there], abs=0.03)
+    assert (tail[there] < 1 / 1000).any() or (count[there] > 1 / 1000).all()
 
 
 def test_a_voxel_that_somebody_lacks_is_tested_in_the_others_when_asked_for(tmp_path: Path) -> None:
@@ -392,6 +442,78 @@ def test_whether_a_change_differs_between_seeds_is_one_test_of_their_differences
     place = int(np.flatnonzero(loaded.features == flat)[0])
     assert loaded.result.stat[place] == pytest.approx(t2 * 8 / 18, rel=1e-4)
     assert (loaded.result.rank, loaded.result.df[place]) == (2, 8)
+
+
+def other_seeds(out: Path, people: dict[str, dict[str, Any]], points: tuple[str, ...]) -> dict[str, Floats]:
+    """Maps of two further seeds; values of one voxel by seed, of shape (n, n_points)."""
+    collected, rng = read_json(out / paths.COLLECTED), np.random.default_rng(4)
+    found = {}
+    for label in ("aL", "bL", "cL"):
+        found[label] = np.zeros((len(people), len(points)))
+        for i, person in enumerate(people):
+            for j, point in enumerate(points):
+                entities = {"sub": person, "ses": point, "task": "rest", "space": "MNI152NLin2009cAsym"}
+                path = paths.seed_map(entities, label)
+                if label != "aL":
+                    images.write_map(out / path, GRID, rng.normal(0, 0.1, size=GRID.shape))
+                    collected[f"r{person}{point}"][path.as_posix()] = "0" * 64
+                found[label][i, j] = images.read_volume(out / path)[1][4, 5, 6]
+    write_json(out / paths.COLLECTED, collected)
+    return found
+
+
+def at_the_voxel(out: Path, contrast: str) -> tuple[float, int, float]:
+    """F with its degrees of freedom of the comparison of seeds in that voxel."""
+    one = load(out / paths.test_result("m", "factor-abc"))[0][contrast]
+    flat = np.ravel_multi_index((4, 5, 6), GRID.shape, order="F")
+    place = int(np.flatnonzero(one.features == flat)[0])
+    return float(one.result.stat[place]), one.result.rank, float(one.result.df[place])
+
+
+SEEDS = {label: [SEED] for label in ("aL", "bL", "cL")}
+
+
+@pytest.mark.oracle
+def test_whether_arms_differ_between_seeds_is_adjusted_for_the_baselines_of_all_seeds(tmp_path: Path) -> None:
+    people = members(drug=9, placebo=8)
+    study(tmp_path, ARMS.model_copy(update={"seed_factors": {"abc": ("aL", "bL", "cL")}}), people, maps=True)
+    z = other_seeds(tmp_path, people, ("pre", "post"))
+    factor_stage(tmp_path, "m", "abc", SEEDS, fwhm_mm=0.0, folder=tmp_path, **OPTIONS)
+    data = pd.DataFrame(
+        {
+            "g": [people[person]["arm"] for person in people],
+            **{f"y{k}": z[b][:, 1] - z[a][:, 1] for k, (a, b) in enumerate((("aL", "bL"), ("bL", "cL")))},
+            **{f"b{k}": z[b][:, 0] - z[a][:, 0] for k, (a, b) in enumerate((("aL", "bL"), ("bL", "cL")))},
+        }
+    )
+    table = MANOVA.from_formula("y0 + y1 ~ C(g) + b0 + b1", data).mv_test().results["C(g)"]["stat"]
+    wilks = table.loc["Wilks' lambda"]
+    f, rank, df = at_the_voxel(tmp_path, "adjusted")
+    assert f == pytest.approx(float(wilks["F Value"]), rel=1e-4)
+    assert (rank, df) == (wilks["Num DF"], wilks["Den DF"])
+    correct(tmp_path, "m", ["factor-abc"], SETTINGS)
+    names = {entry["name"] for entry in read_json(tmp_path / paths.families("m"))}
+    assert {"adjusted.factors", "change.factors"} <= names
+
+
+@pytest.mark.oracle
+def test_whether_courses_differ_between_seeds_is_one_test_of_all_differences(tmp_path: Path) -> None:
+    points, people = ("pre", "mid", "post"), members(drug=12)
+    study(tmp_path, Within(design="within", points=points), people, points, maps=True)
+    z = other_seeds(tmp_path, people, points)
+    factor_stage(tmp_path, "m", "abc", SEEDS, fwhm_mm=0.0, folder=tmp_path, **OPTIONS)
+    changes = [np.diff(z[label], axis=1) for label in z]
+    d = np.concatenate([changes[1] - changes[0], changes[2] - changes[1]], axis=1)
+    t2 = 12 * d.mean(axis=0) @ np.linalg.solve(np.cov(d.T), d.mean(axis=0))
+    assert at_the_voxel(tmp_path, "within") == pytest.approx((t2 * 8 / (4 * 11), 4, 8), rel=1e-4)
+
+
+def test_too_few_people_for_all_seeds_and_time_points_say_so(tmp_path: Path) -> None:
+    points, people = ("pre", "mid", "post"), members(drug=4)
+    study(tmp_path, Within(design="within", points=points), people, points, maps=True)
+    other_seeds(tmp_path, people, points)
+    with pytest.raises(DesignError, match="rows hold 4 values and leave 3 residual degrees of freedom"):
+        factor_stage(tmp_path, "m", "abc", SEEDS, fwhm_mm=0.0, folder=tmp_path, **OPTIONS)
 
 
 def test_fdr_is_over_the_edges_of_a_contrast(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from conn.index import Run, sidecar
 from conn.preflight import foreseen_cohort, foreseen_runs
 from conn.preregistration import state_lines
 from conn.receipts import Receipt
-from conn.rois import on_grid, registry
+from conn.rois import networks, on_grid, registry
 from conn.rois.placement import Placed
 from conn.stages.collect import refuse_nothing
 from conn.stages.measure import cover, foreseen_refusals, lacking, nuisance_regions, read_tissues
@@ -333,7 +333,12 @@ def _group(study: Study, foreseen: Sequence[Foreseen], problems: list[ConnError]
     for name, model in study.config.models.items():
         try:
             design = compile_model(name, model, clinical, made.table, runs, inference, policy)
-            lines = [*describe(design), *_edge_words(study, model), *_empty(study, name, design, foreseen)]
+            lines = [
+                *describe(design),
+                *_edge_words(study, model),
+                *_signs(study, model),
+                *_empty(study, name, design, foreseen),
+            ]
         except ConnError as error:
             problems.append(error)
             lines = [f"cannot be computed: {error}"]
@@ -346,6 +351,20 @@ def _edge_words(study: Study, model: Model) -> list[str]:
         return []
     n = len(partial_set(study.config))
     return [f"Edges are partial correlations within a set of {n} regions, each pair given all the others."]
+
+
+def _signs(study: Study, model: Model) -> list[str]:
+    """Networks whose mean has edges that count turned round, with these edges."""
+    lines = []
+    for name in model.declared_networks:
+        edges = networks.declared(name, study.config.connectivity.networks)
+        turned = [f"{a}-{b}" for a, b, sign in edges if sign < 0]
+        if turned:
+            lines.append(
+                f"Network {name} is the mean of sign times Fisher z over {len(edges)} edges; turned round: "
+                f"{', '.join(turned)}."
+            )
+    return lines
 
 
 def _empty(study: Study, name: str, design: Design, foreseen: Sequence[Foreseen]) -> Iterator[str]:

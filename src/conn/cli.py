@@ -73,6 +73,7 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("what", help="subject (sub-07), run key, or region label")
 
     _add_init(commands)
+    _add(commands, "presets", _presets, "list the designs of studies that conn init --preset writes")
     _add_simulate(commands)
     _add_rois(commands)
     text = "known clinical scales: range, direction, thresholds and reliabilities in use, with their sources"
@@ -119,6 +120,7 @@ def _add_init(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         "--derivatives", type=Path, help="fMRIPrep folder (default: derivatives/fmriprep inside)"
     )
     one.add_argument("-o", "--output", type=Path, default=Path("conn.yaml"), help="file to write")
+    one.add_argument("--preset", help="take models and analyses from the design of a study (conn presets)")
 
 
 def _add_simulate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -126,11 +128,19 @@ def _add_simulate(commands: argparse._SubParsersAction[argparse.ArgumentParser])
         commands, "simulate", _simulate, "write a simulated cohort with known truth, or a dress rehearsal"
     )
     one.add_argument("out", type=Path, help="folder to write")
-    one.add_argument("--subjects", type=int, default=24, help="people (default 24)")
+    one.add_argument("--subjects", type=int, help="people (default 24, in other scenarios than demo 60)")
+    one.add_argument(
+        "--scenario",
+        default="demo",
+        help="what is planted: demo, mediation, responder, moderator, motion, or clinic for all of these",
+    )
     one.add_argument("--volumes", type=int, help="volumes per run (default 150, or those of the data set)")
     one.add_argument("--voxel-mm", type=float, default=3.0, help="voxel size in mm (default 3)")
     one.add_argument("--seed", type=int, default=0, help="seed of the random numbers (default 0)")
     one.add_argument("--like", type=Path, help="BIDS data set whose layout and tables to rehearse")
+    one.add_argument(
+        "--plant", action="store_true", help="with --like: plant effects that go with columns of its tables"
+    )
     one.add_argument("--derivatives-like", type=Path, help="its fMRIPrep derivatives, for their names")
     one.add_argument("--task", default="rest", help="with --like: task label")
     one.add_argument("--space", default="MNI152NLin2009cAsym", help="with --like: template space")
@@ -262,8 +272,17 @@ def _why(options: argparse.Namespace) -> int:
 
 def _init(options: argparse.Namespace) -> int:
     from conn.init import write_configuration
+    from conn.presets import preset
 
-    print(write_configuration(options.bids_dir, options.derivatives, options.output))
+    design = None if options.preset is None else preset(options.preset)
+    print(write_configuration(options.bids_dir, options.derivatives, options.output, design))
+    return 0
+
+
+def _presets(options: argparse.Namespace) -> int:
+    from conn.presets import listing
+
+    print(listing())
     return 0
 
 

@@ -179,76 +179,43 @@ def partial_correlation(t: Floats, df: Floats, alpha: float, intervals: bool = T
     return EffectSize(r, "partial_r", np.tanh(np.arctanh(r) - half), np.tanh(np.arctanh(r) + half))
 
 
-def other_side(se: Floats, t: Floats, df: Floats) -> tuple[Floats, Floats]:
-    """Slope and standard error of the regression with the roles of two variables changed.
+def other_side(
+    data: ArrayLike, covariate: ArrayLike | None, matrix: ArrayLike, contrast: ArrayLike
+) -> Floats:
+    """Slope of a column of the matrix on the data, where the data were regressed on the column.
 
-    The t of a slope is a function of a partial correlation, which both regressions share, and with it all
-    that is made from t; only the slope is another number, in other units. The product of both standard
-    errors is 1 / (t² + df).
-
-    Parameters
-    ----------
-    se, t, df
-        ndarrays of shape (n_features,): standard error, statistic and residual degrees of freedom of the
-        slope of one variable on the other; NaN allowed.
-
-    Returns
-    -------
-    ndarrays of shape (n_features,)
-        Slope of the other on the one, and its standard error.
-    """
-    other = 1 / ((np.square(t) + df) * se)
-    return t * other, other
-
-
-@dataclass(frozen=True, eq=False)
-class SlopeDifference:
-    """Whether the slope on the baseline differs between groups; ndarrays of shape (n_features,).
-
-    `estimate` is the difference of the slopes (NaN for more than two groups), `p` that of the F test.
-    """
-
-    estimate: Floats
-    p: Floats
-
-
-def slope_difference(
-    data: ArrayLike, baseline: ArrayLike, matrix: ArrayLike, contrast: ArrayLike
-) -> SlopeDifference:
-    """Whether groups have different slopes on a baseline that every feature has of its own.
-
-    An adjusted difference speaks of all people only when they do not.
+    Both slopes have one partial correlation behind them, and so one t; only the slope is another number, in
+    other units.
 
     Parameters
     ----------
-    data, baseline
-        arrays of shape (n, n_features); a feature with a value missing has no result.
+    data
+        array of shape (n, n_features).
+    covariate
+        array of the shape of `data`, a further column that each feature has of its own, or None.
     matrix, contrast
-        arrays of shape (n, p), and (p,) or (r, p): the design without the baseline, and the difference of
-        groups.
+        arrays of shape (n, p) and (p,); the contrast picks one column.
 
     Returns
     -------
-    SlopeDifference
-        NaN where fewer than one degree of freedom is left.
+    ndarray of shape (n_features,)
+        NaN where a value is missing or nothing is left of the data.
     """
-    y, b, m = (np.asarray(x, dtype=np.float64) for x in (data, baseline, matrix))
-    groups = m @ np.linalg.pinv(np.atleast_2d(np.asarray(contrast, dtype=np.float64)))
-    rank, n = groups.shape[1], m.shape[0]
-    df = n - m.shape[1] - 1 - rank
-    estimate, p = (np.full(y.shape[1], np.nan) for _ in range(2))
-    usable = np.isfinite(y).all(axis=0) & np.isfinite(b).all(axis=0) & (np.ptp(b, axis=0) > 0)
-    for j in np.flatnonzero(usable) if df > 0 else ():
-        own = b[:, j] - b[:, j].mean()
-        few = np.column_stack([m, own])
-        more = np.column_stack([few, own[:, None] * groups])
-        beta, left, found, _ = np.linalg.lstsq(more, y[:, j], rcond=None)
-        if found < more.shape[1] or left[0] <= 0:
-            continue
-        before = np.square(y[:, j] - few @ np.linalg.lstsq(few, y[:, j], rcond=None)[0]).sum()
-        p[j] = special.fdtrc(rank, df, max(before - left[0], 0) / rank / (left[0] / df))
-        estimate[j] = beta[-1] if rank == 1 else np.nan
-    return SlopeDifference(estimate, p)
+    x, whole = np.asarray(data, dtype=np.float64), np.asarray(matrix, dtype=np.float64)
+    picked = np.asarray(contrast) != 0
+    basis = np.linalg.qr(whole[:, ~picked])[0]
+    y = whole[:, picked] @ np.asarray(contrast)[picked]
+    rounding = 1e-24 * np.square(x).sum(axis=0)
+    x, y = x - basis @ (basis.T @ x), (y - basis @ (basis.T @ y))[:, None]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        if covariate is not None:
+            own = np.asarray(covariate, dtype=np.float64)
+            own = own - basis @ (basis.T @ own)
+            size = np.square(own).sum(axis=0)
+            x, y = (part - own * ((own * part).sum(axis=0) / size) for part in (x, y))
+        found = (x * y).sum(axis=0) / np.square(x).sum(axis=0)
+    left = np.square(x).sum(axis=0) > rounding
+    return np.asarray(np.where(np.isfinite(found) & left, found, np.nan))
 
 
 def equivalence(effect: Floats, se: Floats, df: Floats, bound: float) -> Floats:

@@ -13,16 +13,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from conn.compiled import compiled
-from conn.glm import Fit, Floats, Model, magnitude
+from conn.glm import Fit, Floats, Model
 from conn.permutation import PermutationSet
 from conn.tiles import TILE_FEATURES, Job, Scale, Tile, padded
-from conn.zscale import signed_z
+from conn.zscale import signed_z, z_of_f
 
 DEPENDENT = 1e-10
 """A column of which the earlier ones leave a smaller share of the sum of squares depends on them."""
 
 LEAST_LEFT = 1e-13
 """Share of the sum of squares below which a residual variance is rounding."""
+
+LEAST_FREE = 1e-8
+"""See `conn.sandwich.LEAST_FREE`."""
 
 LEAST_DF = 0.5
 """Residual degrees of freedom that a variance group needs, as in `conn.glm.make_model`."""
@@ -46,6 +49,8 @@ class Layout:
         Their number.
     signed
         Whether the statistic is t, which has a sign, or F.
+    robust
+        Whether each row has an error variance of its own, as in `conn.sandwich`; then there is one group.
     """
 
     nuisance: Floats
@@ -54,6 +59,7 @@ class Layout:
     groups: NDArray[np.int64]
     n_groups: int
     signed: bool
+    robust: bool = False
 
     @property
     def rank(self) -> int | None:
@@ -61,7 +67,7 @@ class Layout:
         return None if self.signed else self.effect.shape[1]
 
 
-def layout(model: Model) -> Layout:
+def layout(model: Model, robust: bool = False) -> Layout:
     """Columns of a model such that the estimate is the coefficient of the last ones.
 
     M beta = N a + M C'(CC')^-1 (C beta), with N a basis of the nuisance.
@@ -70,7 +76,7 @@ def layout(model: Model) -> Layout:
     effect = model.matrix @ np.linalg.solve(c @ c.T, c).T
     length = np.linalg.norm(effect, axis=0)
     signed = model.contrast.ndim == 1
-    return Layout(model.nuisance, effect / length, 1 / length, model.groups, model.n_groups, signed)
+    return Layout(model.nuisance, effect / length, 1 / length, model.groups, model.n_groups, signed, robust)
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,7 +156,7 @@ class General(Job):
         stat, df = self._statistics(tile.residuals, tile.there, tile.own, tile.own_there, turned)[:2]
         df = np.where(df > 0, df, 1.0)  # what cannot be estimated counts as no effect
         if not self.design.signed:
-            return np.asarray(magnitude(stat, df, self.design.rank, "z"), dtype=self.dtype)
+            return z_of_f(stat.astype(self.dtype), self.design.effect.shape[1], df.astype(self.dtype))
         return signed_z(stat.astype(self.dtype), df.astype(self.dtype))
 
     def _fit(
@@ -178,10 +184,32 @@ class General(Job):
         d = self.design
         out = np.zeros((5, len(table), e.shape[1]))
         flips = self.permutations.kind == "flips"
+        if own.size == 0 and not d.robust:
+            self._by_products(e, there, table, flips, out)
+            return out
         _regressions(
-            e, there, own, own_there, d.nuisance, d.effect, d.groups, d.n_groups, table, flips, d.signed, out
-        )
+            e, there, own, own_there, d.nuisance, d.effect, d.groups, d.n_groups, table, flips, d.signed,
+            d.robust, out,
+        )  # fmt: skip
         return out
+
+    def _by_products(
+        self, e: Floats, there: NDArray[np.bool_], table: NDArray[np.int64], flips: bool, out: Floats
+    ) -> None:
+        """Without a covariate of the feature's own, all but the cross products are matrix products."""
+        d = self.design
+        columns = np.column_stack([d.nuisance, d.effect])
+        inside = (d.groups == np.arange(d.n_groups)[:, None]).astype(np.float64)
+        rows = (inside[:, None, :] * columns.T).reshape(-1, len(e))
+        # Row `place[b, s]` of the design meets row s of the residuals.
+        place = np.tile(np.arange(len(e)), (len(table), 1)) if flips else np.argsort(table, axis=1)
+        turned = rows[:, None, :] * table if flips else rows[:, place]
+        squares = inside[:, None, :] * np.square(table) if flips else inside[:, place]
+        shape = (d.n_groups, -1, len(table), e.shape[1])
+        right = (turned.reshape(-1, len(e)) @ e).reshape(shape)
+        sums = (squares.reshape(-1, len(e)) @ np.square(e)).reshape(d.n_groups, *shape[2:])
+        cross = np.einsum("gi,ia,ic->gac", inside, columns, columns)
+        _regressed(there, columns, d.groups, place, cross, right, sums, d.effect.shape[1], d.signed, out)
 
 
 def _unit(b: Floats) -> tuple[Floats, NDArray[np.bool_]]:
@@ -346,6 +374,7 @@ def _regressions(
     table: NDArray[np.int64],
     flips: bool,
     is_t: bool,
+    robust: bool,
     out: Floats,
 ) -> None:
     """Statistic, its degrees of freedom, estimate, standard error, and what is left of the sum of squares.
@@ -379,6 +408,11 @@ def _regressions(
             _forward(lower, right.sum(axis=0), solved)
             if n_groups == 1:
                 _pooled(lower, solved, sums[0], rows[0] - rank, r, is_t, out[:, b, j])
+                if robust:
+                    _by_row(
+                        e, there, own, own_there, nuisance, effect, table[b], flips, j, lower, solved,
+                        out[:, b, j],
+                    )  # fmt: skip
             else:
                 _by_group(cross, right, sums, rows, free, lower, solved, heavy, r, is_t, out[:, b, j])
 
@@ -416,6 +450,112 @@ def _pooled(lower: Floats, solved: Floats, total: float, df: float, r: int, is_t
         out[3] = np.sqrt(variance) / lower[p - 1, p - 1]
     else:
         out[0] = explained / r / variance
+
+
+@compiled
+def _by_row(
+    e: Floats,
+    there: NDArray[np.bool_],
+    own: Floats,
+    own_there: NDArray[np.bool_],
+    nuisance: Floats,
+    effect: Floats,
+    order: NDArray[np.int64],
+    flips: bool,
+    j: int,
+    lower: Floats,
+    beta: Floats,
+    out: Floats,
+) -> None:
+    """HC3 instead of one variance: leverage and weight of each row from the factor; see `_regressions`."""
+    k, p = nuisance.shape[1], beta.size
+    row, unit = np.empty(p), np.empty(p)
+    _backward(lower, beta)
+    variance = 0.0
+    for i in range(e.shape[0]):
+        source = i if flips else order[i]
+        if not there[source, j] or (own.size > 0 and not own_there[i, j]):
+            continue
+        row[:k] = nuisance[i]
+        if own.size > 0:
+            row[k] = own[i, j]
+        row[p - 1] = effect[i, 0]
+        _forward(lower, row, unit)
+        free, rest = 1.0, e[source, j] * order[i] if flips else e[source, j]
+        for a in range(p):
+            free -= unit[a] * unit[a]
+            rest -= row[a] * beta[a]
+        if abs(unit[p - 1]) > LEAST_FREE:
+            part = unit[p - 1] * rest / max(free, LEAST_FREE)
+            variance += part * part
+    variance = max(variance, LEAST_LEFT)
+    # `unit` belongs to an effect of length 1 after the nuisance, as does the product that t is made of.
+    out[3] = np.sqrt(variance) / lower[p - 1, p - 1]
+    out[0] = out[2] / out[3]
+
+
+@compiled
+def _regressed(
+    there: NDArray[np.bool_],
+    columns: Floats,
+    groups: NDArray[np.int64],
+    place: NDArray[np.int64],
+    whole: Floats,
+    right: Floats,
+    sums: Floats,
+    r: int,
+    is_t: bool,
+    out: Floats,
+) -> None:
+    """As `_regressions`, from products that are there; missing rows are taken off the cross products.
+
+    `right` has shape (n_groups, p, n_rearrangements, width), `sums` lacks the columns, `whole` the rest.
+    """
+    n_groups, p, width = whole.shape[0], whole.shape[1], there.shape[1]
+    gone, count = _gaps(there)
+    sizes = np.zeros(n_groups)
+    for g in groups:
+        sizes[g] += 1.0
+    cross, own = np.empty_like(whole), np.empty((n_groups, p))
+    rows, squares, free = np.empty(n_groups), np.empty(n_groups), np.zeros(n_groups)
+    lower, heavy, solved = np.zeros((p, p)), np.zeros((p, p)), np.zeros(p)
+    for b in range(place.shape[0]):
+        for j in range(width):
+            cross[:] = whole
+            rows[:] = sizes
+            for k in range(count[j]):
+                i = place[b, gone[k, j]]
+                rows[groups[i]] -= 1.0
+                for a in range(p):
+                    for c in range(a + 1):
+                        cross[groups[i], a, c] -= columns[i, a] * columns[i, c]
+            rank = _factor(cross.sum(axis=0), lower)
+            _freedom(cross, lower, rows, free)
+            estimable = rows.sum() - rank >= 1 and free.min() >= LEAST_DF
+            for a in range(p - r, p):
+                estimable = estimable and lower[a, a] > 0
+            if not estimable:
+                continue
+            own[:] = right[:, :, b, j]
+            squares[:] = sums[:, b, j]
+            _forward(lower, own.sum(axis=0), solved)
+            if n_groups == 1:
+                _pooled(lower, solved, squares[0], rows[0] - rank, r, is_t, out[:, b, j])
+            else:
+                _by_group(cross, own, squares, rows, free, lower, solved, heavy, r, is_t, out[:, b, j])
+
+
+@compiled
+def _gaps(there: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows that are missing, shape (n, width), and how many they are in each feature."""
+    n, width = there.shape
+    gone, count = np.zeros((n, width), dtype=np.int64), np.zeros(width, dtype=np.int64)
+    for i in range(n):
+        for j in range(width):
+            if not there[i, j]:
+                gone[count[j], j] = i
+                count[j] += 1
+    return gone, count
 
 
 @compiled
@@ -470,6 +610,7 @@ def general(
     features: NDArray[np.int64],
     dtype: type[np.floating[Any]],
     covariate: NDArray[Any] | None = None,
+    robust: bool = False,
 ) -> General:
     """A job of features whose designs differ.
 
@@ -489,9 +630,11 @@ def general(
         Of rearranged statistics.
     covariate
         ndarray of shape (n, n_features), or None.
+    robust
+        See `Layout`.
 
     References
     ----------
     Winkler et al. 2014, 10.1016/j.neuroimage.2014.01.060 (G, with Welch's correction; v for rank 1).
     """
-    return General(permutations, dtype, features, values, covariate, layout(model))
+    return General(permutations, dtype, features, values, covariate, layout(model, robust))

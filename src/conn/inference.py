@@ -19,9 +19,12 @@ from conn.errors import DesignError
 from conn.general import general
 from conn.glm import Fit, Floats, Model, magnitude, make_model, z_to_t
 from conn.multivariate import blocks
+from conn.multivariate_covariate import adjusted_blocks
 from conn.permutation import PermutationSet
+from conn.sandwich import robust
 from conn.shared import shared
 from conn.tiles import MAP_FEATURES, TILE_FEATURES, Job, Scale
+from conn.welch_james import welch_james
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,6 +103,7 @@ def test(
     covariate: ArrayLike | None = None,
     cells: ArrayLike | None = None,
     min_share: float = 1.0,
+    own_variances: bool = False,
     block_bytes: int = 64 << 20,
     workers: int = 1,
     precision: Literal["auto", "float32", "float64"] = "auto",
@@ -122,10 +126,12 @@ def test(
         Of n rows. The same set for all tests of a family.
     variance_groups
         array of shape (n,): rows of equal value share a variance. More than one value: Aspin-Welch v, or G
-        for F; every statistic goes to z by its own degrees of freedom. None: pooled.
+        for F, or Johansen's statistic with several values in a row; every statistic goes to z by its own
+        degrees of freedom. None: pooled.
     covariate
         array of the shape of `data`: a further column of the design that each feature has for itself, such
-        as its baseline. It is nuisance, and residuals are those of the matrix and it.
+        as its baseline. It is nuisance, and residuals are those of the matrix and it. Of shape
+        (c, n, n_features) beside rows of several values: c columns, each of them nuisance of all values.
     cells
         array of shape (n,): cell of the design of each row. None: all are one cell.
     min_share
@@ -133,6 +139,9 @@ def test(
         rearrangement moves residuals with their gaps over all n rows, what receives a gap is left out, and
         the statistic goes to z by its own degrees of freedom, and so do all others then. A cell with fewer
         than 3 values takes the feature out.
+    own_variances
+        Each row has an error variance of its own: t over a heteroscedasticity-consistent standard error
+        (HC3). Only for t of one value in a row, and not together with variance groups.
     block_bytes
         Bound on the residuals held at a time by one worker, at least one tile of 1024 features.
     workers
@@ -166,7 +175,9 @@ def test(
     own = None if covariate is None else np.asanyarray(covariate)
     _check_rows(values, own, model, permutations)
     dtype = _precision(precision, values.shape[-1], model)
-    jobs = _jobs(values, own, model, permutations, dtype, _partly(values, own, cells, min_share))
+    _check_variances(values, model, own_variances)
+    partly = _partly(values, own, cells, min_share)
+    jobs = _jobs(values, own, model, permutations, dtype, partly, own_variances)
     tasks = [(job, block) for job in jobs for block in _blocks(job, block_bytes)]
     told = _Progress(progress, sum(len(job.batches()) for job, _ in tasks))
     if workers > 1:
@@ -206,12 +217,24 @@ def _check_rows(
         raise DesignError(f"data has shape {values.shape}; the design matrix has {n} rows")
     if permutations.n_rows != n:
         raise DesignError(f"the permutations are for {permutations.n_rows} rows; the design matrix has {n}")
-    if own is not None and own.shape != values.shape:
+    several = values.ndim == 3
+    if several and own is not None and (own.ndim != 3 or own.shape[1:] != values.shape[1:]):
+        raise DesignError(
+            f"the covariates have shape {own.shape} and the data {values.shape}; rows and features must be "
+            "equal"
+        )
+    if own is not None and not several and own.shape != values.shape:
         raise DesignError(
             f"the covariate has shape {own.shape} and the data {values.shape}; they must be equal"
         )
-    if own is not None and values.ndim == 3:
-        raise DesignError("rows of several values have no covariate of each feature's own")
+
+
+def _check_variances(values: NDArray[Any], model: Model, own_variances: bool) -> None:
+    if own_variances and (model.n_groups > 1 or model.contrast.ndim == 2 or values.ndim == 3):
+        raise DesignError(
+            "a variance of each row's own is for t of one value in a row, without variance groups; leave "
+            "own_variances out"
+        )
 
 
 def _precision(asked: str, n_features: int, model: Model) -> type[np.floating[Any]]:
@@ -252,25 +275,46 @@ def _jobs(
     permutations: PermutationSet,
     dtype: type[np.floating[Any]],
     partly: NDArray[np.bool_],
+    own_variances: bool,
 ) -> list[Job]:
     """The fastest way for the features with all rows, and the general one for those with some missing."""
     features, as_z = np.flatnonzero(~partly), bool(partly.any())
-    plain = model.n_groups == 1 or (own is None and model.contrast.ndim == 1)
+    is_t = model.contrast.ndim == 1
     first: Job
-    if values.ndim == 3:
-        first = blocks(values, model, permutations, features, dtype)
-    elif own is not None and model.n_groups == 2 and model.contrast.ndim == 1:
+    if values.ndim == 3 and own is not None:
+        first = adjusted_blocks(values, own, model, permutations, features, dtype)
+    elif values.ndim == 3:
+        make = blocks if model.n_groups == 1 else welch_james
+        first = make(values, model, permutations, features, dtype)
+    elif own is None:
+        first = _without_covariate(values, model, permutations, features, dtype, as_z, own_variances)
+    elif own_variances or (model.n_groups > 1 and not (model.n_groups == 2 and is_t)):
+        first = general(values, model, permutations, features, dtype, own, own_variances)
+    elif model.n_groups == 2:
         first = unequal(values, own, model, permutations, features, dtype)
-    elif not plain:
-        first = general(values, model, permutations, features, dtype, own)
-    elif own is not None:
-        first = adjusted(values, own, model, permutations, features, dtype, as_z)
     else:
-        first = shared(values, model, permutations, features, dtype, as_z)
+        first = adjusted(values, own, model, permutations, features, dtype, as_z)
     if not as_z:
         return [first]
-    rest = general(values, model, permutations, np.flatnonzero(partly), dtype, own)
+    rest = general(values, model, permutations, np.flatnonzero(partly), dtype, own, own_variances)
     return [first, rest] if features.size else [rest]
+
+
+def _without_covariate(
+    values: NDArray[Any],
+    model: Model,
+    permutations: PermutationSet,
+    features: NDArray[np.int64],
+    dtype: type[np.floating[Any]],
+    as_z: bool,
+    own_variances: bool,
+) -> Job:
+    """By one variance, one of each row, or those of groups; v of two groups has the shortest way."""
+    if own_variances:
+        return robust(values, model, permutations, features, dtype, as_z)
+    if model.n_groups > 2 or (model.n_groups == 2 and model.contrast.ndim == 2):
+        return welch_james(values[None], model, permutations, features, dtype)
+    return shared(values, model, permutations, features, dtype, as_z)
 
 
 @dataclass(frozen=True, eq=False)

@@ -25,6 +25,7 @@ from conn.config.model import Config, Denoise
 from conn.errors import ConfigError, ConnError, InputError
 from conn.files import write_text
 from conn.index import ALL, NATIVE, Run, build_index
+from conn.presets import Preset
 from conn.stages.project import repetition_time
 from conn.tables import MISSING, read_tsv
 
@@ -61,7 +62,9 @@ _NUMERAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _YAML_WORDS = frozenset({"true", "false", "null", "yes", "no", "on", "off", "y", "n"})
 
 
-def write_configuration(bids_dir: Path, derivatives: Path | None, output: Path) -> str:
+def write_configuration(
+    bids_dir: Path, derivatives: Path | None, output: Path, design: Preset | None = None
+) -> str:
     """Look at a data set and write a configuration that `conn check` can read.
 
     Parameters
@@ -72,6 +75,8 @@ def write_configuration(bids_dir: Path, derivatives: Path | None, output: Path) 
         fMRIPrep's output folder; None looks for it in `derivatives` inside `bids_dir`.
     output
         File to write. Paths in it are relative to its folder.
+    design
+        Models and analyses of a study, in place of a guess. The names that they use must be made to fit.
 
     Returns
     -------
@@ -96,9 +101,10 @@ def write_configuration(bids_dir: Path, derivatives: Path | None, output: Path) 
     runs, problem = _try_index(scans, base)
     clinical = _look_at_tables(scans)
     cleaning = _look_at_confounds(runs, scans)
-    text = _render(scans, clinical, cleaning, runs, base)
+    text = _render(scans, clinical, cleaning, runs, base, design)
     write_text(output, text)
-    return _summary(output, scans, clinical, cleaning, runs, problem)
+    summary = _summary(output, scans, clinical, cleaning, runs, problem)
+    return summary if design is None else f"{summary}\n{design.name} needs: {design.needs}"
 
 
 # --------------------------------------------------------------------------------------------- scans
@@ -603,7 +609,14 @@ def _left(run: Run, roots: tuple[Path, ...], default: Denoise) -> dict[tuple[str
 # --------------------------------------------------------------------------------------------- the file
 
 
-def _render(scans: Scans, clinical: Found, cleaning: Cleaning, runs: Sequence[Run], base: Path) -> str:
+def _render(
+    scans: Scans,
+    clinical: Found,
+    cleaning: Cleaning,
+    runs: Sequence[Run],
+    base: Path,
+    design: Preset | None,
+) -> str:
     parts = [
         [
             "# Written by `conn init`: what was found, and guesses to correct. Next: conn check FILE",
@@ -616,17 +629,24 @@ def _render(scans: Scans, clinical: Found, cleaning: Cleaning, runs: Sequence[Ru
         _clinical_lines(clinical),
         _region_lines(scans),
         _denoise_lines(cleaning),
-        _model_lines(scans, clinical, runs),
+        *_analysis_parts(scans, clinical, runs, design),
         [
-            "inference:",
-            "  permutations: 5000",
-            "  alpha: 0.05",
             "report:",
             f"  title: {_text(f'Connectivity in {scans.name}')}",
             "  anonymise: false  # true replaces subject labels by numbers",
         ],
     ]
     return "\n\n".join("\n".join(part) for part in parts) + "\n"
+
+
+def _analysis_parts(
+    scans: Scans, clinical: Found, runs: Sequence[Run], design: Preset | None
+) -> list[list[str]]:
+    """Seeds, models and tests: those of a design, or a guess."""
+    if design is not None:
+        return [[f"# Design: {design.name}. {LOCK_IT.removeprefix('# ')}", design.text.rstrip()]]
+    tests = ["inference:", "  permutations: 5000", "  alpha: 0.05"]
+    return [_connectivity_lines(), _model_lines(scans, clinical, runs), tests]
 
 
 def _dataset_lines(scans: Scans, base: Path) -> list[str]:
@@ -747,11 +767,16 @@ def _region_lines(scans: Scans) -> list[str]:
     if scans.spaces and not scans.space.startswith("MNI152"):
         lines.append(f"  # The registry is in MNI152 templates, not in {scans.space}: give your own regions.")
     default = Config.model_fields["rois"].default
-    seeds = Config.model_fields["connectivity"].default.seeds
     return [
         *lines,
         f"  #use: {_list(default.use)}",
         f"  #custom: {{mySeed: {{center: [4, 26, -10], radius_mm: 5, space: {scans.space}}}}}",
+    ]
+
+
+def _connectivity_lines() -> list[str]:
+    seeds = Config.model_fields["connectivity"].default.seeds
+    return [
         "connectivity:",
         f"  #seeds: {_list(seeds)}",
         "  fwhm_mm: 6  # smoothing of seed maps; region series are never smoothed",
@@ -785,13 +810,16 @@ def _denoise_lines(cleaning: Cleaning) -> list[str]:
     ]
 
 
+LOCK_IT = "# conn lock writes models and contrasts down, with a date, before there are results."
+
+
 def _model_lines(scans: Scans, clinical: Found, runs: Sequence[Run]) -> list[str]:
     """An active model that fits what is there, and others as suggestions."""
     if clinical.endpoint is not None:
         active, suggested = _paired(clinical), _suggestions(clinical)
     else:
         active, suggested = _compared(scans, clinical, runs), []
-    head = ["models:"] if active else ["models: {}  # seed maps, matrices and a quality report only"]
+    head = [LOCK_IT, "models:"] if active else ["models: {}  # seed maps, matrices and a quality report only"]
     return [*head, *active, *suggested]
 
 
@@ -910,4 +938,10 @@ def _summary(
         lines.append("no preprocessed images: run fMRIPrep, then set datasets derivatives in the file")
     elif problem is not None:
         lines.append(f"before it can run: {problem}")
-    return "\n".join([*lines, f"written: {output}", f"next: read it, then conn check {output}"])
+    return "\n".join(
+        [
+            *lines,
+            f"written: {output}",
+            f"next: read it, then conn check {output}; before there are results, conn lock {output}",
+        ]
+    )

@@ -27,6 +27,9 @@ ABOUT = (
 NOT_THERE = "not there"
 PLANNED, NOT_PLANNED = "planned", "not in the plan"
 
+CONTENT = "clinical.content."
+"""Begins the keys of what clinical tables hold; they are in a plan as soon as the tables are there."""
+
 NOT_LOCKED = "not locked"
 CHANGED = "changed after locking"
 LATE = "locked after results existed"
@@ -291,6 +294,17 @@ def _shown(settings: Mapping[str, Any], key: str) -> str:
 
 def unknown_options(entry: Entry, plans: Mapping[str, Plan]) -> tuple[str, ...]:
     """Options that the lock does not know and that have their default: they came with a later version."""
+    return tuple(key for key in _new_keys(entry, plans) if not key.startswith(CONTENT))
+
+
+def unlocked_tables(entry: Entry, plans: Mapping[str, Plan]) -> tuple[str, ...]:
+    """Data set and name of clinical tables whose content the lock does not hold: they came later."""
+    new = _new_keys(entry, plans)
+    return tuple(key.removeprefix(CONTENT) for key in new if key.startswith(CONTENT))
+
+
+def _new_keys(entry: Entry, plans: Mapping[str, Plan]) -> tuple[str, ...]:
+    """Keys that pass for defaults and that the lock does not know, of models that did not change."""
     known = {name: model.settings for name, model in entry.models.items() if name in plans}
     kept = {name: old for name, old in known.items() if not any(_differences(old, plans[name]))}
     return tuple(sorted({key for name, old in kept.items() for key in _new_defaults(old, plans[name])}))

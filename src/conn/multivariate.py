@@ -126,7 +126,7 @@ class Blocks(Job):
         y = np.where(valid, y, 0.0)
         e = np.stack([residuals(value, self.model.nuisance) for value in y])
         valid &= (np.square(e).sum(axis=1) > 1e-24 * np.square(y).sum(axis=1)).all(axis=0)
-        white = _whitened(e, valid)
+        white = whitened(e, valid)
         products = np.einsum("nk,qnv->kqv", self.model.effect, white)
         lost = self._lambda(products[:, :, None, :], products[:0, :, None, :])[0]
         valid &= lost > LEAST_PIVOT
@@ -157,8 +157,22 @@ class Blocks(Job):
         return np.asarray((1 - root) / root * lost.dtype.type(d.second / d.first))
 
 
-def _whitened(e: Floats, valid: NDArray[np.bool_]) -> Floats:
-    """Residuals (q, n, n_features) of each feature, orthonormal; clears `valid` where they cannot be."""
+def whitened(e: Floats, valid: NDArray[np.bool_], of: float | None = None) -> Floats:
+    """Columns of each feature made orthonormal.
+
+    Parameters
+    ----------
+    e
+        ndarray of shape (q, n, n_features).
+    valid
+        ndarray of shape (n_features,); cleared where values depend on each other.
+    of
+        What earlier columns leave of each must be a share of this sum of squares; None: of its own.
+
+    Returns
+    -------
+    ndarray of shape (q, n, n_features)
+    """
     white = np.zeros_like(e)
     for k, value in enumerate(e):
         rest = value.copy()
@@ -166,7 +180,7 @@ def _whitened(e: Floats, valid: NDArray[np.bool_]) -> Floats:
             for earlier in white[:k]:
                 rest -= earlier * (earlier * rest).sum(axis=0)
         length = np.linalg.norm(rest, axis=0)
-        valid &= length**2 > LEAST_PIVOT * np.square(value).sum(axis=0)
+        valid &= length**2 > LEAST_PIVOT * (np.square(value).sum(axis=0) if of is None else of)
         white[k] = rest / np.where(valid, length, 1.0)
     return white
 
@@ -241,5 +255,7 @@ def blocks(
             "least as many as values are needed. Take more people, fewer time points or fewer covariates."
         )
     if model.n_groups > 1:
-        raise DesignError("rows of several values share one covariance; leave variance groups out")
+        raise DesignError(
+            "Wilks' lambda knows one covariance of all rows; variance groups are for conn.welch_james"
+        )
     return Blocks(permutations, dtype, features, values, make_kernel(model, permutations.kind))

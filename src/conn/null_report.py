@@ -11,15 +11,19 @@ import pandas as pd
 from conn import paths
 from conn.errors import ConfigError
 from conn.nulls import MOST_FEATURES, NullCheck, check_nulls
-from conn.probes import Probe, probes, unprobed_words
+from conn.probe_voxels import voxel_probes
+from conn.probes import Probe, compile_now, edge_probes, refuse_without_first_level, unprobed_words
 from conn.study import Study
 from conn.tables import read_tsv, write_tsv
 
 SETS = 200
 PERMUTATIONS = 200
 
+SLOW_FEATURES = 100
+"""Features where each is computed by itself in every rearrangement; 500 would take ten minutes."""
+
 _SUBSAMPLE = 7
-"""Keeps the draw of edges apart from the draws of null data."""
+"""Keeps the draw of features apart from the draws of null data."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +37,7 @@ class ProbedNulls:
     left_out
         Edges that somebody lacks or that do not vary.
     drawn
-        Edges that were used, of those that are left.
+        Edges or voxels that were used, of those that are left.
     alpha
         Family-wise error asked for.
     checks
@@ -48,7 +52,7 @@ class ProbedNulls:
 
 
 def check_null(study: Study, sets: int = SETS, permutations: int = PERMUTATIONS) -> str:
-    """Test null data made from the study's own edges, say what came out, and write `check_null.tsv`.
+    """Test null data made from a study's edges and voxels, say what came out, write `check_null.tsv`.
 
     Parameters
     ----------
@@ -73,7 +77,7 @@ def check_null(study: Study, sets: int = SETS, permutations: int = PERMUTATIONS)
             f"--permutations {permutations}: the smallest p would be {1 / (permutations + 1):.2g}, above "
             f"alpha {alpha:g}, and nothing could be significant. Ask for at least {int(np.ceil(1 / alpha))}."
         )
-    found = [probed(probe, sets, permutations, alpha, seed) for probe in probes(study)]
+    found = [probed(probe, sets, permutations, alpha, seed) for probe in null_probes(study)]
     write_tsv(study.out / paths.CHECK_NULL, null_table(found, permutations, seed))
     head = [
         "NULL DATA",
@@ -81,23 +85,49 @@ def check_null(study: Study, sets: int = SETS, permutations: int = PERMUTATIONS)
         f"{seed}. They hold no effect: what is significant is false.",
     ]
     parts = ["\n".join(head), *("\n".join(_words(one)) for one in found)]
-    parts += filter(None, [unprobed_words(study, read_tsv(study.out / paths.RUNS))])
+    parts += filter(None, [unprobed_words(study, read_tsv(study.out / paths.RUNS), lambda *_: "")])
     return "\n\n".join([*parts, f"table: {study.config.out}/{paths.CHECK_NULL.as_posix()}"])
 
 
+def null_probes(study: Study) -> Iterator[Probe]:
+    """Edges of every contrast, then voxels; edges only stand in where a model tests maps and there are none.
+
+    Raises
+    ------
+    ConnError
+        See `conn.probes.probes`.
+    """
+    refuse_without_first_level(study)
+    table = read_tsv(study.out / paths.RUNS)
+    for name, model in study.config.models.items():
+        design = compile_now(study, name, table)
+        voxels = list(voxel_probes(study, design, MOST_FEATURES))
+        if model.edges != "none" or not voxels:
+            yield from edge_probes(study, design)
+        yield from voxels
+
+
+def most_features(probe: Probe) -> int:
+    """Features of a null data set at most: fewer where each has to be computed by itself."""
+    unequal = probe.rows.variances is not None
+    by_itself = unequal and (probe.covariate is not None or probe.rows.contrast.ndim == 2)
+    return SLOW_FEATURES if by_itself or probe.data.ndim == 3 else MOST_FEATURES
+
+
 def probed(probe: Probe, sets: int, permutations: int, alpha: float, seed: int) -> ProbedNulls:
-    """Null data of one contrast, of at most 500 of its edges."""
-    there = np.flatnonzero(probe.there)
-    if there.size > MOST_FEATURES:
+    """Null data of one contrast, of at most 500 of its edges or voxels."""
+    there, most = np.flatnonzero(probe.there), most_features(probe)
+    if there.size > most:
         rng = np.random.default_rng([seed, _SUBSAMPLE])
-        chosen = np.sort(rng.choice(there, MOST_FEATURES, replace=False))
+        chosen = np.sort(rng.choice(there, most, replace=False))
     else:
         chosen = there
     checks: tuple[NullCheck, ...] = ()
     if chosen.size:
+        own = None if probe.covariate is None else probe.covariate[:, chosen]
         settings = {"sets": sets, "permutations": permutations, "seed": seed}
-        checks = check_nulls(probe.data[:, chosen], probe.rows, alpha=alpha, **settings)
-    return ProbedNulls(probe, len(probe.edges) - there.size, chosen.size, alpha, checks)
+        checks = check_nulls(probe.data[..., chosen], probe.rows, covariate=own, alpha=alpha, **settings)
+    return ProbedNulls(probe, probe.data.shape[-1] - there.size, chosen.size, alpha, checks)
 
 
 def verdict(check: NullCheck) -> str:
@@ -111,14 +141,8 @@ def verdict(check: NullCheck) -> str:
 
 def _words(found: ProbedNulls) -> Iterator[str]:
     probe = found.probe
-    used = (
-        f"{found.drawn} edges"
-        if found.drawn + found.left_out == len(probe.edges)
-        else (f"{found.drawn} of {len(probe.edges)} edges, drawn with the seed")
-    )
-    lost = f"; {found.left_out} that somebody lacks are left out" if found.left_out else ""
-    yield f"{probe.title}; {used}{lost}"
-    if probe.stands_in:
+    yield f"{probe.title}; {_used(found)}"
+    if probe.stands_in and not probe.maps:
         yield probe.stands_in
     if probe.smallest_p > found.alpha:
         yield (
@@ -126,9 +150,20 @@ def _words(found: ProbedNulls) -> Iterator[str]:
             f"{probe.smallest_p:.2g}."
         )
     if not found.checks:
-        yield "  Nobody's edges can be tested: every edge is missing in somebody."
+        yield f"  Nothing can be tested: every {probe.kind} is missing in somebody."
     for check in found.checks:
         yield from _check_words(check)
+
+
+def _used(found: ProbedNulls) -> str:
+    probe, total = found.probe, found.probe.data.shape[-1]
+    if probe.maps:
+        maps = f"{probe.maps} seed maps" if probe.maps > 1 else "one seed map"
+        return f"{found.drawn} voxels of {maps}, drawn with the seed"
+    lost = f"; {found.left_out} that somebody lacks are left out" if found.left_out else ""
+    if found.drawn + found.left_out == total:
+        return f"{found.drawn} edges{lost}"
+    return f"{found.drawn} of {total} edges, drawn with the seed{lost}"
 
 
 def _check_words(check: NullCheck) -> Iterator[str]:
@@ -195,6 +230,7 @@ def null_table(found: list[ProbedNulls], permutations: int, seed: int) -> pd.Dat
             "reference_highest": max(check.references, default=None),
             "seed": seed,
             "probes": check.assumption,
+            "kind": one.probe.kind,
         }
         for one in found
         for check in one.checks
@@ -221,5 +257,6 @@ COLUMNS = (
     "reference_highest",
     "seed",
     "probes",
+    "kind",
 )
 """Columns of `check_null.tsv`."""

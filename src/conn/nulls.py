@@ -13,19 +13,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import stats
 
 from conn import inference
 from conn.errors import DesignError
-from conn.glm import Floats, residuals
-from conn.permutation import Exchange, permutation_set
+from conn.glm import Floats
+from conn.null_sets import (
+    FEWEST_IN_PART,
+    NullSet,
+    Rng,
+    arm_to_split,
+    faultless,
+    independent,
+    resampled,
+    split,
+)
+from conn.row_design import RowDesign
 
-Codes = NDArray[np.int64]
-Rng = np.random.Generator
 Method = Literal["resampled", "split", "independent"]
 
 TOLERATED = 1.4
@@ -36,8 +43,6 @@ REFERENCES = 19
 
 MOST_FEATURES = 500
 CONFIDENCE = 0.95
-FEWEST_IN_CELL = 3
-FEWEST_IN_PART = 2
 MOST_DRAWS = 50
 """Draws that give no testable data set, one after the other, before it is an error."""
 
@@ -61,57 +66,6 @@ INDEPENDENT = (
     "the exchange of people itself: values of the predictor are drawn independently of the rows. Without "
     "covariates this holds for any data; with them it shows the error of Freedman and Lane's method"
 )
-
-
-@dataclass(frozen=True, eq=False)
-class RowDesign:
-    """How the rows of a contrast are tested.
-
-    Attributes
-    ----------
-    matrix : ndarray of shape (n, p)
-        Full column rank; the first column is the intercept.
-    contrast : ndarray of shape (p,)
-        Picks one column, the tested one.
-    exchange
-        ``flips`` or ``labels``.
-    strata : ndarray of shape (n,), int
-        Rows change places within equal values.
-    variance_groups : ndarray of shape (n,), int
-        Rows of equal value share a variance.
-    groups : ndarray of shape (n,), int
-        The group of each row; all equal when the design has none.
-    has_nuisance
-        Whether the test has nuisance that changes when rows are exchanged.
-    """
-
-    matrix: Floats
-    contrast: Floats
-    exchange: Exchange
-    strata: Codes
-    variance_groups: Codes
-    groups: Codes
-    has_nuisance: bool
-
-    @property
-    def n(self) -> int:
-        """Number of rows."""
-        return int(self.matrix.shape[0])
-
-    @property
-    def column(self) -> int:
-        """Place of the tested column."""
-        return int(np.argmax(np.abs(self.contrast)))
-
-    @property
-    def tested(self) -> Floats:
-        """The tested column, of shape (n,)."""
-        return np.asarray(self.matrix[:, self.column])
-
-    @property
-    def compares_groups(self) -> bool:
-        """Whether the tested column says nothing but the group."""
-        return self.exchange == "labels" and np.unique(self.groups).size == 2
 
 
 @dataclass(frozen=True)
@@ -175,6 +129,7 @@ def check_nulls(
     data: Floats,
     design: RowDesign,
     *,
+    covariate: Floats | None = None,
     sets: int = 200,
     permutations: int = 200,
     alpha: float = 0.05,
@@ -186,9 +141,13 @@ def check_nulls(
     Parameters
     ----------
     data
-        ndarray of shape (n, n_features), finite, at most 500 features: one row per person.
+        ndarray of shape (n, n_features), finite, at most 500 features: one row per person. With several
+        values in a row, of shape (q, n, n_features).
     design
         How it is tested.
+    covariate
+        ndarray of the shape of `data`: a column that each feature has of its own, such as its baseline. It
+        stays with the people.
     sets, permutations
         Null data sets per method, and rearrangements of each.
     alpha
@@ -215,31 +174,33 @@ def check_nulls(
     10.1214/aos/1176345638 (rows drawn with their residuals); Clopper and Pearson 1934,
     10.1093/biomet/26.4.404.
     """
-    _check(data, design, sets)
+    _check(data, design, covariate, sets)
     own, *cohorts = np.random.SeedSequence(seed).spawn(1 + references)
     rng = np.random.default_rng(own)
-    clean = np.asarray(data, dtype=np.float64)
+    rows = NullSet(np.asarray(data, dtype=np.float64), design, covariate)
     count = _Count(sets, permutations, alpha)
-    found = [count.of("resampled", _assumption(design), _resampled(rng, clean, design), rng)]
+    found = [count.of("resampled", _assumption(design), resampled(rng, rows), rng)]
     rates = []
     for cohort in map(np.random.default_rng, cohorts):
-        right = faultless(cohort, clean, design)
-        rates.append(count.of("resampled", "", _resampled(cohort, right, design), cohort).rate)
+        right = replace(rows, data=faultless(cohort, rows.data, design, covariate))
+        rates.append(count.of("resampled", "", resampled(cohort, right), cohort).rate)
     found[0] = replace(found[0], references=tuple(rates))
     if design.compares_groups:
-        found.append(_split_check(rng, clean, design, count))
-    elif design.exchange == "labels" and np.unique(design.groups).size == 1:
-        found.append(count.of("independent", INDEPENDENT, _independent(rng, clean, design), rng))
+        found.append(_split_check(rng, rows, count))
+    elif design.exchange == "labels":
+        found.append(count.of("independent", INDEPENDENT, independent(rng, rows), rng))
     return tuple(found)
 
 
-def _check(data: Floats, design: RowDesign, sets: int) -> None:
-    if data.ndim != 2 or data.shape[0] != design.n:
+def _check(data: Floats, design: RowDesign, covariate: Floats | None, sets: int) -> None:
+    if data.ndim not in (2, 3) or data.shape[-2] != design.n:
         raise DesignError(f"data has shape {data.shape}; the design matrix has {design.n} rows")
-    if not np.isfinite(data).all():
+    if covariate is not None and covariate.shape != data.shape:
+        raise DesignError(f"the covariate has shape {covariate.shape} and the data {data.shape}")
+    if not all(np.isfinite(values).all() for values in (data, covariate) if values is not None):
         raise DesignError("data has missing values; leave the features out that have them")
-    if not 1 <= data.shape[1] <= MOST_FEATURES:
-        raise DesignError(f"data has {data.shape[1]} features; null data sets have 1 to {MOST_FEATURES}")
+    if not 1 <= data.shape[-1] <= MOST_FEATURES:
+        raise DesignError(f"data has {data.shape[-1]} features; null data sets have 1 to {MOST_FEATURES}")
     if sets < 1:
         raise DesignError(f"the number of null data sets is {sets}; it must be at least 1")
 
@@ -250,150 +211,17 @@ def _assumption(design: RowDesign) -> str:
     return EQUAL_SHAPES if design.compares_groups else EVEN_SPREAD
 
 
-# Null data -------------------------------------------------------------------------------------------
-
-_Set = tuple[Floats, RowDesign]
-"""Data of a null set, and how it is tested."""
-
-
-def cells(design: RowDesign) -> Codes:
-    """Within which rows people are drawn again: group × stratum, or the group when some cell is too small.
-
-    Returns
-    -------
-    ndarray of shape (n,), int
-    """
-    both = np.unique(np.column_stack([design.groups, design.strata]), axis=0, return_inverse=True)[1]
-    fine = np.asarray(both).reshape(-1).astype(np.int64)
-    return fine if np.bincount(fine).min() >= FEWEST_IN_CELL else design.groups
-
-
-def centred(data: Floats, design: RowDesign) -> Floats:
-    """Rows without any effect, means of cells included; each cell keeps its own variance.
-
-    Residuals of a cell are too small, since its mean and the covariates were fitted to it. That is made good
-    by one factor per cell.
-
-    Parameters
-    ----------
-    data
-        ndarray of shape (n, n_features).
-    design
-        How it is tested.
-    """
-    codes = cells(design)
-    dummies = (codes[:, None] == np.unique(codes)).astype(np.float64)
-    left, values, _ = np.linalg.svd(np.column_stack([design.matrix, dummies]), full_matrices=False)
-    basis = left[:, values > 1e-8 * values[0]]
-    free = 1 - np.square(basis).sum(axis=1)
-    factor = np.ones(design.n)
-    for code in np.unique(codes):
-        rows = codes == code
-        factor[rows] = np.sqrt(rows.sum() / max(free[rows].sum(), 0.5))
-    # The factor may bring back a little of the effects.
-    return residuals(residuals(data, basis) * factor[:, None], basis)
-
-
-def faultless(rng: Rng, data: Floats, design: RowDesign) -> Floats:
-    """The rows without effects, rearranged at random as the test does: what it assumes then holds.
-
-    People keep what is no fault: how noisy each of them is, and how edges go together.
-
-    Parameters
-    ----------
-    rng
-        Source of random numbers.
-    data
-        ndarray of shape (n, n_features).
-    design
-        How it is tested.
-
-    Returns
-    -------
-    ndarray of shape (n, n_features)
-    """
-    rows = centred(data, design)
-    if design.exchange == "flips":
-        return np.asarray(rows * rng.choice([-1.0, 1.0], (design.n, 1)))
-    order = np.arange(design.n)
-    for code in np.unique(design.strata):
-        own = np.flatnonzero(design.strata == code)
-        order[own] = rng.permutation(own)
-    return rows[order]
-
-
-def _resampled(rng: Rng, data: Floats, design: RowDesign) -> Iterator[_Set]:
-    """People drawn again within cells, each with all that the design says of the person."""
-    rows, codes = centred(data, design), cells(design)
-    members = [np.flatnonzero(codes == code) for code in np.unique(codes)]
-    while True:
-        drawn = np.sort(np.concatenate([rng.choice(own, own.size) for own in members]))
-        yield rows[drawn], _of_rows(design, drawn)
-
-
-def _of_rows(design: RowDesign, rows: Codes) -> RowDesign:
-    named = ("matrix", "strata", "variance_groups", "groups")
-    return replace(design, **{name: getattr(design, name)[rows] for name in named})
-
-
-def _independent(rng: Rng, data: Floats, design: RowDesign) -> Iterator[_Set]:
-    """Rows drawn again, and values of the predictor drawn again independently of them."""
-    rows = centred(data, design)
-    while True:
-        drawn = rng.choice(design.n, design.n)
-        made = _of_rows(design, drawn)
-        yield rows[drawn], _with_tested(made, design.tested[rng.choice(design.n, design.n)])
-
-
-def _with_tested(design: RowDesign, values: Floats) -> RowDesign:
-    matrix = design.matrix.copy()
-    matrix[:, design.column] = values
-    return replace(design, matrix=matrix)
-
-
-def _split_check(rng: Rng, data: Floats, design: RowDesign, count: _Count) -> NullCheck:
-    """One arm, the largest, in two parts whose sizes have the ratio of the groups."""
-    sizes = np.bincount(design.groups)
-    arm = np.flatnonzero(design.groups == sizes.argmax())
-    smaller = arm.size * sizes.min() / design.n
-    if smaller < FEWEST_IN_PART:
+def _split_check(rng: Rng, rows: NullSet, count: _Count) -> NullCheck:
+    """One arm, the largest, in parts whose sizes have the ratio of the groups."""
+    arm, smallest = arm_to_split(rows.design)
+    if smallest < FEWEST_IN_PART:
         words = (
             f"the largest arm has {arm.size} people, and a part of it in the ratio of the groups "
-            f"{smaller:.1f}; at least {FEWEST_IN_PART} are needed"
+            f"{smallest:.1f}; at least {FEWEST_IN_PART} are needed"
         )
         nan = float("nan")
         return NullCheck("split", SPLIT, 0, 0, nan, nan, nan, nan, 0, count.alpha, impossible=words)
-    share = float(sizes[1] / design.n)
-    return count.of("split", SPLIT, _split(rng, data[arm], _of_rows(design, arm), share), rng)
-
-
-def _split(rng: Rng, data: Floats, arm: RowDesign, share: float) -> Iterator[_Set]:
-    """One arm with random labels, `share` of each stratum in the second group."""
-    welch = not np.isclose(share, 0.5)
-    while True:
-        second = np.zeros(arm.n, dtype=np.int64)
-        for code in np.unique(arm.strata):
-            rows = rng.permutation(np.flatnonzero(arm.strata == code))
-            second[rows[: int(share * rows.size + rng.random())]] = 1
-        if FEWEST_IN_PART <= second.sum() <= arm.n - FEWEST_IN_PART:
-            groups = second if welch else np.zeros_like(second)
-            made = _with_tested(arm, np.where(second == 1, -0.5, 0.5))
-            yield data, replace(_estimable(made), groups=second, variance_groups=groups)
-
-
-def _estimable(design: RowDesign) -> RowDesign:
-    """Without the covariates that say nothing within one arm; intercept and tested column stay."""
-    first = [0, design.column]
-    kept = list(first)
-    for j in sorted(set(range(design.matrix.shape[1])) - set(first)):
-        if np.linalg.matrix_rank(_scaled(design.matrix[:, [*kept, j]]), tol=1e-8) > len(kept):
-            kept.append(j)
-    return replace(design, matrix=design.matrix[:, kept], contrast=design.contrast[kept])
-
-
-def _scaled(matrix: Floats) -> Floats:
-    norms = np.linalg.norm(matrix, axis=0)
-    return np.asarray(matrix / np.where(norms, norms, 1.0))
+    return count.of("split", SPLIT, split(rng, rows), rng)
 
 
 # Counting --------------------------------------------------------------------------------------------
@@ -407,7 +235,7 @@ class _Count:
     permutations: int
     alpha: float
 
-    def of(self, method: Method, assumption: str, made: Iterator[_Set], rng: Rng) -> NullCheck:
+    def of(self, method: Method, assumption: str, made: Iterator[NullSet], rng: Rng) -> NullCheck:
         false, single, features = 0, 0.0, 0
         for _ in range(self.sets):
             result = self._next(made, rng)
@@ -421,13 +249,13 @@ class _Count:
             method, assumption, self.sets, false, rate, low, high, uncorrected, features, self.alpha
         )
 
-    def _next(self, made: Iterator[_Set], rng: Rng) -> inference.TestResult:
+    def _next(self, made: Iterator[NullSet], rng: Rng) -> inference.TestResult:
         """Test the next set that can be: a draw may hold too few different people."""
         problem = "no feature varies"
         for _ in range(MOST_DRAWS):
-            data, design = next(made)
+            one = next(made)
             try:
-                result = self._test(data, design, int(rng.integers(2**32)))
+                result = one.design.test(one.data, self.permutations, _seed(rng), one.covariate)
             except DesignError as error:
                 problem = str(error)
                 continue
@@ -438,18 +266,9 @@ class _Count:
             "for so many columns, groups or strata."
         )
 
-    def _test(self, data: Floats, design: RowDesign, seed: int) -> inference.TestResult:
-        own = permutation_set(
-            design.n,
-            design.exchange,
-            strata=design.strata,
-            matrix_effect=design.tested,
-            n_permutations=self.permutations,
-            seed=seed,
-            has_nuisance=design.has_nuisance,
-        )
-        groups: Any = design.variance_groups if np.ptp(design.variance_groups) else None
-        return inference.test(data, design.matrix, design.contrast, own, groups)
+
+def _seed(rng: Rng) -> int:
+    return int(rng.integers(2**32))
 
 
 def clopper_pearson(count: int, total: int, confidence: float = CONFIDENCE) -> tuple[float, float]:

@@ -20,13 +20,16 @@ from pydantic_core import to_jsonable_python
 
 from conn.config.checks import pairs_of, partial_set
 from conn.config.contrasts import chosen_contrasts
-from conn.config.model import Config, Dataset, Model
-from conn.lock import Plan
+from conn.config.model import Clinical, ClinicalTable, Config, Dataset, Model, Remission, Response
+from conn.lock import CONTENT, Plan
 from conn.rois import networks, registry, selection
 from conn.rois.registry import Roi
 
 Digest = Callable[[str], str]
 """From the path of an image, as in the configuration, to the SHA-256 of its content."""
+
+Contents = Callable[[str, ClinicalTable, tuple[str, ...]], str | None]
+"""From a data set, one of its tables, and columns to what they hold; None when they are not there."""
 
 Setting = tuple[str, Any, bool]
 """Key, JSON value, and whether that is the default."""
@@ -43,7 +46,7 @@ OF_MAPS = frozenset({"fwhm_mm", "smooth_within_mask"})
 _NO_DEFAULT = object()
 
 
-def plan_of(config: Config, name: str, digest: Digest) -> Plan:
+def plan_of(config: Config, name: str, digest: Digest, contents: Contents = lambda *_: None) -> Plan:
     """The plan of a model.
 
     Parameters
@@ -54,6 +57,8 @@ def plan_of(config: Config, name: str, digest: Digest) -> Plan:
         The model.
     digest
         Of the images that define regions, and of transforms.
+    contents
+        Of the clinical tables. What is not there yet is not in the plan, and is no change when it comes.
 
     Returns
     -------
@@ -64,6 +69,7 @@ def plan_of(config: Config, name: str, digest: Digest) -> Plan:
         ("seed", config.seed, False),
         *_datasets(config),
         *_clinical(config, model),
+        *_tables(config, model, contents),
         *_section("denoise", config.denoise),
         *_section("inference", config.inference),
         *_connectivity(config, model),
@@ -141,15 +147,42 @@ def _clinical(config: Config, model: Model) -> Iterator[Setting]:
     yield from _section("clinical", clinical, apart)
     tables = [{**_json(table), "path": _file(table.path)} for table in clinical.tables]
     yield "clinical.tables", tables, False
-    named = set(_words(_json(model)))
-    rules = {"response": clinical.response, "remission": clinical.remission}
-    for name, rule in rules.items():
-        if rule is not None and name in named:
+    named = _named(clinical, model)
+    for name, rule in _rules(clinical).items():
+        if name in named:
             yield from _section(f"clinical.{name}", rule)
-            named.add(rule.scale)
     for kind, options in (("scales", clinical.scales), ("variables", clinical.variables)):
         for name in sorted(named & set(options)):
             yield from _section(f"clinical.{kind}.{name}", options[name])
+
+
+def _rules(clinical: Clinical) -> dict[str, Response | Remission]:
+    rules = {"response": clinical.response, "remission": clinical.remission}
+    return {name: rule for name, rule in rules.items() if rule is not None}
+
+
+def _named(clinical: Clinical, model: Model) -> set[str]:
+    """Words of a model, which may be variables, scores and rules, and the scores that these rules need."""
+    named = set(_words(_json(model)))
+    return named | {rule.scale for name, rule in _rules(clinical).items() if name in named}
+
+
+def _tables(config: Config, model: Model, contents: Contents) -> Iterator[Setting]:
+    """What the columns that a model uses hold, by data set and table.
+
+    They pass for defaults: a lock that was written before the table was there does not know them.
+    """
+    clinical = config.clinical
+    named = _named(clinical, model)
+    used = {one.column for name, one in clinical.variables.items() if name in named}
+    for name, scale in clinical.scales.items():
+        if name in named:
+            used |= {*scale.columns.values(), *([scale.column] if scale.column else [])}
+    for dataset in config.datasets:
+        for table in clinical.tables:
+            held = contents(dataset, table, tuple(sorted(used)))
+            if held is not None:
+                yield f"{CONTENT}{dataset}.{_file(table.path)}", held, True
 
 
 def _words(data: Any) -> Iterator[str]:
@@ -189,9 +222,15 @@ def _maps(config: Config, model: Model) -> tuple[selection.Seed, ...]:
     return tuple(dict.fromkeys([*seeds_of(config, model), *compared]))
 
 
-def _networks(model: Model) -> dict[str, tuple[tuple[str, str], ...]]:
+def _networks(config: Config, model: Model) -> dict[str, tuple[networks.Edge, ...]]:
     """Networks that are tested as one, with their edges."""
-    return {name: networks.edges(name) for name in model.declared_networks}
+    own = config.connectivity.networks
+    return {name: networks.declared(name, own) for name in model.declared_networks}
+
+
+def _signed(edges: Iterable[networks.Edge]) -> list[str]:
+    """Edges by their names; those that count turned round say so."""
+    return _unordered("-".join(sorted((a, b))) + (" (-1)" if sign < 0 else "") for a, b, sign in edges)
 
 
 def _is_partial(model: Model) -> bool:
@@ -222,8 +261,8 @@ def _model(config: Config, name: str) -> Iterator[Setting]:
         yield f"{key}.edges", "all pairs of edge_regions", False
         yield f"{key}.edge_regions", _unordered(_set_of_edges(config, model)), False
     else:
-        yield f"{key}.edges", _names(pairs_of(model)), False
-    united = {network: _names(pairs) for network, pairs in _networks(model).items()}
+        yield f"{key}.edges", _names(pairs_of(model, config.connectivity.networks)), False
+    united = {network: _signed(edges) for network, edges in _networks(config, model).items()}
     yield f"{key}.networks", united, not united
     for contrast, confirmatory in contrasts_of(model).items():
         yield f"{key}.contrasts.{contrast}.confirmatory", confirmatory, False
@@ -232,7 +271,7 @@ def _model(config: Config, name: str) -> Iterator[Setting]:
 def _connectivity(config: Config, model: Model) -> Iterator[Setting]:
     asked = config.connectivity
     seeds = _maps(config, model)
-    apart = {*NOT_DECIDING, "together", "partial", "nuisance_regions"}
+    apart = {*NOT_DECIDING, "together", "partial", "nuisance_regions", "networks"}
     yield from _section("connectivity", asked, apart if seeds else apart | OF_MAPS)
     yield "connectivity.nuisance_regions", _unordered(_nuisance(config)), not asked.nuisance_regions
     for seed in seeds:
@@ -266,7 +305,8 @@ def _regions(config: Config, model: Model, digest: Digest) -> Iterator[Setting]:
 
 def _used(config: Config, model: Model) -> set[str]:
     used = {region for seed in _maps(config, model) for region in seed.regions}
-    tested = [*pairs_of(model), *(pair for pairs in _networks(model).values() for pair in pairs)]
+    tested = list(pairs_of(model, config.connectivity.networks))
+    tested += [(a, b) for edges in _networks(config, model).values() for a, b, _ in edges]
     used |= {region for pair in tested for region in pair}
     if model.edges == "all" or _is_partial(model):
         used |= set(_set_of_edges(config, model))

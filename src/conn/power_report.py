@@ -10,11 +10,21 @@ import numpy as np
 import pandas as pd
 
 from conn import paths
-from conn.config.model import Regression
+from conn.config.model import Formula, Model, Regression
+from conn.design import DesignContrast
 from conn.power import POWER, Detectable, detectable, foreseen
-from conn.probes import Foreseen, Probe, foreseen_probes, has_first_level, probes, unprobed_words
-from conn.rois import networks
-from conn.simulate.latent import PlantedEdge
+from conn.probes import (
+    Foreseen,
+    Probe,
+    Scans,
+    foreseen_probes,
+    has_first_level,
+    probes,
+    side_by_side,
+    unprobed_words,
+    value_weights,
+)
+from conn.simulate.edges import PlantedEdge
 from conn.study import Study
 from conn.tables import read_tsv, write_tsv
 
@@ -94,46 +104,44 @@ def check_power(study: Study) -> str:
     ]
     if not has_first_level(study):
         head.append(_without_data())
-        parts = ["\n".join(_foreseen_words(one, alpha)) for one in foreseen_probes(study)]
+        parts = ["\n".join(_foreseen_words(one, alpha)) for one in foreseen_probes(study, unmeasured)]
         return "\n\n".join(["\n".join(head), *parts])
     permutations, seed = study.config.inference.permutations, study.config.seed
-    found = [(probe, needed(probe, permutations, alpha, seed)) for probe in probes(study)]
+    looked_at = [probe for probe in probes(study) if not unmeasured(probe.settings, probe.contrast)]
+    found = [(probe, needed(probe, permutations, alpha, seed)) for probe in looked_at]
     head.append("Variances are those of your own rows; no effect is taken from them.")
     write_tsv(study.out / paths.CHECK_POWER, power_table(found))
     parts = ["\n".join(_words(probe, families)) for probe, families in found]
-    parts += filter(None, [unprobed_words(study, read_tsv(study.out / paths.RUNS))])
+    parts += filter(None, [unprobed_words(study, read_tsv(study.out / paths.RUNS), unmeasured)])
     table = f"table: {study.config.out}/{paths.CHECK_POWER.as_posix()}"
     return "\n\n".join(["\n".join(head), *parts, table])
 
 
+def unmeasured(model: Model, contrast: DesignContrast) -> str:
+    """Why no single number says how large an effect of a contrast must be; empty when one does."""
+    if contrast.statistic == "t" or contrast.rank == 1:
+        return ""
+    if isinstance(model, Formula):
+        return "the smallest effect of an F of several columns is no single number; test columns one by one"
+    if contrast.n_variates > 1:
+        return "the courses of more than two groups differ in more ways than one number says"
+    return ""
+
+
 def needed(probe: Probe, permutations: int, alpha: float, seed: int) -> tuple[Needed, ...]:
-    """Smallest effects of the edges of a contrast, and of the networks that lie within them."""
-    find = partial(detectable, permutations=permutations, alpha=alpha, seed=seed)
-    edges = find(probe.data, probe.rows)
+    """Smallest effects of the edges of a contrast, and of networks: those declared, or within the edges."""
+    several = probe.data.ndim == 3
+    values = value_weights(len(probe.data)) if several else None
+    find = partial(detectable, values=values, permutations=permutations, alpha=alpha, seed=seed)
+    edges = find(probe.data, probe.rows, covariate=probe.covariate)
     names = tuple(f"{a}-{b}" for a, b in probe.edges)
     found = [Needed("edge", names, probe.edges, edges)]
-    means = network_means(probe)
-    if means:
-        data = np.column_stack(list(means.values()))
-        made = find(data, probe.rows)
-        found.append(Needed("network", tuple(means), (("", ""),) * len(means), made))
+    if probe.networks:
+        data, covariate = side_by_side(list(probe.networks.values()))
+        made = find(data, probe.rows, covariate=covariate)
+        names = tuple(probe.networks)
+        found.append(Needed("network", names, (("", ""),) * len(names), made))
     return tuple(found)
-
-
-def network_means(probe: Probe) -> dict[str, np.ndarray[tuple[int], np.dtype[np.float64]]]:
-    """Mean over the edges of each network that lies within the model; arrays of shape (n,).
-
-    A model whose edges are a network declares it. Of the others, those count whose edges are all tested.
-    """
-    place = {frozenset(pair): i for i, pair in enumerate(probe.edges)}
-    asked = probe.settings.edges
-    names = (asked,) if isinstance(asked, str) and asked not in {"all", "none"} else networks.names()
-    found = {}
-    for name in names:
-        pairs = [frozenset(pair) for pair in networks.edges(name)]
-        if all(pair in place for pair in pairs):
-            found[name] = probe.data[:, [place[pair] for pair in pairs]].mean(axis=1)
-    return found
 
 
 def _words(probe: Probe, families: Sequence[Needed]) -> Iterator[str]:
@@ -148,8 +156,16 @@ def _words(probe: Probe, families: Sequence[Needed]) -> Iterator[str]:
 
 
 def _unit(probe: Probe | Foreseen) -> str:
-    settings = probe.settings
-    return f"; z per unit of {settings.predictor}" if isinstance(settings, Regression) else ""
+    """What the effect is, where it is no plain change or difference in z."""
+    settings, contrast = probe.settings, probe.contrast
+    if isinstance(settings, Regression):
+        return f"; z per unit of {settings.predictor}"
+    if contrast.n_variates > 1:
+        what = "change" if contrast.exchange == "flips" else "difference of changes"
+        return f"; {what} between any two time points, wherever the others are"
+    if contrast.statistic == "F":
+        return "; difference between any two groups, wherever the others are"
+    return "; difference adjusted for the baseline of the edge" if contrast.covariate_weights else ""
 
 
 def _edge_words(family: Needed, n_edges: int, slope: bool) -> Iterator[str]:
@@ -158,10 +174,18 @@ def _edge_words(family: Needed, n_edges: int, slope: bool) -> Iterator[str]:
         yield "  no edge can be tested: every edge is missing in somebody"
         return
     yield f"  an edge by itself: {_spread(found.single, slope)}"
-    limit = f"|{found.scale}| above {found.critical:.2f}" if np.isfinite(found.critical) else "never reached"
+    limit = (
+        f"{_statistic(found.scale)} above {found.critical:.2f}"
+        if np.isfinite(found.critical)
+        else "never reached"
+    )
     yield f"  an edge corrected for {family.size} edges ({limit}): {_spread(found.family, slope)}"
     if lost:
         yield f"  {lost} edges that somebody lacks have no number"
+
+
+def _statistic(scale: str) -> str:
+    return scale if scale == "F" else f"|{scale}|"
 
 
 def _spread(values: np.ndarray[tuple[int], np.dtype[np.float64]], slope: bool) -> str:
@@ -201,16 +225,32 @@ def _without_data() -> str:
 def simulated_sd(probe: Foreseen) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     """Standard deviation of each row by the simulator's parameters; ndarray of shape (n,).
 
-    A person's edge is off the mean by `person_sd` in all scans, and by `change_sd` more in the later ones.
+    A person's edge is off the mean by `person_sd` in all scans, and by `change_sd` more in each later one. Of
+    rows of several values it is that of the difference between two time points that varies most; with a
+    baseline held constant, what the baseline does not predict.
     """
-    person, change = probe.weights.sum(axis=1), probe.weights[:, 1]
-    variance = (person * _SIMULATED.person_sd) ** 2 + (change * _SIMULATED.change_sd) ** 2
-    return np.asarray(np.sqrt(variance + probe.noise))
+    variances = [_covariance(one, one) + one.noise for one in probe.read]
+    variance = max(variances, key=lambda one: float(one.mean()))
+    if probe.baseline is not None:
+        shared = _covariance(probe.read[0], probe.baseline)
+        variance = variance - shared**2 / (_covariance(probe.baseline, probe.baseline) + probe.baseline.noise)
+    return np.asarray(np.sqrt(variance))
+
+
+def _covariance(one: Scans, other: Scans) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """Covariance of two values of a person, without the noise of scans."""
+    person = one.weights.sum(axis=1) * other.weights.sum(axis=1)
+    later = np.zeros(len(person))
+    if one is other:
+        later = np.square(one.weights[:, 1:]).sum(axis=1)
+    return np.asarray(person * _SIMULATED.person_sd**2 + later * _SIMULATED.change_sd**2)
 
 
 def _foreseen_words(probe: Foreseen, alpha: float) -> Iterator[str]:
-    sd = simulated_sd(probe)
-    found = foreseen(sd, probe.rows, max(probe.n_edges, 1), alpha=alpha)
+    sd, contrast = simulated_sd(probe), probe.contrast
+    own = 0 if probe.baseline is None else 1
+    n_tests, n_values = max(probe.n_edges, 1), contrast.n_variates
+    found = foreseen(sd, probe.rows, n_tests, n_values=n_values, own=own, alpha=alpha)
     slope = isinstance(probe.settings, Regression)
     yield probe.title + _unit(probe)
     yield f"  SD of a row {np.sqrt(np.mean(sd**2)):.3g} (median k {probe.df:.0f})"

@@ -153,6 +153,9 @@ def _said(study: Study, entry: Entry) -> Iterator[str]:
 
 def change_words(change: Change) -> str:
     """A change as one line."""
+    if change.key.startswith(lock.CONTENT):
+        table = change.key.removeprefix(lock.CONTENT)
+        return f"  table {table} holds other data: {change.old} -> {change.new} ({', '.join(change.models)})"
     return f"  {change.key}: {change.old} -> {change.new} ({', '.join(change.models)})"
 
 
@@ -206,8 +209,13 @@ def _since(changes: tuple[Change, ...]) -> list[str]:
 
 
 def _new_options(study: Study, last: Entry) -> list[str]:
-    found = lock.unknown_options(last, study.plans)
-    return [f"options that the lock does not know, at their defaults: {', '.join(found)}"] if found else []
+    found, tables = lock.unknown_options(last, study.plans), lock.unlocked_tables(last, study.plans)
+    lines = [f"options that the lock does not know, at their defaults: {', '.join(found)}"] if found else []
+    if tables:
+        lines.append(
+            f"tables that were not there yet, so that their content is not locked: {', '.join(tables)}"
+        )
+    return lines
 
 
 def show(study: Study) -> str:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib.util import find_spec
+from itertools import takewhile
 from pathlib import Path
+from textwrap import fill
 
 from conn.cohort import did_you_mean
 from conn.errors import ConfigError
@@ -29,13 +31,19 @@ class Preset:
     text: str
 
     @property
-    def words(self) -> tuple[str, str]:
-        """What it is, and what it needs, from the comment at its head."""
-        head = self.text.split("\n\n", maxsplit=1)[0]
-        lines = [line.removeprefix("#").strip() for line in head.splitlines() if line.startswith("#")]
-        parts = " ".join(line or "\n" for line in lines).split("\n")
-        about, _, needs = (part.strip() for part in (parts[0], "", parts[-1]))
-        return about, needs
+    def about(self) -> str:
+        """What it is, from the comment at its head."""
+        return self._head[0]
+
+    @property
+    def needs(self) -> str:
+        """Names of time points, variables and scales that it uses."""
+        return self._head[1].removeprefix("Needs: ")
+
+    @property
+    def _head(self) -> list[str]:
+        lines = takewhile(lambda line: line.startswith("#"), self.text.splitlines())
+        return " ".join(line.removeprefix("#").strip() or "\n" for line in lines).split(" \n ")
 
 
 def names() -> tuple[str, ...]:
@@ -62,9 +70,13 @@ def listing() -> str:
     """All presets for people."""
     parts = []
     for name in names():
-        about, needs = preset(name).words
-        parts.append(f"{name}\n  {about}\n  {needs}")
+        one = preset(name)
+        parts.append(f"{name}\n{_indented(one.about)}\n{_indented(f'Needs: {one.needs}')}")
     return "\n".join(parts)
+
+
+def _indented(text: str) -> str:
+    return fill(text, 100, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False)
 
 
 def _folder() -> Path:

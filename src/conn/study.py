@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from conn.cohort import natural
 from conn.config import Config, load
 from conn.config.checks import check
 from conn.config.load import dump
-from conn.config.model import Rois
+from conn.config.model import ClinicalTable, Rois
 from conn.errors import ConfigError, InputError, ResourceError
 from conn.files import digest, read_json, write_json
 from conn.index import Index, Run, build_index, dataset_roots, run_to_record
@@ -30,6 +30,7 @@ from conn.lock import Lock, Plan
 from conn.plan import plan_of
 from conn.rois import binding, networks, registry, selection, sources
 from conn.stages.collect import index_to_record
+from conn.table_content import content
 from conn.tissues import find_tissues
 
 INDEX = paths.CACHE / "index.json"
@@ -156,9 +157,9 @@ class Study:
 
     @cached_property
     def measures(self) -> dict[str, Any]:
-        """What stage measure needs of `connectivity`; how runs are combined is the models' business."""
+        """What stage measure needs of `connectivity`; combined runs and networks are the models' business."""
         section = plain(self.config.connectivity)
-        return {key: value for key, value in section.items() if key != "combine_runs"}
+        return {key: value for key, value in section.items() if key not in {"combine_runs", "networks"}}
 
     @cached_property
     def folder(self) -> str:
@@ -302,8 +303,9 @@ class Study:
         asked = self.config.models[model].edges
         if asked in {"all", "none"}:
             return str(asked)
-        pairs = networks.edges(asked) if isinstance(asked, str) else asked
-        return [list(pair) for pair in pairs]
+        if not isinstance(asked, str):
+            return [list(pair) for pair in asked]
+        return [[a, b] for a, b, _ in networks.declared(asked, self.config.connectivity.networks)]
 
     def tests(self, model: str) -> tuple[str, ...]:
         """What a model tests: ``seed-LABEL``, ``factor-NAME`` (compared maps), ``edges``, ``networks``."""
@@ -322,10 +324,10 @@ class Study:
         files = [file for label in self.factor(model, name) for file in self.seed_images(label)]
         return list(dict.fromkeys(files))
 
-    def networks(self, model: str) -> dict[str, list[list[str]]]:
-        """Edges of the networks that a model tests by their mean."""
-        names = self.config.models[model].declared_networks
-        return {name: [list(pair) for pair in networks.edges(name)] for name in names}
+    def networks(self, model: str) -> dict[str, list[list[str | int]]]:
+        """Edges of the networks that a model tests by their mean, with their signs."""
+        names, own = self.config.models[model].declared_networks, self.config.connectivity.networks
+        return {name: [list(edge) for edge in networks.declared(name, own)] for name in names}
 
     def coupled(self, model: str) -> bool:
         """Whether a model speaks of scores, so that change and baseline in its people are of interest."""
@@ -399,7 +401,13 @@ class Study:
                 sums[text] = digest(sources.locate(text, self.root))
             return sums[text]
 
-        return {name: plan_of(self.config, name, digest_of) for name in self.config.models}
+        folders = {name: dataset_roots(one, self.root)[0] for name, one in self.config.datasets.items()}
+
+        @cache
+        def contents(dataset: str, table: ClinicalTable, columns: tuple[str, ...]) -> str | None:
+            return content(folders[dataset], table, columns)
+
+        return {name: plan_of(self.config, name, digest_of, contents) for name in self.config.models}
 
     @cached_property
     def lock_states(self) -> dict[str, str]:

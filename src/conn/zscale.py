@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from conn.compiled import compiled
-from conn.glm import t_to_z
+from conn.glm import f_to_z, t_to_z
 
 Floats = NDArray[np.float64]
 
@@ -70,6 +70,55 @@ def signed_z(t: NDArray[Any], df: NDArray[Any]) -> NDArray[Any]:
 
 TABLE_TOLERANCE = 1e-4
 """Ties among values of which some went to z by the table and others exactly, see `conn.tiles.TOLERANCE`."""
+
+
+@cache
+def _table_of_f(rank: int) -> Floats:
+    """Deviate z of an F of this rank, ndarray of shape (ALONG_U, ALONG_DF); a point is as in `_table`.
+
+    Here u² = df log(1 + rank F / df), which is what the logarithm of the tail of F grows with.
+    """
+    share = np.linspace(0, 1, ALONG_U)
+    u = np.minimum(share / np.maximum(1 - share, 1e-9), LARGEST_U)[:, None]
+    df = 1 / np.maximum(np.linspace(0, 1 / LEAST_DF, ALONG_DF), 1e-6)[None, :]
+    u = np.minimum(u, np.sqrt(LARGEST_EXPONENT * df))
+    return f_to_z(df * np.expm1(u * u / df) / rank, rank, df)
+
+
+def z_of_f(f: NDArray[Any], rank: int, df: NDArray[Any]) -> NDArray[Any]:
+    """Deviates of many F of one rank: exact in float64, by a table in float32.
+
+    Parameters
+    ----------
+    f, df
+        ndarrays of one shape: F, at least 0, and its second degrees of freedom, at least 0.5.
+    rank
+        First degrees of freedom.
+
+    Returns
+    -------
+    ndarray of the shape and type of `f`
+        From the table within 1e-4 of the exact value.
+    """
+    if f.dtype == np.float64:
+        return f_to_z(f, rank, df)
+    return np.asarray(_from_table(f.ravel(), rank, df.ravel(), _table_of_f(rank)).reshape(f.shape))
+
+
+@compiled
+def _from_table(f: NDArray[Any], rank: int, df: NDArray[Any], table: Floats) -> NDArray[Any]:
+    found = np.empty_like(f)
+    rows, columns = table.shape[0] - 1, table.shape[1] - 1
+    for i in range(f.size):
+        u = np.sqrt(df[i] * np.log1p(rank * f[i] / df[i]))
+        x = u / (1.0 + u) * rows
+        y = min(LEAST_DF / df[i], 1.0) * columns
+        a, b = min(int(x), rows - 1), min(int(y), columns - 1)
+        right, up = x - a, y - b
+        low = table[a, b] + right * (table[a + 1, b] - table[a, b])
+        high = table[a, b + 1] + right * (table[a + 1, b + 1] - table[a, b + 1])
+        found[i] = low + up * (high - low)
+    return found
 
 
 @compiled

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from conn.glm import fit, make_model
+from conn.sandwich import fit_robust
 
 Floats = NDArray[np.floating[Any]]
 NOTHING, EVERYTHING = "none", "all"
@@ -51,6 +52,8 @@ def adjustments(
     names: Sequence[str],
     variance_groups: ArrayLike | None = None,
     covariate: ArrayLike | None = None,
+    *,
+    own_variances: bool = False,
 ) -> tuple[Adjusted, ...]:
     """A contrast as it stands, then adjusted for each measure, then for all together.
 
@@ -65,7 +68,7 @@ def adjustments(
         rows are differences). NaN takes the person out of all of them, so that all speak of the same people.
     names
         Measure of each column; one measure may have several.
-    variance_groups, covariate
+    variance_groups, covariate, own_variances
         As in `conn.inference.test`.
 
     Returns
@@ -92,7 +95,7 @@ def adjustments(
         columns = [found[there, i] for i, name in enumerate(names) if name in wanted]
         labels = [name for name in names if name in wanted]
         wide, used = _widened(x[there], columns, labels)
-        result = _fit(values, wide, np.asarray(contrast, dtype=np.float64), groups[there], own)
+        result = _fit(values, wide, np.asarray(contrast, dtype=np.float64), groups[there], own, own_variances)
         left = tuple(name for name in dict.fromkeys(wanted) if name not in used)
         made.append(Adjusted(adjustment, tuple(dict.fromkeys(used)), left, *result))
     return tuple(made)
@@ -114,7 +117,12 @@ def _widened(matrix: Floats, columns: Sequence[Floats], names: Sequence[str]) ->
 
 
 def _fit(
-    values: Floats, matrix: Floats, contrast: Floats, groups: NDArray[Any], own: Floats | None
+    values: Floats,
+    matrix: Floats,
+    contrast: Floats,
+    groups: NDArray[Any],
+    own: Floats | None,
+    robust: bool,
 ) -> tuple[Floats, Floats, Floats, Floats, Floats]:
     n_features, free = values.shape[1], len(matrix) - matrix.shape[1] - (own is not None)
     if free < 1:
@@ -122,25 +130,30 @@ def _fit(
         return gone, gone, gone, gone, gone
     weights = np.pad(contrast, [(0, 0)] * (contrast.ndim - 1) + [(0, matrix.shape[1] - contrast.shape[-1])])
     if own is None:
-        parts = [_one(values, matrix, weights, groups)]
+        parts = [_one(values, matrix, weights, groups, robust)]
     else:
-        parts = [_with_own(values[:, [j]], matrix, weights, groups, own[:, j]) for j in range(n_features)]
+        parts = [
+            _with_own(values[:, [j]], matrix, weights, groups, own[:, j], robust) for j in range(n_features)
+        ]
     stacked = [np.concatenate(pieces) for pieces in zip(*parts, strict=True)]
     return stacked[0], stacked[1], stacked[2], stacked[3], stacked[4]
 
 
 def _with_own(
-    value: Floats, matrix: Floats, weights: Floats, groups: NDArray[Any], own: Floats
+    value: Floats, matrix: Floats, weights: Floats, groups: NDArray[Any], own: Floats, robust: bool
 ) -> tuple[Floats, ...]:
     """One feature with a covariate of its own."""
     if not np.isfinite(own).all() or np.ptp(own) == 0:
         return (np.full(1, np.nan),) * 5
     wide = np.column_stack([matrix, own - own.mean()])
-    return _one(value, wide, np.pad(weights, [(0, 0)] * (weights.ndim - 1) + [(0, 1)]), groups)
+    return _one(value, wide, np.pad(weights, [(0, 0)] * (weights.ndim - 1) + [(0, 1)]), groups, robust)
 
 
-def _one(values: Floats, matrix: Floats, weights: Floats, groups: NDArray[Any]) -> tuple[Floats, ...]:
-    found = fit(values, make_model(matrix, weights, groups))
+def _one(
+    values: Floats, matrix: Floats, weights: Floats, groups: NDArray[Any], robust: bool
+) -> tuple[Floats, ...]:
+    model = make_model(matrix, weights, groups)
+    found = fit_robust(values.astype(np.float64), model) if robust else fit(values, model)
     if weights.ndim == 2:
         df = np.asarray(found.df, dtype=np.float64)
         p = special.fdtrc(len(weights), df, found.stat)

@@ -61,10 +61,34 @@ def _regions(config: Config) -> Iterator[str]:
             f"{FEWEST_PARTIAL} are needed, for with two there is none to hold constant"
         )
     maps = {seed.label for seed in (*single, *unique)}
+    yield from _networks(config, labels)
+    own = config.connectivity.networks
     for name, model in config.models.items():
         yield from _model_seeds(name, model, maps, custom, [seed.label for seed in unique])
-        yield from _model_edges(name, model, labels, partial if config.connectivity.partial else None)
-        yield from _model_networks(name, model, labels, partial if config.connectivity.partial else None)
+        known = partial if config.connectivity.partial else None
+        yield from _model_edges(name, model, labels, known, own)
+        yield from _model_networks(name, model, labels, known, own)
+
+
+def _networks(config: Config, labels: set[str]) -> Iterator[str]:
+    """Networks of one's own: names that are free, regions of this study, every pair once."""
+    for name in config.connectivity.networks:
+        key = f"connectivity.networks.{name}"
+        if name in {"all", "none", *networks.names()}:
+            yield f"{key}: the name is taken; conn rois networks lists those of the registry"
+            continue
+        seen: set[frozenset[str]] = set()
+        for a, b, _ in networks.declared(name, config.connectivity.networks):
+            for label in (a, b):
+                if label not in labels:
+                    near = difflib.get_close_matches(label, labels, n=2)
+                    hint = f"; did you mean {' or '.join(near)}?" if near else "; add it to rois.use"
+                    yield f"{key}: {label} is not a region of this study{hint}"
+            if a == b:
+                yield f"{key}: {a} is paired with itself"
+            elif frozenset((a, b)) in seen:
+                yield f"{key}: the pair {a}, {b} is listed twice"
+            seen.add(frozenset((a, b)))
 
 
 def _removed(config: Config, seeds: set[str], partial: set[str]) -> Iterator[str]:
@@ -145,7 +169,11 @@ def _model_seeds(
 
 
 def _model_edges(
-    name: str, model: ModelBase, labels: set[str], partial: tuple[str, ...] | None
+    name: str,
+    model: ModelBase,
+    labels: set[str],
+    partial: tuple[str, ...] | None,
+    own: networks.Declared,
 ) -> Iterator[str]:
     if model.edge_measure == "partial" and partial is None:
         yield (
@@ -154,11 +182,12 @@ def _model_edges(
         )
         return
     known = labels if model.edge_measure == "pearson" or partial is None else set(partial)
-    if isinstance(model.edges, str) and model.edges not in {"all", "none", *networks.names()}:
-        hint = registry.nearest_names(model.edges, ["all", "none", *networks.names()])
+    named = ["all", "none", *networks.names(), *own]
+    if isinstance(model.edges, str) and model.edges not in named:
+        hint = registry.nearest_names(model.edges, named)
         yield f"models.{name}.edges: {model.edges!r} is neither all, none, nor a network; {hint}"
         return
-    for pair in pairs_of(model):
+    for pair in pairs_of(model, own):
         for label in pair:
             if label not in labels:
                 near = difflib.get_close_matches(label, labels, n=2)
@@ -174,28 +203,34 @@ def _model_edges(
 
 
 def _model_networks(
-    name: str, model: ModelBase, labels: set[str], partial: tuple[str, ...] | None
+    name: str,
+    model: ModelBase,
+    labels: set[str],
+    partial: tuple[str, ...] | None,
+    own: networks.Declared,
 ) -> Iterator[str]:
     known = labels if model.edge_measure == "pearson" or partial is None else set(partial)
     for network in model.networks:
-        if network not in networks.names():
-            hint = registry.nearest_names(network, networks.names())
+        if network not in (*networks.names(), *own):
+            hint = registry.nearest_names(network, (*networks.names(), *own))
             yield f"models.{name}.networks: {network!r} is no network; {hint}"
             continue
-        missing = sorted({label for pair in networks.edges(network) for label in pair} - known)
+        missing = sorted({label for a, b, _ in networks.declared(network, own) for label in (a, b)} - known)
         if missing:
             yield (
                 f"models.{name}.networks: {network} needs {', '.join(missing)}, which this study does not "
-                "have; add the network's name to rois.use (and to connectivity.partial.rois, if edges are "
-                "partial correlations)"
+                "have; add the network's name (or its regions) to rois.use (and to "
+                "connectivity.partial.rois, if edges are partial correlations)"
             )
 
 
-def pairs_of(model: ModelBase) -> tuple[tuple[str, str], ...]:
+def pairs_of(model: ModelBase, own: networks.Declared) -> tuple[tuple[str, str], ...]:
     """Pairs of regions that a model names, those of a network spelled out; none for all and none."""
-    if isinstance(model.edges, str):
-        return networks.edges(model.edges) if model.edges in networks.names() else ()
-    return model.edges
+    if not isinstance(model.edges, str):
+        return model.edges
+    if model.edges not in (*networks.names(), *own):
+        return ()
+    return tuple((a, b) for a, b, _ in networks.declared(model.edges, own))
 
 
 def _models(config: Config) -> Iterator[str]:

@@ -308,6 +308,9 @@ class Partial(Section):
     """How far each correlation matrix is drawn towards the identity before it is inverted: 0 is not at all. One number for all scans, so that a difference in their length does not look like an effect."""
 
 
+Pair = tuple[str, str] | tuple[str, str, Literal[1, -1]]
+
+
 class Connectivity(Section):
     """What is computed from a cleaned run."""
 
@@ -326,6 +329,8 @@ class Connectivity(Section):
     """Matrices of partial correlation. Empty: none."""
     combine_runs: CombineRuns = "weighted"
     """What models take of several runs of one time point, the same at all time points: `weighted` averages their Fisher z with weights of degrees of freedom minus two, `first` takes the first by session and `run` entity, `most_df` the one with the most degrees of freedom (the first of equal ones). Runs that are not taken are named by `conn check` and `conn why`."""
+    networks: dict[Label, Annotated[tuple[Pair, ...], Field(min_length=1)]] = {}
+    """Networks of one's own, for `networks` and `edges` of models: a name and its pairs of regions, as in `threat: [[amygdalaCM, PAG], [vmPFC, amygdalaCM, -1]]`. The third is a sign: with -1 a pair counts turned round, so that a network whose pairs are expected to go in opposite directions does not cancel. A name without side stands for both sides, joined on the same side only."""
     nuisance_regions: tuple[str, ...] = ()
     """Regions whose mean series is removed from all series and maps, as one more confound each: `fourthVentricle` for regions of the brainstem. They are computed from unsmoothed data and cost a degree of freedom each. A run that lacks one is left out."""
     xdf: bool = False
@@ -351,11 +356,11 @@ class ModelBase(Section):
     seeds: tuple[str, ...] | Literal["all", "none"] = "all"
     """Seed maps to test, those of groups (`amygdalaLBLUnique`) included."""
     seed_factors: dict[Label, Annotated[tuple[str, ...], Field(min_length=2)]] = {}
-    """Does an effect differ between seeds? Name and the maps that are compared, as in `ACCL: [sgACCL, pgACCL, dACCL]`: the seeds of a person are one row of several values, tested by Hotelling's or Wilks' F. Contrasts with a baseline of each voxel, or with several time points, are not compared."""
+    """Does an effect differ between seeds? Name and the maps that are compared, as in `ACCL: [sgACCL, pgACCL, dACCL]`: the seeds of a person are one row of several values, tested by Hotelling's or Wilks' F. Where the baseline of each voxel is held constant, so are those of all the compared seeds; of several time points, each change is compared. Both need more people."""
     edges: tuple[tuple[str, str], ...] | str = "all"
-    """Pairs of regions to test: `all`, `none`, a list of pairs, or the name of a network (`conn rois networks`)."""
+    """Pairs of regions to test: `all`, `none`, a list of pairs, or the name of a network (`conn rois networks`, or of `connectivity.networks`)."""
     networks: tuple[str, ...] = ()
-    """Networks (`conn rois networks`) that are each tested as one: the mean of their edges. A network that `edges` names is tested so by itself. Its edges are read after it: `p_closed`."""
+    """Networks (`conn rois networks`, or of `connectivity.networks`) that are each tested as one: the mean of their edges, each with its sign. A network that `edges` names is tested so by itself. Its edges are read after it: `p_closed`."""
     edge_measure: Literal["pearson", "partial"] = "pearson"
     """What an edge is: a Pearson correlation, or the partial one given all other regions of `connectivity.partial`; `edges: all` are then the pairs of that set."""
     contrasts: dict[str, Contrast] = {}
@@ -661,6 +666,8 @@ class Inference(Section):
     """Edges: score them by their neighbours too (`edge_enhancement: {}` is TFNBS), as `score` and `p_score` beside the largest edge. Empty: no scores."""
     min_share: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Share of rows with a value from which a voxel or edge is tested. 1: all of them. Below 1, every cell of the design needs 3 values, every statistic goes to z by its own degrees of freedom, and tests take longer."""
+    robust_slopes: bool = True
+    """Slopes: let every person have an error variance of their own (HC3), because people with extreme values of the predictor often vary more. false: one variance for all, which finds more where that is true and makes up to six times as many false positives where it is not."""
     equivalence: Positive | None = None
     """Bound in Fisher z: `p_equivalence` tests that an effect of an edge or network lies within plus and minus this (two one-sided tests). Empty: not tested."""
 

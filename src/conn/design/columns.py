@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import product
 
 import numpy as np
@@ -14,7 +14,7 @@ from conn.config import formula
 from conn.config.model import Variable
 from conn.design.phrases import cell_words, subjects_words
 from conn.design.plans import INTERCEPT, Plan, Weights, factorial_columns, group_columns, product_column
-from conn.design.rows import Rows, cell_names, factor_codes, row_cells
+from conn.design.rows import Rows, factor_codes, row_cells
 from conn.design.source import Source
 from conn.design.spec import ROW_COLUMNS
 from conn.errors import DesignError
@@ -84,13 +84,18 @@ def _group_block(plan: Plan, rows: Rows) -> Block:
 
 def _formula_columns(source: Source, plan: Plan, rows: Rows) -> Block:
     """Centred columns of each name, and centred products of them."""
+    return [(name, values) for name, values, _ in formula_terms(source, plan, rows)]
+
+
+def formula_terms(
+    source: Source, plan: Plan, rows: Rows
+) -> Iterator[tuple[str, NDArray[np.float64], formula.Term]]:
+    """Columns of a formula: their names and values, and the term that each belongs to."""
     own = {name: _variable(source, rows, name, "formula") for name in formula.names(plan.formula)}
-    found: Block = []
     for term in formula.parse(plan.formula):
         for parts in product(*(own[name] for name in term)):
             values = np.prod([values for _, values in parts], axis=0)
-            found.append((":".join(name for name, _ in parts), values - values.mean()))
-    return found
+            yield ":".join(name for name, _ in parts), values - values.mean(), term
 
 
 def header(name: str) -> str:
@@ -248,32 +253,3 @@ def _dependent(matrix: NDArray[np.float64], columns: Sequence[str]) -> list[str]
         because = f"follows from {', '.join(map(repr, names))}" if names else "is 0 in every row"
         found.append(f"{columns[j]!r} {because}")
     return found
-
-
-def variance_groups(plan: Plan, rows: Rows) -> NDArray[np.int64]:
-    """The cells when their sizes differ: one variance for all would then be far from calibrated.
-
-    Rows of several values have one covariance matrix: their statistics know no other. Where connectivity
-    explains an outcome, the error is that of the outcome, and it has one variance.
-    """
-    cells = row_cells(plan, rows)
-    if plan.effect_type == "outcome":
-        return np.zeros_like(cells)
-    sizes = np.bincount(cells, minlength=max(1, len(plan.levels)))
-    return cells if np.ptp(sizes) > 0 and len(plan.variates) == 1 else np.zeros_like(cells)
-
-
-def check_variance_groups(
-    source: Source, plan: Plan, matrix: NDArray[np.float64], groups: NDArray[np.int64]
-) -> None:
-    """Refuse a cell whose variance has no degrees of freedom."""
-    if not groups.any():
-        return
-    q = np.linalg.qr(matrix)[0]
-    left = 1 - np.einsum("ij,ij->i", q, q)
-    for code, name in enumerate(cell_names(plan)):
-        if left[groups == code].sum() < 1e-6:
-            raise DesignError(
-                f"{source.key}: covariates and strata leave no degrees of freedom for the variance of "
-                f"{name} ({int((groups == code).sum())} subjects). Remove some of them."
-            )

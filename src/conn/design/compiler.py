@@ -16,11 +16,9 @@ from conn.config.model import Clinical, CombineRuns, Inference, Model
 from conn.design.columns import (
     check_rank,
     check_strata,
-    check_variance_groups,
     contrast_weights,
     matrix_columns,
     stratum_names,
-    variance_groups,
 )
 from conn.design.companions import complete_plan
 from conn.design.families import families_of, smallest_p
@@ -31,6 +29,7 @@ from conn.design.rows import Rows, check_rows, row_cells, row_signs, run_weights
 from conn.design.settings import check_settings, contrast_names
 from conn.design.source import Source, run_df, runs_by_point
 from conn.design.spec import Design, DesignContrast, RunWeights
+from conn.design.variances import check_variances, variances
 from conn.design.words import words_of
 from conn.errors import DesignError
 
@@ -61,7 +60,7 @@ def compile_model(
     runs
         `runs.tsv`: the degrees of freedom of each run.
     inference
-        Number of permutations and joint families.
+        Number of permutations, joint families, and the variance of slopes.
     combine_runs
         What is taken of several runs of one time point.
 
@@ -90,9 +89,10 @@ def compile_model(
     table, unused = choose(table, runs, combine_runs)
     source = Source(name, model, clinical, table, runs_by_point(name, table), df)
     check_settings(source)
+    robust = inference.robust_slopes
     plans = [complete_plan(contrast, model, clinical) for contrast in contrast_names(source)]
-    repeated, said = _sensitivity(source, plans[0])
-    made, lacking = _all(source, plans)
+    repeated, said = _sensitivity(source, plans[0], robust)
+    made, lacking = _all(source, plans, robust)
     contrasts = (*made, *repeated)
     families = tuple(f for c in contrasts for f in families_of(c, model, inference))
     smallest = tuple(smallest_p(c, inference) for c in contrasts)
@@ -103,13 +103,13 @@ def compile_model(
     return Design(name, model.design, contrasts, families, smallest, tuple(notes), combine_runs, unused)
 
 
-def _all(source: Source, plans: Sequence[Plan]) -> tuple[list[DesignContrast], list[str]]:
+def _all(source: Source, plans: Sequence[Plan], robust: bool) -> tuple[list[DesignContrast], list[str]]:
     """Every contrast; the score that stands beside a dichotomy unasked may be impossible, which is said."""
     unasked = set(continuous(source.model)) - set(source.model.contrasts)
     made, lacking = [], []
     for plan in plans:
         try:
-            made.append(_compile(source, plan))
+            made.append(_compile(source, plan, robust))
         except DesignError as error:
             if plan.name not in unasked:
                 raise
@@ -118,7 +118,7 @@ def _all(source: Source, plans: Sequence[Plan]) -> tuple[list[DesignContrast], l
     return made, lacking
 
 
-def _sensitivity(source: Source, plan: Plan) -> tuple[list[DesignContrast], list[str]]:
+def _sensitivity(source: Source, plan: Plan, robust: bool) -> tuple[list[DesignContrast], list[str]]:
     """The primary contrast with motion as one more covariate, or a note why there is none."""
     model = source.model
     known = {*plan.covariates, plan.predictor, *(formula.names(plan.formula) if plan.formula else ())}
@@ -128,7 +128,7 @@ def _sensitivity(source: Source, plan: Plan) -> tuple[list[DesignContrast], list
         plan, name=plan.name + SENSITIVITY, covariates=(*plan.covariates, MOTION), sensitivity=True
     )
     try:
-        contrast = _compile(source, repeated)
+        contrast = _compile(source, repeated, robust)
     except DesignError as error:
         reason = str(error).removeprefix(f"{source.key}: ").rstrip(".")
         return [], [f"{repeated.name} is left out, {plan.name} with motion as a covariate: {reason}"]
@@ -141,7 +141,7 @@ def _without_motion(contrast: DesignContrast) -> Iterator[str]:
         yield f"{contrast.name} is without those whose {MOTION} is missing: {subjects_words(people)}"
 
 
-def _compile(source: Source, plan: Plan) -> DesignContrast:
+def _compile(source: Source, plan: Plan, robust: bool) -> DesignContrast:
     rows = select(source, plan)
     check_rows(source, plan, rows)
     strata = stratum_names(source, rows)
@@ -150,8 +150,9 @@ def _compile(source: Source, plan: Plan) -> DesignContrast:
     columns = tuple(name for name, _ in blocks)
     matrix = np.column_stack([values for _, values in blocks])
     check_rank(source, plan, rows, matrix, columns)
-    groups = variance_groups(plan, rows)
-    check_variance_groups(source, plan, matrix, groups)
+    weights = contrast_weights(source, plan, columns)
+    own = variances(source, plan, rows, robust)
+    check_variances(source, plan, rows, matrix, weights, own)
     names = sorted(set(strata))
     exchanged = plan.exchange == "labels"
     data = [_weights(source, plan, rows, number) for number in range(len(plan.variates))]
@@ -164,10 +165,12 @@ def _compile(source: Source, plan: Plan) -> DesignContrast:
         run_weights=data[0],
         matrix=matrix,
         columns=columns,
-        contrast=contrast_weights(source, plan, columns),
+        contrast=weights,
         exchange=plan.exchange,
         strata=np.array([names.index(cell) if exchanged else 0 for cell in strata], dtype=np.int64),
-        variance_groups=groups,
+        variance_groups=own.groups,
+        variance_names=own.names,
+        own_variances=own.own,
         effect_type=plan.effect_type,
         dropped=rows.dropped,
         levels=plan.levels,

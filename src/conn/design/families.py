@@ -19,11 +19,10 @@ def families_of(contrast: DesignContrast, model: Model, inference: Inference) ->
 
     A repetition with motion as a covariate is about edges alone. Across families, Holm does not count it.
     """
-    single = contrast.n_variates == 1 and not contrast.covariate_weights
     wanted = (
         ("maps", model.seeds),
         ("edges", model.edges),
-        ("factors", tuple(model.seed_factors) if single else ()),
+        ("factors", tuple(model.seed_factors)),
         ("networks", model.declared_networks),
     )
     kinds = [kind for kind, chosen in wanted if chosen not in ("none", ())]

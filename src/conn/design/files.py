@@ -70,6 +70,8 @@ def _contrast_json(design: Design, index: int) -> dict[str, Any]:
         "exchange_words": exchange_words(contrast),
         "blocks": list(contrast.strata_names),
         "variance_words": variance_words(contrast),
+        "variance_names": list(contrast.variance_names),
+        "own_variances": contrast.own_variances,
         "effect_type": contrast.effect_type,
         "sensitivity": contrast.sensitivity,
         "variates": contrast.n_variates,
@@ -191,4 +193,6 @@ def _load_contrast(data: Mapping[str, Any], rows: pd.DataFrame) -> DesignContras
         covariate_weights=tuple(map(_run_weights, own)),
         sensitivity=data["sensitivity"],
         exchanged=data["exchanged"],
+        variance_names=tuple(data["variance_names"]),
+        own_variances=data["own_variances"],
     )

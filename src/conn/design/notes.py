@@ -30,18 +30,24 @@ REACHED: dict[str, tuple[int, int]] = {
     "cells": (8, 8),
     "unequal cells": (9, 7),
     "courses": (15, 15),
-    "unequal courses": (71, 71),
-    "unequal groups of one variance": (36, 31),
-    "slope": (29, 27),
+    "unequal courses": (13, 14),
+    "several unequal courses": (20, 21),
+    "slope": (12, 12),
+    "slope of one variance": (29, 27),
 }
 """Highest measured rates of family-wise false positives, in percent, of normal and of strongly skewed data.
 
 Some people vary two or three times as much as others, the smaller group more: see docs/explanation/rates.md.
 """
 
-MODERATED = (8, 36)
-"""The same of an outcome that varies three times as much in one arm, for arms of equal and of unequal "
-"sizes."""
+MODERATED: dict[bool, tuple[int, int]] = {True: (3, 15), False: (8, 36)}
+"""The same of an outcome that varies three times as much in one arm, for arms of equal and of unequal sizes.
+
+With a variance of each person (`inference.robust_slopes`), and with one variance.
+"""
+
+WORTH_SAYING = 7
+"""Rates in percent above which a moderator is named."""
 
 FLIPPED = 17
 """The same of sign flips of strongly skewed rows, whatever the variances."""
@@ -85,33 +91,41 @@ def _labels(contrast: DesignContrast) -> str:
     """What unequal variances do, by the kind of comparison and the sizes of groups; empty if little."""
     sizes = _sizes(contrast)
     if contrast.effect_type == "outcome":
-        reached = MODERATED[int(len(sizes) > 1 and sizes[0] >= UNEQUAL * sizes[-1])]
-        return (
-            "the outcome has one error variance; should it vary three times as much in one arm, the "
-            "smaller one "
-            f"if sizes differ, family-wise false positives reach {reached} % instead of 5 %"
-        )
+        return _of_outcome(contrast, sizes)
+    if contrast.own_variances:
+        return f"should people with extreme values of what is tested {_reached('slope')}"
     if not sizes:
-        return f"one error variance; should people with extreme values of what is tested {_reached('slope')}"
+        kind = "slope of one variance"
+        return f"one error variance; should people with extreme values of what is tested {_reached(kind)}"
     even = sizes[0] < UNEQUAL * sizes[-1]
     if len(sizes) == 2 and even and sizes[-1] >= ENOUGH and contrast.n_variates == 1:
         return ""
     who = "one group" if even else "the smaller one" if len(sizes) == 2 else "the smallest one"
     shared = ""
-    if contrast.n_variates > 1:
-        shared = " share one error covariance, for a test of several values knows no other"
-    elif not even and not contrast.levels:
-        shared = " share one error variance"
+    if contrast.n_variates > 1 and not contrast.variance_groups.any():
+        shared = " share one error covariance"
     groups = f"groups of {and_words([str(size) for size in sizes])}{shared}"
     return f"{groups}; should {who} {_reached(_kind(contrast, len(sizes), even))}"
+
+
+def _of_outcome(contrast: DesignContrast, sizes: Sequence[int]) -> str:
+    """What an outcome does that varies more in one arm; empty if little."""
+    uneven = len(sizes) > 1 and sizes[0] >= UNEQUAL * sizes[-1]
+    reached = MODERATED[contrast.own_variances][int(uneven)]
+    if reached <= WORTH_SAYING:
+        return ""
+    which = "the smaller arm" if uneven else "one arm"
+    return (
+        f"should the outcome vary three times as much in {which}, family-wise false positives reach "
+        f"{reached} % "
+        "instead of 5 %"
+    )
 
 
 def _kind(contrast: DesignContrast, n_groups: int, even: bool) -> str:
     """Key of `REACHED` of a comparison of groups."""
     if contrast.n_variates > 1:
-        return "courses" if even else "unequal courses"
-    if not even and not contrast.levels:
-        return "unequal groups of one variance"
+        return "courses" if even else "unequal courses" if n_groups == 2 else "several unequal courses"
     if n_groups > 2 and contrast.rank == 1:
         return "cells" if even else "unequal cells"
     return f"{'two' if n_groups == 2 else 'several'} {'' if even else 'unequal '}groups"

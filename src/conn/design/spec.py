@@ -85,6 +85,10 @@ class DesignContrast:
         A repetition of another contrast with motion as a covariate. Never confirmatory.
     exchanged
         What changes places or sign, in words; empty for group labels.
+    variance_names
+        Name of each value of `variance_groups`; empty with one variance.
+    own_variances
+        Each row has an error variance of its own, see `conn.sandwich`.
     """
 
     name: str
@@ -108,6 +112,8 @@ class DesignContrast:
     covariate_weights: tuple[RunWeights, ...] = ()
     sensitivity: bool = False
     exchanged: str = ""
+    variance_names: tuple[str, ...] = ()
+    own_variances: bool = False
 
     def __post_init__(self) -> None:
         if self.cells.size == 0:
@@ -157,6 +163,11 @@ class DesignContrast:
     def row_levels(self) -> tuple[str, ...]:
         """The group of each row; empty without groups."""
         return tuple(self.levels[code] for code in self.cells) if self.levels else ()
+
+    @property
+    def counted_cells(self) -> NDArray[np.int64]:
+        """Cells that need enough values where some are missing, shape (n,): groups, or those of variances."""
+        return self.cells if self.levels else self.variance_groups
 
     @property
     def has_nuisance(self) -> bool:

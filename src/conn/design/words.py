@@ -68,12 +68,15 @@ def _method(contrast: DesignContrast) -> str:
 
 def variance_words(contrast: DesignContrast) -> str:
     """How the error variance is estimated, in words."""
-    if contrast.n_variates > 1:
-        return f"one error covariance of {contrast.n_variates} values"
+    several = contrast.n_variates > 1
+    what = f"error covariance of {contrast.n_variates} values" if several else "error variance"
+    if contrast.own_variances:
+        return f"an {what} of each person (HC3), because those with extreme values may vary more"
     if np.ptp(contrast.variance_groups) == 0:
-        return "one error variance"
-    sizes = sizes_words(contrast.levels, contrast.row_levels)
-    return f"an error variance per group, because the sizes differ ({sizes})"
+        return f"one {what}"
+    names = contrast.variance_names
+    sizes = sizes_words(names, [names[code] for code in contrast.variance_groups])
+    return f"an {what} per group, because the sizes differ ({sizes})"
 
 
 def dropped_words(contrast: DesignContrast) -> list[str]:

@@ -13,6 +13,7 @@ from conn.report import page
 from conn.report.context import Context, ranked, row_of, shown_edges, unit
 from conn.report.contract import ContrastResult
 from conn.report.edges_section import (
+    BESIDE,
     NETWORK,
     Shown,
     estimates_of,
@@ -69,7 +70,7 @@ def network_table(context: Context, contrast: ContrastResult) -> page.Table | No
     columns = [
         NETWORK,
         Shown("Edges", lambda r: fixed(r["n_edges"], 0)),
-        *result_columns(contrast, estimates_of(contrast, rows)),
+        *(c for c in result_columns(contrast, estimates_of(contrast, rows)) if c.title != BESIDE),
     ]
     columns.append(p_column("p_holm"))
     cells = [result_row(context, columns, row_of(r)) for r in rows.to_dict("records")]
@@ -79,10 +80,19 @@ def network_table(context: Context, contrast: ContrastResult) -> page.Table | No
     )
     note = (
         f"Bold: p_fwe ≤ {context.alpha:g}. A network is one test, of the mean Fisher z of its edges, and its "
-        "edges are read after it (p_closed). A mean can be 0 when edges go in opposite directions. "
+        f"edges are read after it (p_closed). {_signs_words(rows)} "
         f"All columns: group/{contrast.model}/model-{contrast.model}_networks.tsv."
     )
     return page.table(f"Declared networks.{what}", head, cells, head[1:], note)
+
+
+def _signs_words(rows: pd.DataFrame) -> str:
+    """Which networks have edges that count turned round."""
+    turned = rows[rows["n_negative"] > 0] if "n_negative" in rows else rows[:0]
+    if turned.empty:
+        return "A mean can be 0 when edges go in opposite directions."
+    shown = [f"{r['network']} {r['n_negative']:.0f} of {r['n_edges']:.0f}" for r in turned.to_dict("records")]
+    return f"Edges with the declared sign −1 enter the mean turned round ({listed(shown)})."
 
 
 # ------------------------------------------------------------------------------------- side by side

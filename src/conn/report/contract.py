@@ -102,6 +102,7 @@ NETWORK_COLUMNS = [
     "contrast",
     "family",
     "n_edges",
+    "n_negative",
     "n",
     "estimate",
     "se",

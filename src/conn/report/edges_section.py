@@ -260,8 +260,12 @@ class Shown:
     cell: Callable[[Mapping[str, Any]], str]
 
 
+BESIDE = "Simultaneous CI"
+"""Column of networks that stands in their second table, so that the first one fits the page."""
+
+
 def result_columns(contrast: ContrastResult, decimals: int) -> list[Shown]:
-    """Columns that edges and networks share: n, estimate or none, statistic, p.
+    """Columns of results: n, estimate or none, statistic, p.
 
     Parameters
     ----------

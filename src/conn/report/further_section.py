@@ -11,6 +11,7 @@ from conn.report import page
 from conn.report.context import Context, any_finite, ranked, row_of, shown_edges
 from conn.report.contract import ContrastResult
 from conn.report.edges_section import (
+    BESIDE,
     EDGE,
     NETWORK,
     TOP,
@@ -41,19 +42,23 @@ _FURTHER: Mapping[str, str] = {
 
 def of_edges(context: Context, contrast: ContrastResult) -> page.Table | None:
     """More on the edges in the open table."""
-    return _further(context, shown_edges(context, contrast, TOP, 40), EDGE, "edges")
+    return _further(context, shown_edges(context, contrast, TOP, 40), [EDGE, p_column("p_fwe")], "edges")
 
 
 def of_networks(context: Context, contrast: ContrastResult) -> page.Table | None:
-    """More on the declared networks."""
-    return _further(context, ranked(contrast.networks), NETWORK, "networks")
-
-
-def _further(context: Context, rows: pd.DataFrame, first: Shown, what: str) -> page.Table | None:
-    asked = [name for name in _FURTHER if any_finite(rows, name)]
-    if not asked:
+    """More on the declared networks: what their first table has no room for, then what was asked for."""
+    rows = ranked(contrast.networks)
+    if rows.empty:
         return None
-    columns = [first, p_column("p_fwe")]
+    shared = result_columns(contrast, estimates_of(contrast, rows))
+    beside = [column for column in shared if column.title == BESIDE]
+    return _further(context, rows, [NETWORK, *beside, p_column("p_fwe")], "networks")
+
+
+def _further(context: Context, rows: pd.DataFrame, columns: list[Shown], what: str) -> page.Table | None:
+    asked = [name for name in _FURTHER if any_finite(rows, name)]
+    if not asked and len(columns) == len(("name", "p_fwe")):
+        return None
     for name in asked:
         columns += _COLUMNS_OF.get(name, ())
         columns += [] if name in ("p_tail", "g_av") else [p_column(name)]

@@ -17,11 +17,15 @@ from conn.report.words import count, humanised, listed
 def statistic_words(contrast: ContrastResult) -> str:
     """Which statistic a contrast is tested by."""
     rows, unequal = contrast.rows, _unequal(contrast)
+    if rows.n_variates > 1 and unequal:
+        return "Johansen's F, with a covariance for each group"
     if rows.n_variates > 1:
         return "Wilks' lambda as an F" if rows.rank > 1 else "Hotelling's T² as an F"
     if contrast.is_f:
         what = "G (an F with a variance for each group)" if unequal else "F"
         return f"{what} of {count(rows.rank, 'combination')} of coefficients"
+    if rows.own_variances:
+        return "t over a robust standard error (HC3)"
     return "Aspin-Welch t" if unequal else "t"
 
 
@@ -36,6 +40,7 @@ def sentences(outputs: Outputs) -> list[str]:
         *_several_points(outputs),
         *_several_seeds(outputs),
         *_several_groups(outputs),
+        *_slopes(outputs),
         *_arms(outputs),
         *_crossover(outputs),
         *_scores(outputs),
@@ -67,12 +72,20 @@ def _several_seeds(outputs: Outputs) -> Iterator[str]:
 
 
 def _several_points(outputs: Outputs) -> Iterator[str]:
-    if any(c.rows.n_variates > 1 for c in outputs.contrasts()):
+    found = [c for c in outputs.contrasts() if c.rows.n_variates > 1]
+    own = (
+        " Groups of unequal size have a covariance each (Johansen 1980; two groups after Krishnamoorthy and "
+        "Yu 2004), and every statistic goes to z by its own degrees of freedom."
+        if any(map(_unequal, found))
+        else ""
+    )
+    if found:
         yield (
             "Changes over more than two time points were tested in all orthonormal contrasts of the time "
             "points together, by Hotelling's T² (Hotelling 1931) or, with more than two groups, Wilks' "
             "lambda; "
             "sphericity is not assumed, and the values of a person kept together in every rearrangement."
+            + own
         )
 
 
@@ -90,6 +103,15 @@ def _several_groups(outputs: Outputs) -> Iterator[str]:
         "groups "
         "are contrasts of their own, each among its own people, and the F does not protect them."
     )
+
+
+def _slopes(outputs: Outputs) -> Iterator[str]:
+    if has_robust_slopes(outputs):
+        yield (
+            "Slopes were tested over heteroscedasticity-consistent standard errors (HC3, MacKinnon and White "
+            "1985), which do not assume that people vary alike whatever the predictor; permuting such a "
+            "statistic keeps its error in large samples (DiCiccio and Romano 2017)."
+        )
 
 
 def _arms(outputs: Outputs) -> Iterator[str]:
@@ -124,12 +146,10 @@ def _outcome(outputs: Outputs) -> Iterator[str]:
     if has_outcome(outputs):
         yield (
             "Whether connectivity moderates the effect of the arm was tested by the product of both in a "
-            "regression of "
-            "the outcome. For the test, outcome and product changed roles, which leaves t as it is, and "
-            "residuals of "
-            "the product were rearranged in each voxel or edge (Freedman and Lane 1983); one error "
-            "variance of the "
-            "outcome is assumed."
+            "regression of the outcome. For the test, outcome and product changed roles, which leaves their "
+            "partial correlation as it is, and residuals of the product were rearranged in each voxel or "
+            "edge "
+            "(Freedman and Lane 1983); slopes are given in units of the outcome."
         )
 
 
@@ -160,6 +180,11 @@ def _networks(outputs: Outputs) -> Iterator[str]:
             "after their network (closed testing, Marcus et al. 1976): p_closed is the larger one of the p "
             "of "
             "the network and of the edge's own, among the edges of all declared networks."
+        )
+    if any((c.networks["n_negative"] > 0).any() for c in outputs.contrasts()):
+        yield (
+            "Edges that were declared with the sign -1 entered the mean of their network with their Fisher z "
+            "turned round."
         )
 
 
@@ -209,6 +234,16 @@ def is_f_of_groups(contrast: ContrastResult) -> bool:
 def has_welch_f(outputs: Outputs) -> bool:
     """Whether an F allows each group its own variance."""
     return any(is_f_of_groups(c) and _unequal(c) for c in outputs.contrasts())
+
+
+def has_own_covariances(outputs: Outputs) -> bool:
+    """Whether groups have a covariance each, of several values."""
+    return any(c.rows.n_variates > 1 and _unequal(c) for c in outputs.contrasts())
+
+
+def has_robust_slopes(outputs: Outputs) -> bool:
+    """Whether a slope has an error variance of each person."""
+    return any(c.rows.own_variances for c in outputs.contrasts())
 
 
 def has_baseline(outputs: Outputs) -> bool:

@@ -96,6 +96,26 @@ WELCH = Reference(
     "(1951).",
     "10.1093/biomet/38.3-4.330",
 )
+JOHANSEN = Reference(
+    "Johansen S. The Welch-James approximation to the distribution of the residual sum of squares in a "
+    "weighted linear regression. Biometrika 67, 85-92 (1980).",
+    "10.1093/biomet/67.1.85",
+)
+YU = Reference(
+    "Krishnamoorthy K, Yu J. Modified Nel and Van der Merwe test for the multivariate Behrens-Fisher "
+    "problem. Statistics & Probability Letters 66, 161-169 (2004).",
+    "10.1016/j.spl.2003.10.012",
+)
+MACKINNON = Reference(
+    "MacKinnon JG, White H. Some heteroskedasticity-consistent covariance matrix estimators with improved "
+    "finite sample properties. Journal of Econometrics 29, 305-325 (1985).",
+    "10.1016/0304-4076(85)90158-7",
+)
+DICICCIO = Reference(
+    "DiCiccio CJ, Romano JP. Robust permutation tests for correlation and regression coefficients. Journal "
+    "of the American Statistical Association 112, 1211-1220 (2017).",
+    "10.1080/01621459.2016.1202117",
+)
 FREEDMAN = Reference(
     "Freedman D, Lane D. A nonstochastic interpretation of reported significance levels. Journal of Business "
     "& Economic Statistics 1, 292-298 (1983).",
@@ -170,6 +190,10 @@ def _of_tests(outputs: Outputs) -> list[Reference]:
     asked = (
         (HOTELLING, inference_words.has_several_values(outputs)),
         (WELCH, inference_words.has_welch_f(outputs)),
+        (JOHANSEN, inference_words.has_own_covariances(outputs)),
+        (YU, inference_words.has_own_covariances(outputs)),
+        (MACKINNON, inference_words.has_robust_slopes(outputs)),
+        (DICICCIO, inference_words.has_robust_slopes(outputs)),
         (FREEDMAN, any(c.rows.has_nuisance for c in outputs.contrasts())),
         (LORD, inference_words.has_arms_by_choice(outputs)),
         (FREEMAN, inference_words.has_crossover(outputs)),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -17,8 +18,20 @@ TITLES = {
 }
 
 
+Declared = Mapping[str, Sequence[Sequence[str | int]]]
+"""Networks of one's own: name → pairs of regions, each with a sign or without."""
+
+
+class Edge(NamedTuple):
+    """An edge of a network: two labels, and whether it counts as it is (1) or turned round (-1)."""
+
+    a: str
+    b: str
+    sign: int = 1
+
+
 def names() -> tuple[str, ...]:
-    """Names of all networks."""
+    """Names of all networks of the registry."""
     return tuple(dict.fromkeys(data.edges()["network"]))
 
 
@@ -36,8 +49,32 @@ def edges(network: str) -> tuple[tuple[str, str], ...]:
     return tuple(dict.fromkeys(pair for a, b in _pairs(network) for pair in _sided(a, b)))
 
 
+def declared(name: str, own: Declared) -> tuple[Edge, ...]:
+    """Edges of a network of one's own, or of the registry, where all have the sign 1.
+
+    Parameters
+    ----------
+    name
+        Of the network.
+    own
+        Networks of one's own. Names without side stand for both sides, and join as in `edges`; labels join
+        as they are.
+    """
+    if name not in own:
+        return tuple(Edge(a, b) for a, b in edges(name))
+    found = [
+        Edge(a, b, int(pair[2]) if len(pair) == 3 else 1)
+        for pair in own[name]
+        for a, b in _sided(str(pair[0]), str(pair[1]))
+    ]
+    return tuple(dict.fromkeys(found))
+
+
 def _sided(a: str, b: str) -> Iterator[tuple[str, str]]:
     sides_a, sides_b = _labels(a), _labels(b)
+    if len(sides_a) == len(sides_b) == 1:
+        yield next(iter(sides_a.values())), next(iter(sides_b.values()))
+        return
     for side, label in sides_a.items():
         for other, partner in sides_b.items():
             if side == other or "M" in {side, other}:
@@ -45,10 +82,12 @@ def _sided(a: str, b: str) -> Iterator[tuple[str, str]]:
 
 
 def _labels(name: str) -> dict[str, str]:
-    """Labels of a name by side."""
+    """Labels of a name by side; a label, or a region of one's own, stands for itself."""
     known = data.table()
     rows = known[known["name"] == name]
-    return dict(zip(rows["side"], rows["label"], strict=True))
+    if rows.empty:
+        rows = known[known["label"] == name]
+    return dict(zip(rows["side"], rows["label"], strict=True)) or {"M": name}
 
 
 def _pairs(network: str) -> list[tuple[str, str]]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from conn.simulate.cohort import CohortSpec, TruthModel
-from conn.simulate.latent import PlantedEdge
+from conn.simulate.edges import PlantedEdge
 from conn.simulate.regions import Point, Sphere
+from conn.simulate.spec import CohortSpec, TruthModel
 
 
 def _both(name: str, left: Point, right: Point, radius: float) -> tuple[Sphere, ...]:

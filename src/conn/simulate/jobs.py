@@ -18,7 +18,7 @@ from conn.simulate.regions import Scene
 from conn.simulate.scan import Tally, compcor, compose, confounds, volumes_of
 from conn.simulate.signal import Signal
 
-POPULATION, PERSON, SCAN, VOXELS, ASSIGNMENT = range(1, 6)
+POPULATION, PERSON, SCAN, VOXELS, ASSIGNMENT, MOTION = range(1, 7)
 """First words of the seeds after the user's: what a stream of random numbers is for."""
 
 
@@ -40,6 +40,8 @@ class RunJob:
         Where it goes.
     task
         TaskName of the sidecar.
+    parameters : ndarray of shape (n_volumes, 6), or None
+        How the head moves, where that was decided before; None: drawn from `motion`.
     truncated, confounds
         Faults to plant: an image cut short; no confounds table.
     """
@@ -54,6 +56,7 @@ class RunJob:
     folder: Path
     files: RunFiles
     task: str
+    parameters: NDArray[np.float64] | None = None
     truncated: bool = False
     confounds: bool = True
 
@@ -105,6 +108,7 @@ def _make(scene: Scene, job: RunJob) -> None:
         signal=job.signal,
         motion=job.motion,
         lowest_mm=job.lowest_mm,
+        parameters=job.parameters,
     )
     tally = Tally()
     chunks = volumes_of(stream(seed, VOXELS, person, scan), scene, run, job.signal, tally)

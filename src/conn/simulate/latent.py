@@ -10,13 +10,14 @@ exactly the degree that gives the correlation asked for, and by nobody else, so 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from conn.errors import ConfigError
+from conn.simulate.edges import PlantedEdge
 from conn.simulate.regions import NETWORKS, Scene, Sphere, measured_voxels
 from conn.simulate.signal import (
     Signal,
@@ -36,41 +37,6 @@ _PERSON_DF = 60
 _PERSON_SHARE = 0.8
 _RESERVED = 0.9
 _SPARE_Z = 2.5
-
-
-@dataclass(frozen=True)
-class PlantedEdge:
-    """An edge whose Fisher z is under control.
-
-    At the first session z is `baseline_z` plus a person's own deviation. At every later session comes a
-    change: `delta_z` of the person's arm, `slope` times how far the person's change of score is from the
-    mean of all arms, and a deviation of that scan. All this is what is measured after cleaning, not what
-    goes in: noise in the regions is allowed for.
-
-    Attributes
-    ----------
-    roi_a, roi_b
-        Labels.
-    baseline_z
-        Population mean at the first session.
-    delta_z
-        Mean change by arm; an arm that is not named has none.
-    slope
-        Change of z per point of change of the score.
-    person_sd, change_sd
-        Standard deviation between people of the first z, and of the change beyond arm and slope.
-    sized_for
-        Names of the models that the effect is large enough to be found by; others see part of it.
-    """
-
-    roi_a: str
-    roi_b: str
-    baseline_z: float = 0.0
-    delta_z: Mapping[str, float] = field(default_factory=dict)
-    slope: float = 0.0
-    person_sd: float = 0.15
-    change_sd: float = 0.15
-    sized_for: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -156,7 +122,9 @@ def build_latent(
     )
 
 
-def check_reach(latent: Latent, edges: Sequence[PlantedEdge], change_spread: float) -> None:
+def check_reach(
+    latent: Latent, edges: Sequence[PlantedEdge], change_spread: float, more_motion: float = 0.0
+) -> None:
     """Refuse effects that the variance reserved for an edge cannot carry.
 
     Parameters
@@ -167,6 +135,8 @@ def check_reach(latent: Latent, edges: Sequence[PlantedEdge], change_spread: flo
         Planted edges.
     change_spread
         Standard deviation between people of the change of the score.
+    more_motion
+        Mean framewise displacement of a restless arm beyond that of an ordinary scan, in mm.
 
     Raises
     ------
@@ -178,12 +148,14 @@ def check_reach(latent: Latent, edges: Sequence[PlantedEdge], change_spread: flo
         room = latent.shared[a] * latent.shared[b] - 0.3 * latent.own[a] * latent.own[b]
         limit = float(np.arctanh(room * _attenuation(latent)[number]))
         spread = np.sqrt(edge.person_sd**2 + edge.change_sd**2 + (edge.slope * change_spread) ** 2)
-        means = [edge.baseline_z, *(edge.baseline_z + delta for delta in edge.delta_z.values())]
+        artefact = edge.fd_slope * more_motion
+        later = [edge.baseline_z + delta + artefact for delta in (0.0, *edge.delta_z.values())]
+        means = [edge.baseline_z, *later]
         worst = max(abs(mean) for mean in means) + _SPARE_Z * spread
         if worst > limit:
             raise ConfigError(
                 f"planted edge {edge.roi_a}-{edge.roi_b}: z would reach {worst:.2f}, above {limit:.2f}. "
-                "Bring baseline_z and baseline_z + delta_z nearer to 0, or make the spread smaller."
+                "Bring baseline_z, baseline_z + delta_z and fd_slope nearer to 0, or make the spread smaller."
             )
 
 

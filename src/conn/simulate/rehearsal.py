@@ -6,8 +6,9 @@ import gzip
 import os
 import shutil
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 
@@ -18,11 +19,13 @@ from conn.index import sidecar
 from conn.simulate.anatomy import load_anatomy
 from conn.simulate.cohort import lowest_slice
 from conn.simulate.demo import DEMO_ROIS
+from conn.simulate.edges import PlantedEdge
 from conn.simulate.jobs import PERSON, SCAN, RunJob, make_runs, stream
-from conn.simulate.latent import Latent, PlantedEdge, build_latent, check_reach, draw_person, scan_loadings
+from conn.simulate.latent import Latent, build_latent, check_reach, draw_person, scan_loadings
 from conn.simulate.layout import RunFiles, func_folder, run_files, write_description
 from conn.simulate.motion import HIGH, Motion
 from conn.simulate.regions import Sphere, build_scene
+from conn.simulate.rehearsal_effects import ColumnEffect, Scan, shifts
 from conn.simulate.signal import Signal
 
 LISTING = "FILES.txt.gz"
@@ -67,6 +70,11 @@ class _RealRun:
     person: int
     scan: int
 
+    @property
+    def scan_of(self) -> Scan:
+        """Subject and session."""
+        return self.entities["sub"], self.entities.get("ses", "")
+
 
 def rehearse(
     out: Path,
@@ -83,6 +91,7 @@ def rehearse(
     seed: int = 0,
     rois: Sequence[Sphere] = DEMO_ROIS,
     edges: Sequence[PlantedEdge] = (),
+    effects: Sequence[ColumnEffect] = (),
     signal: Signal | None = None,
     motion: Motion | None = None,
     high_motion: Collection[str] = (),
@@ -94,7 +103,7 @@ def rehearse(
 
     Tables and JSON files are copied byte for byte; README and other texts are not. Every functional run that
     the listing names gets derivatives. Nothing differs between sessions or people on average unless `edges`
-    say so.
+    or `effects` say so.
 
     Parameters
     ----------
@@ -121,7 +130,10 @@ def rehearse(
     rois
         Regions with a signal of their own.
     edges
-        Planted edges; the keys of their `delta_z` are session labels here, and `slope` has no meaning.
+        Planted edges; the keys of their `delta_z` are session labels here, and `slope`, `persistence` and
+        `fd_slope` have no meaning.
+    effects
+        What columns of the tables do to these edges.
     signal, motion
         Strengths.
     high_motion, truncated, without_confounds
@@ -137,7 +149,9 @@ def rehearse(
     ------
     InputError
         No listing, no run in it, a run asked for that is not there, unknown volumes or repetition time,
-        derivatives without preprocessed images in that space.
+        derivatives without preprocessed images in that space, a column of an effect that is not there.
+    ConfigError
+        Effects that cannot be reached.
     """
     real = _real_runs(bids_skeleton, task)
     _refuse_unknown([*(runs or ()), *high_motion, *truncated, *without_confounds], real, bids_skeleton)
@@ -149,19 +163,19 @@ def rehearse(
         raise InputError(f"{bids_skeleton / LISTING}: no run is left to make; check runs and subjects")
     volumes = volumes or _stated_volumes(bids_skeleton)
     times = {run.name: tr or _repetition_time(bids_skeleton, run) for run in made}
-    _copy_tables(bids_skeleton, out)
-    derivatives = _describe(out, bids_skeleton)
-    for run in made:
-        (out / names[run.name].bold.parent).mkdir(parents=True, exist_ok=True)
-
+    shift, records = shifts(bids_skeleton, [run.scan_of for run in real], edges, effects)
     signal = signal or Signal()
     scene = build_scene(load_anatomy(voxel_mm), rois, 0.5 * voxel_mm)
     latent = build_latent(scene, rois, edges, signal, volumes, times[made[0].name])
-    check_reach(latent, edges, 0.0)
+    check_reach(latent, _furthest(edges, shift), 0.0)
+    _copy_tables(bids_skeleton, out)
+    derivatives = _describe(out, bids_skeleton, edges, records)
+    for run in made:
+        (out / names[run.name].bold.parent).mkdir(parents=True, exist_ok=True)
     jobs = [
         RunJob(
             entropy=(seed, run.person, run.scan),
-            loadings=_loadings(latent, edges, seed, run),
+            loadings=_loadings(latent, edges, seed, run, shift[run.scan]),
             volumes=volumes,
             tr=times[run.name],
             signal=signal,
@@ -305,7 +319,7 @@ def _copy_tables(skeleton: Path, out: Path) -> None:
             shutil.copyfile(source, target)
 
 
-def _describe(out: Path, skeleton: Path) -> Path:
+def _describe(out: Path, skeleton: Path, edges: Sequence[PlantedEdge], effects: list[dict[str, Any]]) -> Path:
     """Say in the data set itself what it is; the derivatives folder."""
     derivatives = out / "derivatives" / "fmriprep"
     about = (
@@ -314,12 +328,36 @@ def _describe(out: Path, skeleton: Path) -> Path:
     )
     write_text(out / "README", about + "\n")
     write_description(derivatives, f"Dress rehearsal of {skeleton.name}", about, "../..")
-    write_json(out / "truth.json", {"description": about, "edges": [], "groups": {}})
+    record: dict[str, Any] = {"description": about, "edges": [], "groups": {}}
+    if edges:
+        by_session = [
+            {
+                "roi_a": edge.roi_a,
+                "roi_b": edge.roi_b,
+                "baseline_z": edge.baseline_z,
+                "delta_z": dict(edge.delta_z),
+            }
+            for edge in edges
+        ]
+        record["planted"] = {"edges": by_session, "columns": effects}
+    write_json(out / "truth.json", record)
     return derivatives
 
 
-def _loadings(latent: Latent, edges: Sequence[PlantedEdge], seed: int, run: _RealRun) -> np.ndarray:
-    """Loadings of one run; the true z of planted edges depends on the session."""
+def _furthest(edges: Sequence[PlantedEdge], shift: np.ndarray) -> list[PlantedEdge]:
+    """Edges whose `delta_z` has the largest changes that sessions and columns make together."""
+    furthest = []
+    for edge, column in zip(edges, shift.T, strict=True):
+        ends = (0.0, float(column.min(initial=0.0)), float(column.max(initial=0.0)))
+        sums = [delta + end for delta in (0.0, *edge.delta_z.values()) for end in ends]
+        furthest.append(replace(edge, delta_z={str(number): value for number, value in enumerate(sums)}))
+    return furthest
+
+
+def _loadings(
+    latent: Latent, edges: Sequence[PlantedEdge], seed: int, run: _RealRun, shift: np.ndarray
+) -> np.ndarray:
+    """Loadings of one run; the true z of planted edges depends on the session and on columns."""
     own = stream(seed, PERSON, run.person, 1).standard_normal(len(edges))
     rng = stream(seed, SCAN, run.person, run.scan, 0)
     each = rng.standard_normal(len(edges))
@@ -331,4 +369,4 @@ def _loadings(latent: Latent, edges: Sequence[PlantedEdge], seed: int, run: _Rea
         for e, edge in enumerate(edges)
     ]
     person = draw_person(stream(seed, PERSON, run.person, 2), latent)
-    return scan_loadings(rng, latent, person, np.array(targets))
+    return scan_loadings(rng, latent, person, np.array(targets) + shift)

@@ -64,6 +64,7 @@ def compose(
     signal: Signal,
     motion: Motion,
     lowest_mm: float,
+    parameters: Array | None = None,
 ) -> Run:
     """Draw the time courses of a run and lay out where they act.
 
@@ -81,9 +82,12 @@ def compose(
         Strengths.
     lowest_mm
         Lower end of the field of view in mm.
+    parameters
+        ndarray of shape (n_volumes, 6): how the head moves; None draws it from `motion`.
     """
     nodes = loadings @ band_limited(rng, loadings.shape[1], volumes, tr, signal.band_hz)
-    parameters = draw_motion(rng, volumes, motion)
+    if parameters is None:
+        parameters = draw_motion(rng, volumes, motion)
     parts = [
         (scene.networks, signal.network * nodes[len(scene.labels) :].T),
         _nuisance(rng, scene.anatomy, volumes, tr, signal),

@@ -11,18 +11,24 @@ import pandas as pd
 
 from conn.errors import ConfigError
 from conn.files import write_json
-from conn.simulate.cohort import (
-    CohortSpec,
-    ExpectedChange,
-    Prepared,
-    TruthModel,
-    arm_shares,
-    expected_change,
-    prepare,
-    write_cohort,
-)
-from conn.simulate.latent import ANALYSIS_BAND, PlantedEdge
+from conn.simulate.clinical_truth import ClinicalTruth, clinical_record, derive_clinical
+from conn.simulate.cohort import Prepared, prepare, write_cohort
+from conn.simulate.edges import PlantedEdge
+from conn.simulate.latent import ANALYSIS_BAND
+from conn.simulate.population import ExpectedChange, expected_change
+from conn.simulate.spec import CohortSpec, TruthModel, arm_shares
 from conn.tables import write_tsv
+
+DESCRIPTION = (
+    "Population values in Fisher z that a correct analysis finds on average; all other edges do not "
+    "change. They hold for means of cleaned data in the regions simulated, when cleaning regresses "
+    "out motion, white_matter and csf and keeps at least the band given."
+)
+CLINICAL = (
+    " Edges of an artefact are given without it. In clinical, planted are values of true z and of scores "
+    "that are not rounded; measured are values that an analysis finds on average, as the noise of a scan "
+    "weakens what its z predicts."
+)
 
 CONTRASTS = ("change", "interaction", "slope")
 
@@ -60,11 +66,12 @@ class TrueEffect:
 class Truth:
     """True effects, and the true z of every scan.
 
-    `scans` has the columns subject, arm, session, roi_a, roi_b, z.
+    `scans` has the columns subject, arm, session, roi_a, roi_b, z; `clinical` answers clinical questions.
     """
 
     effects: tuple[TrueEffect, ...]
     scans: pd.DataFrame
+    clinical: tuple[ClinicalTruth, ...] = ()
 
 
 def simulate_cohort(out: Path, spec: CohortSpec, workers: int | None = None) -> Truth:
@@ -123,7 +130,8 @@ def derive_truth(spec: CohortSpec, prepared: Prepared) -> Truth:
         for model in _models(spec)
         for number, edge in enumerate(spec.edges)
     ]
-    return Truth(tuple(effects), _scans(spec, prepared))
+    clinical = derive_clinical(spec, prepared.latent)
+    return Truth(tuple(effects), _scans(spec, prepared), clinical)
 
 
 def write_truth(out: Path, spec: CohortSpec, truth: Truth) -> None:
@@ -148,23 +156,20 @@ def truth_record(spec: CohortSpec, truth: Truth) -> dict[str, Any]:
         }
         for e in truth.effects
     ]
-    return {
-        "description": (
-            "Population values in Fisher z that a correct analysis finds on average; all other edges do not "
-            "change. They hold for means of cleaned data in the regions simulated, when cleaning regresses "
-            "out motion, white_matter and csf and keeps at least the band given."
-        ),
+    record: dict[str, Any] = {
+        "description": DESCRIPTION + (CLINICAL if truth.clinical else ""),
         "band_hz": list(ANALYSIS_BAND),
         "edges": edges,
-        "groups": {arm: _dealt(spec, arm) for arm in spec.arms},
+        "groups": {arm: spec.dealt(arm) for arm in spec.arms},
         "sessions": list(spec.sessions),
         "score": spec.score.name,
         "seed": spec.seed,
     }
-
-
-def _dealt(spec: CohortSpec, arm: str) -> int:
-    return [spec.arms[i % len(spec.arms)] for i in range(spec.n_subjects)].count(arm)
+    if spec.further_scores:
+        record["further_scores"] = [score.name for score in spec.further_scores]
+    if truth.clinical:
+        record["clinical"] = clinical_record(truth.clinical)
+    return record
 
 
 def _models(spec: CohortSpec) -> tuple[TruthModel, ...]:
@@ -209,9 +214,17 @@ def _population_value(
 
 def _cohort_value(spec: CohortSpec, prepared: Prepared, number: int, model: TruthModel) -> float:
     arms = model.arms or spec.arms
-    people = [p for p in prepared.people if p.arm in arms and None not in (p.scores[0], p.scores[-1])]
+    scored = model.contrast == "slope"
+    people = [
+        p
+        for p in prepared.people
+        if p.arm in arms
+        and p.scanned[0]
+        and p.scanned[-1]
+        and not (scored and None in (p.scores[0], p.scores[-1]))
+    ]
     rows = [p.number for p in people]
-    change = prepared.targets[rows, -1, number] - prepared.targets[rows, 0, number]
+    change = prepared.neural[rows, -1, number] - prepared.neural[rows, 0, number]
     if model.contrast == "change":
         return float(change.mean()) if rows else np.nan
     if model.contrast == "interaction":
@@ -228,7 +241,7 @@ def _scans(spec: CohortSpec, prepared: Prepared) -> pd.DataFrame:
         (f"sub-{p.label}", p.arm, session, edge.roi_a, edge.roi_b, prepared.targets[p.number, s, e])
         for p in prepared.people
         for s, session in enumerate(spec.sessions)
-        if p.scores[s] is not None
+        if p.scanned[s]
         for e, edge in enumerate(spec.edges)
     ]
     return pd.DataFrame(rows, columns=pd.Index(["subject", "arm", "session", "roi_a", "roi_b", "z"]))

@@ -17,7 +17,7 @@ from conn.clinic.confounding import Adjusted, adjustments
 from conn.design import Design, DesignContrast, load_design
 from conn.stages.inputs import files_of, matrices_of
 from conn.stages.rows import Rows, rows_of, tested
-from conn.stages.test import between
+from conn.stages.test import between, signed, united
 from conn.tables import MISSING, read_tsv, to_number, write_tsv
 
 Floats = NDArray[np.floating[Any]]
@@ -65,7 +65,7 @@ def confounding(
     out: Path,
     model: str,
     edges: Literal["all", "none"] | Sequence[Edge],
-    networks: Mapping[str, Sequence[Edge]],
+    networks: Mapping[str, Sequence[Sequence[str | int]]],
     *,
     permutations: int,
     seed: int,
@@ -102,11 +102,13 @@ def confounding(
     pairs: list[Edge] = []
     if edges != "none":
         pairs = list(combinations(labels, 2)) if edges == "all" else [(a, b) for a, b in edges]
-    wanted = {label for several in (pairs, *networks.values()) for pair in several for label in pair}
+    members = {name: [signed(one) for one in several] for name, several in networks.items()}
+    wanted = {label for pair in pairs for label in pair}
+    wanted |= {label for several in members.values() for a, b, _ in several for label in (a, b)}
     quality = _quality(out, design, sorted(wanted))
     found = [_differences(contrast, quality, permutations, seed, alpha) for contrast in contrasts]
     write_tsv(out / paths.confounding(model), _stacked(found, CONFOUNDING_COLUMNS))
-    values = {run: _values(z, labels, pairs, networks) for run, z in matrices.items()}
+    values = {run: _values(z, labels, pairs, members) for run, z in matrices.items()}
     names = [("edge", a, b) for a, b in pairs] + [("network", name, MISSING) for name in networks]
     tables = [_left(contrast, quality, values, names) for contrast in contrasts]
     write_tsv(out / paths.adjustment(model), _stacked(tables, ADJUSTMENT_COLUMNS))
@@ -190,10 +192,13 @@ def _differences(
 
 
 def _values(
-    z: Floats, labels: Sequence[str], pairs: Sequence[Edge], networks: Mapping[str, Sequence[Edge]]
+    z: Floats,
+    labels: Sequence[str],
+    pairs: Sequence[Edge],
+    members: Mapping[str, Sequence[tuple[str, str, int]]],
 ) -> Floats:
     """Edges, then means of networks, of one run."""
-    means = [between(z, labels, edges).mean() for edges in networks.values()]
+    means = [united(z, labels, edges) for edges in members.values()]
     return np.concatenate([between(z, labels, pairs) if pairs else np.empty(0), np.array(means)])
 
 
@@ -219,6 +224,7 @@ def _left(
         labels,
         contrast.variance_groups,
         rows.covariate,
+        own_variances=contrast.own_variances,
     )
     return pd.concat([_adjusted(contrast.name, one, made[0], names) for one in made], ignore_index=True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from conn.design import Design, Family, load_design
 from conn.files import write_json
 from conn.inference import Corrected, FamilyResult, TestResult
 from conn.lock import NOT_LOCKED, label
-from conn.rois import networks, registry
+from conn.rois import registry
 from conn.stages.test import within
 from conn.stages.tested import Tested, load
 from conn.tables import write_tsv
@@ -67,9 +68,9 @@ def correct(out: Path, model: str, tests: Sequence[str], settings: Inference, lo
     sensitivity = {c.name for c in design.contrasts if c.sensitivity}
     parts = list(_parts(loaded, families, status, sensitivity))
     _forget(out, model)
-    unions = {} if NETWORKS not in tests else loaded[NETWORKS][0]
-    files = [_write_edges(out, model, parts, unions, settings)] if EDGES in tests else []
-    files += [_write_networks(out, model, parts, settings)] if NETWORKS in tests else []
+    files = [_write_edges(out, model, parts, _unions(loaded), settings)] if EDGES in tests else []
+    if NETWORKS in tests:
+        files.append(_write_networks(out, model, parts, loaded[NETWORKS][1]["members"], settings))
     if any(_kind(what) in IMAGES for what in tests):
         files.append(_write_clusters(out, model, parts, loaded, settings.alpha))
     for part in parts:
@@ -184,8 +185,28 @@ def _contrast(part: _Part) -> str:
     return part.family.split(".")[0]
 
 
+@dataclass(frozen=True, eq=False)
+class _Unions:
+    """The edges of all networks: their tests by name, and `members`, rows of network, regions and sign."""
+
+    tested: Mapping[str, Tested]
+    members: NDArray[np.str_]
+
+    def inside(self, network: str) -> set[frozenset[str]]:
+        """Edges of a network."""
+        rows = self.members[self.members[:, 0] == network]
+        return {frozenset(pair) for pair in rows[:, 1:3].tolist()}
+
+
+def _unions(loaded: Mapping[str, tuple[dict[str, Tested], dict[str, NDArray[Any]]]]) -> _Unions | None:
+    if NETWORKS not in loaded:
+        return None
+    tested, extra = loaded[NETWORKS]
+    return _Unions(tested, extra["members"])
+
+
 def _write_edges(
-    out: Path, model: str, parts: Sequence[_Part], unions: Mapping[str, Tested], settings: Inference
+    out: Path, model: str, parts: Sequence[_Part], unions: _Unions | None, settings: Inference
 ) -> Path:
     tables = [_edge_table(part, parts, unions, settings) for part in parts if part.what == EDGES]
     path = paths.edges(model)
@@ -194,23 +215,26 @@ def _write_edges(
 
 
 def _edge_table(
-    part: _Part, parts: Sequence[_Part], unions: Mapping[str, Tested], settings: Inference
+    part: _Part, parts: Sequence[_Part], unions: _Unions | None, settings: Inference
 ) -> pd.DataFrame:
     features = part.tested.features
     names = {"roi_a": features[:, 0], "roi_b": features[:, 1]}
     score, p_score = _scores(part, settings.alpha)
-    closed = _closed(part, parts, unions.get(within(_contrast(part))), settings.alpha)
+    closed = _closed(part, parts, unions, settings.alpha)
     more = {"p_closed": closed, "score": score, "p_score": p_score}
     return pd.DataFrame(names | _columns(part, settings) | more)
 
 
-def _write_networks(out: Path, model: str, parts: Sequence[_Part], settings: Inference) -> Path:
-    tables = []
+def _write_networks(
+    out: Path, model: str, parts: Sequence[_Part], members: NDArray[np.str_], settings: Inference
+) -> Path:
+    tables, turned = [], Counter(members[members[:, 3] == "-1", 0].tolist())
     for part in parts:
         if part.what == NETWORKS:
             features = part.tested.features
             names = {"network": features[:, 0], "n_edges": features[:, 1]}
-            tables.append(pd.DataFrame(names | _columns(part, settings)))
+            more = {"n_negative": [turned[name] for name in features[:, 0].tolist()]}
+            tables.append(pd.DataFrame(names | _columns(part, settings) | more))
     path = paths.networks(model)
     write_tsv(out / path, pd.concat(tables, ignore_index=True))
     return path
@@ -266,7 +290,7 @@ def _scores(part: _Part, alpha: float) -> tuple[NDArray[np.float64], NDArray[np.
     return result.score, inference.correct_scores([result], alpha).results[0].p_fwe
 
 
-def _closed(part: _Part, parts: Sequence[_Part], union: Tested | None, alpha: float) -> NDArray[np.float64]:
+def _closed(part: _Part, parts: Sequence[_Part], unions: _Unions | None, alpha: float) -> NDArray[np.float64]:
     """P of edges that are read after their network; missing for edges in no tested network.
 
     The larger of the network's p (the smallest, where an edge is in several) and the edge's own among the
@@ -275,22 +299,19 @@ def _closed(part: _Part, parts: Sequence[_Part], union: Tested | None, alpha: fl
     """
     edges = [tuple(pair) for pair in part.tested.features.tolist()]
     gate, closed = np.full(len(edges), np.nan), np.full(len(edges), np.nan)
-    if union is None:
+    if unions is None:
         return closed
     for one in parts:
         if one.what == NETWORKS and _contrast(one) == _contrast(part):
             for network, p in zip(one.tested.features[:, 0].tolist(), one.corrected.p_fwe, strict=True):
-                inside = np.array([_in(pair, network) for pair in edges])
+                known = unions.inside(network)
+                inside = np.array([frozenset(pair) in known for pair in edges])
                 gate = np.where(inside, np.fmin(gate, p), gate)
+    union = unions.tested[within(_contrast(part))]
     own = inference.correct([union.result], alpha).results[0].p_fwe
     single = {frozenset(pair): p for pair, p in zip(union.features.tolist(), own.tolist(), strict=True)}
     within_union = np.array([single.get(frozenset(pair), np.nan) for pair in edges])
     return np.asarray(np.maximum(gate, within_union))
-
-
-def _in(pair: tuple[str, ...], network: str) -> bool:
-    known = {frozenset(edge) for edge in networks.edges(network)}
-    return frozenset(pair) in known
 
 
 def _write_clusters(
@@ -363,6 +384,8 @@ def _write_maps(
         values = {"F": result.stat, **values}
     else:
         values = {"effect": result.effect, "t": result.stat, **values, "g": part.tested.size.g}
+    if not part.tested.complete:
+        values["ptail"] = part.p_tail
     if enhancement is not None:
         values[enhancement.kind] = result.score
     files = []

@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import skew
 
-from conn import effects, inference
+from conn import effects, gaps, inference
 from conn.design import DesignContrast
-from conn.effects import EffectSize, SlopeDifference
+from conn.effects import EffectSize
 from conn.enhancement import Enhancer
 from conn.permutation import PermutationSet, permutation_set
+from conn.slopes import SlopeDifference, slope_difference
 from conn.stages.tested import Tested
 
 Floats = NDArray[np.floating[Any]]
@@ -30,7 +31,8 @@ class Rows:
         ndarray of shape (n, n_features), or (q, n, n_features) where a row holds several values; NaN where
         somebody has none.
     covariate
-        ndarray of shape (n, n_features), the baseline of each feature, or None.
+        ndarray of shape (n, n_features), the baseline of each feature, or (c, n, n_features) where it has
+        several, or None.
     """
 
     values: Floats
@@ -41,11 +43,14 @@ class Rows:
         """Where a row has all that it needs, of shape (n, n_features)."""
         every = np.isfinite(self.values)
         found: NDArray[np.bool_] = np.asarray(every.all(axis=0) if every.ndim == 3 else every)
-        return found if self.covariate is None else found & np.isfinite(self.covariate)
+        if self.covariate is None:
+            return found
+        own = np.isfinite(self.covariate)
+        return np.asarray(found & (own.all(axis=0) if own.ndim == 3 else own))
 
     def of(self, features: NDArray[np.int64]) -> Rows:
         """Some of the features."""
-        covariate = None if self.covariate is None else self.covariate[:, features]
+        covariate = None if self.covariate is None else self.covariate[..., features]
         return Rows(self.values[..., features], covariate)
 
 
@@ -92,7 +97,11 @@ def _weighted(
 
 
 def averaged(
-    contrast: DesignContrast, load: Callable[[str], Floats], n_features: int, alpha: float
+    contrast: DesignContrast,
+    load: Callable[[str], Floats],
+    n_features: int,
+    alpha: float,
+    min_share: float = 1.0,
 ) -> EffectSize | None:
     """Mean change over the average SD of the two time points, where rows are differences of two.
 
@@ -106,6 +115,8 @@ def averaged(
         Edges.
     alpha
         Intervals have coverage 1 - alpha.
+    min_share
+        Share of rows with a value from which an edge has a size, from these rows.
 
     Returns
     -------
@@ -117,7 +128,16 @@ def averaged(
     if not plain or not all(row for side in sides for row in side):
         return None
     first, second = (_weighted(side, load, n_features, np.float64) for side in sides)
-    return effects.g_av(-first, second, alpha=alpha)
+    whole = effects.g_av(-first, second, alpha=alpha)
+    there = np.isfinite(first) & np.isfinite(second)
+    return gaps.filled(
+        whole,
+        there,
+        there.mean(axis=0) >= min_share,
+        lambda rows, which: effects.g_av(
+            -first[np.ix_(rows, which)], second[np.ix_(rows, which)], alpha=alpha
+        ),
+    )
 
 
 def rearrangements(contrast: DesignContrast, permutations: int, seed: int) -> PermutationSet:
@@ -178,9 +198,10 @@ def tested(
         contrast.matrix,
         contrast.contrast,
         sets,
-        None if several else contrast.variance_groups,
+        contrast.variance_groups,
+        own_variances=contrast.own_variances and not several,
         covariate=rows.covariate,
-        cells=contrast.cells,
+        cells=contrast.counted_cells,
         min_share=1.0 if several else min_share,
         enhance=enhance,
         workers=workers,
@@ -188,23 +209,23 @@ def tested(
     )
     if contrast.effect_type == "outcome":
         return _of_outcome(contrast, rows, features, result, sets.complete, alpha)
-    size = effects.effect_size(
-        "none" if several else contrast.effect_type,
-        rows.values,
-        contrast.matrix,
-        contrast.contrast,
-        alpha=alpha or 0.05,
-        intervals=alpha is not None,
-        baseline=rows.covariate,
-        cells=contrast.cells,
-    )
+    size = _sizes(contrast, rows, result.valid, alpha)
     n = rows.there.sum(axis=0)
     gone = np.full(n.size, np.nan)
     if average is None:
         average = EffectSize(gone, "n/a", gone, gone)
     slopes = SlopeDifference(gone, gone)
     if rows.covariate is not None and alpha is not None:
-        slopes = effects.slope_difference(rows.values, rows.covariate, contrast.matrix, contrast.contrast)
+        slopes = slope_difference(
+            rows.values,
+            rows.covariate,
+            contrast.matrix,
+            contrast.contrast,
+            sets,
+            contrast.variance_groups,
+            cells=contrast.cells,
+            min_share=min_share,
+        )
     skewness = _skewness(contrast, rows, result.valid)
     return Tested(result, size, average, slopes, features, n, sets.complete, skewness)
 
@@ -222,8 +243,10 @@ def _of_outcome(
     size = EffectSize(gone, "n/a", gone, gone)
     if not result.rank:
         size = effects.partial_correlation(result.stat, result.df, alpha or 0.05, alpha is not None)
-        slope, se = effects.other_side(result.se, result.stat, result.df)
-        result = replace(result, effect=slope, se=se)
+        slope = effects.other_side(rows.values, rows.covariate, contrast.matrix, contrast.contrast)
+        slope = np.where(result.valid, slope, np.nan)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            result = replace(result, effect=slope, se=slope / result.stat)
     return Tested(
         result,
         size,
@@ -234,6 +257,38 @@ def _of_outcome(
         complete,
         _skewness(contrast, rows, result.valid),
     )
+
+
+def _sizes(contrast: DesignContrast, rows: Rows, valid: NDArray[np.bool_], alpha: float | None) -> EffectSize:
+    """Effect sizes of the features that are tested, from the rows that each of them has."""
+    if contrast.effect_type == "outcome":
+        raise ValueError("the effect size of an outcome comes from its t")
+    kind = "none" if rows.values.ndim == 3 else contrast.effect_type
+    settings: dict[str, Any] = {"alpha": alpha or 0.05, "intervals": alpha is not None}
+    whole = effects.effect_size(
+        kind,
+        rows.values,
+        contrast.matrix,
+        contrast.contrast,
+        baseline=rows.covariate,
+        cells=contrast.cells,
+        **settings,
+    )
+    if kind == "none" or rows.there[:, valid].all():
+        return whole
+
+    def own(there: NDArray[np.bool_], which: NDArray[np.int64]) -> EffectSize:
+        part = np.ix_(there, which)
+        return effects.effect_size(
+            kind,
+            rows.values[part],
+            *gaps.design_of(contrast.matrix, contrast.contrast, there),
+            baseline=None if rows.covariate is None else rows.covariate[part],
+            cells=contrast.cells[there],
+            **settings,
+        )
+
+    return gaps.filled(whole, rows.there, valid, own)
 
 
 class _Printed:

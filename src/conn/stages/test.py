@@ -82,7 +82,7 @@ def test_edges(
             alpha=alpha,
             min_share=min_share,
             enhance=enhance,
-            average=averaged(contrast, values.__getitem__, len(wanted), alpha),
+            average=averaged(contrast, values.__getitem__, len(wanted), alpha, min_share),
         )
     save(out / paths.test_result(model, "edges"), found, {})
 
@@ -90,7 +90,7 @@ def test_edges(
 def test_networks(
     out: Path,
     model: str,
-    networks: Mapping[str, Sequence[tuple[str, str]]],
+    networks: Mapping[str, Sequence[Sequence[str | int]]],
     *,
     permutations: int,
     seed: int,
@@ -98,7 +98,7 @@ def test_networks(
     measure: Literal["pearson", "partial"] = "pearson",
     min_share: float = 1.0,
 ) -> None:
-    """Test the mean over the edges of each declared network, and these edges, and write the result.
+    """Test the mean over the signed edges of each declared network, and these edges, and write the result.
 
     A person without one of the edges has no mean: another set of edges would be another quantity. The edges
     of all networks are a family of their own, which is read where the means say that there is something.
@@ -110,7 +110,7 @@ def test_networks(
     model
         Name of the model.
     networks
-        Edges of each network, as pairs of regions.
+        Edges of each network, as pairs of regions, each with a sign (1 or -1) or without (1).
     permutations
         Number of permutations.
     seed
@@ -124,24 +124,36 @@ def test_networks(
     """
     design = load_design(out / paths.model_folder(model), model)
     labels, matrices = matrices_of(out, files_of(out, design, paths.relmat_ending(measure)))
-    every = list(dict.fromkeys((a, b) for edges in networks.values() for a, b in edges))
+    members = {name: [signed(edge) for edge in edges] for name, edges in networks.items()}
+    every = list(dict.fromkeys((a, b) for edges in members.values() for a, b, _ in edges))
     single = {run: between(z, labels, every) for run, z in matrices.items()}
     values = {
-        run: np.array([between(z, labels, edges).mean() for edges in networks.values()])
-        for run, z in matrices.items()
+        run: np.array([united(z, labels, edges) for edges in members.values()]) for run, z in matrices.items()
     }
-    names = np.array([[name, str(len(edges))] for name, edges in networks.items()])
+    names = np.array([[name, str(len(edges))] for name, edges in members.items()])
     found = {}
     for contrast in design.contrasts:
         name = contrast.name
         rows = rows_of(contrast, values.__getitem__, len(networks))
-        average = averaged(contrast, values.__getitem__, len(networks), alpha)
+        average = averaged(contrast, values.__getitem__, len(networks), alpha, min_share)
         found[name] = tested(
             contrast, rows, names, permutations, seed, alpha=alpha, min_share=min_share, average=average
         )
         rows = rows_of(contrast, single.__getitem__, len(every))
         found[within(name)] = tested(contrast, rows, np.array(every), permutations, seed, min_share=min_share)
-    save(out / paths.test_result(model, "networks"), found, {})
+    listed = [(name, a, b, str(sign)) for name, edges in members.items() for a, b, sign in edges]
+    save(out / paths.test_result(model, "networks"), found, {"members": np.array(listed)})
+
+
+def signed(edge: Sequence[str | int]) -> tuple[str, str, int]:
+    """An edge of a network with its sign, which is 1 unless it is declared."""
+    return str(edge[0]), str(edge[1]), int(edge[2]) if len(edge) > 2 else 1
+
+
+def united(z: Floats, labels: Sequence[str], edges: Sequence[tuple[str, str, int]]) -> float:
+    """Mean over the edges of a network, those with the sign -1 turned round."""
+    signs = np.array([sign for *_, sign in edges])
+    return float((signs * between(z, labels, [(a, b) for a, b, _ in edges])).mean())
 
 
 def within(contrast: str) -> str:
@@ -259,7 +271,9 @@ def test_factor(
 ) -> None:
     """Test whether effects differ between seeds and write the result.
 
-    A row holds orthonormal contrasts of a person's maps, so that what all seeds have in common drops out.
+    A row holds orthonormal contrasts of a person's maps, so that what all seeds have in common drops out; of
+    several time points, the contrasts of their contrasts. Beside a baseline, the same contrasts of the
+    baselines of the voxel are held constant, all of them for each value.
     Voxels count where every row has a value of every seed; all seeds, and one FWHM around, leave the family.
 
     Parameters
@@ -288,11 +302,11 @@ def test_factor(
     weights = np.array(helmert(len(maps)), dtype=np.float32)
     found = {}
     for contrast in design.contrasts:
-        if contrast.sensitivity or contrast.n_variates > 1 or contrast.covariate_weights:
+        if contrast.sensitivity:
             continue
-        values = np.stack([rows_of(contrast, one.load, far.size, np.float32).values for one in maps])
-        voxels = _voxels(Rows(values), far, 1.0)
-        rows = Rows(np.tensordot(weights, values[..., voxels], axes=1))
+        whole = [rows_of(contrast, one.load, far.size, np.float32) for one in maps]
+        voxels = _voxels(_side_by_side(whole), far, 1.0)
+        rows = _compared([one.of(voxels) for one in whole], weights)
         found[contrast.name] = tested(
             contrast,
             rows,
@@ -303,6 +317,62 @@ def test_factor(
             workers=threads,
         )
     save(out / paths.test_result(model, f"factor-{name}"), found, first.extra)
+
+
+def some_voxels(
+    out: Path,
+    design: Design,
+    label: str,
+    regions: Sequence[Roi],
+    *,
+    number: int,
+    rng: np.random.Generator,
+    fwhm_mm: float,
+    folder: Path,
+    rois: Rois = DEFAULT,
+) -> dict[str, Floats]:
+    """Fisher z of voxels of a seed's maps, drawn at random from those that the first run has, by run.
+
+    Parameters
+    ----------
+    out
+        Output folder.
+    design
+        A compiled model.
+    label, regions, fwhm_mm, folder, rois
+        See `test_seed`.
+    number
+        Of voxels, at most.
+    rng
+        Source of random numbers.
+
+    Raises
+    ------
+    InputError
+        A run has no map of the seed.
+    DesignError
+        Runs of the model are on different grids.
+    """
+    maps = _maps(out, design, label)
+    far = away(regions, maps.grid, maps.space, rois, folder, fwhm_mm)
+    inside = np.flatnonzero(far & np.isfinite(maps.load(next(iter(maps.files)))))
+    drawn = rng.permutation(inside)[:number]
+    return {run: maps.load(run)[drawn] for run in maps.files}
+
+
+def _side_by_side(every: Sequence[Rows]) -> Rows:
+    """All values of the rows of several seeds, to see where somebody lacks one."""
+    parts = [one.values.reshape(-1, *one.values.shape[-2:]) for one in every]
+    parts += [one.covariate[None] for one in every if one.covariate is not None]
+    return Rows(np.concatenate(parts))
+
+
+def _compared(every: Sequence[Rows], weights: Floats) -> Rows:
+    """Contrasts between seeds of each value of a row, and of its baselines."""
+    values = np.tensordot(weights, np.stack([one.values for one in every]), axes=1)
+    own = [one.covariate for one in every if one.covariate is not None]
+    covariate = np.tensordot(weights, np.stack(own), axes=1) if own else None
+    return Rows(values.reshape(-1, *values.shape[-2:]), covariate)
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 from conn import effects
 from conn.files import atomic
 from conn.inference import TestResult
+from conn.slopes import SlopeDifference
 
 PARTS: dict[str, type[Any]] = {
     "size": effects.EffectSize,
     "average": effects.EffectSize,
-    "slopes": effects.SlopeDifference,
+    "slopes": SlopeDifference,
 }
 OWN = ("features", "n", "complete", "skewness")
 """Fields of `Tested` that are not results of another module."""
@@ -51,7 +52,7 @@ class Tested:
     result: TestResult
     size: effects.EffectSize
     average: effects.EffectSize
-    slopes: effects.SlopeDifference
+    slopes: SlopeDifference
     features: NDArray[Any]
     n: NDArray[np.int64]
     complete: bool

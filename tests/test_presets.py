@@ -1,0 +1,82 @@
+"""Designs of studies that `conn init --preset` writes."""
+
+from pathlib import Path
+
+import pytest
+
+from conn import presets
+from conn.cli import main
+from conn.errors import ConfigError
+
+DATA = """
+datasets:
+  trial: {bids_dir: data}
+"""
+SCALE = "{columns: {pre: a, post: b, placebo: c, drug: d}}"
+CLINICAL = f"""
+clinical:
+  baseline: FIRST
+  endpoint: LAST
+  scales: {{HDRS: {SCALE}, MADRS: {SCALE}, SHAPS: {SCALE}, TEPS: {SCALE}, pain: {SCALE}}}
+  response: {{scale: MADRS, percent: 50}}
+  variables:
+    arm: {{column: arm, kind: category}}
+    sequence: {{column: order, kind: category}}
+    diagnosis: {{column: diagnosis, kind: category}}
+    anxious: {{column: anxious, kind: category}}
+    age: {{column: age}}
+    sex: {{column: sex, kind: category}}
+"""
+
+
+def _written(tmp_path: Path, name: str) -> Path:
+    """The preset with a data set and all names that presets ask for."""
+    ends = ("placebo", "drug") if name == "cingulateCrossover" else ("pre", "post")
+    clinical = CLINICAL.replace("FIRST", ends[0]).replace("LAST", ends[1])
+    path = tmp_path / f"{name}.yaml"
+    path.write_text(DATA + clinical + presets.preset(name).text, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("name", presets.names())
+def test_a_preset_is_a_configuration_once_a_data_set_is_there(tmp_path, name):
+    from conn.config import load
+
+    config = load(_written(tmp_path, name))
+    assert config.models
+    assert config.associations or config.prediction
+
+
+@pytest.mark.parametrize("name", presets.names())
+def test_a_preset_says_what_it_is_and_needs(name):
+    one = presets.preset(name)
+    assert "10." in one.about or name == "plasticity"
+    assert one.needs.startswith("time points")
+    assert one.needs.endswith(".")
+
+
+def test_the_list_names_all_presets(capsys):
+    assert main(["presets"]) == 0
+    said = capsys.readouterr().out
+    assert all(f"{name}\n" in said for name in presets.names())
+    assert "Needs: time points pre and post" in said
+
+
+def test_an_unknown_preset_has_a_suggestion():
+    with pytest.raises(ConfigError, match=r"plasticty: is unknown\. Did you mean 'plasticity'"):
+        presets.preset("plasticty")
+
+
+def test_init_writes_the_data_set_and_the_design(tmp_path, capsys):
+    for subject in ("01", "02"):
+        folder = tmp_path / "trial" / f"sub-{subject}" / "func"
+        folder.mkdir(parents=True)
+        (folder / f"sub-{subject}_task-rest_bold.nii.gz").touch()
+    output = tmp_path / "conn.yaml"
+    assert main(["init", str(tmp_path / "trial"), "-o", str(output), "--preset", "plasticity"]) == 0
+    text = output.read_text(encoding="utf-8")
+    assert "bids_dir: trial" in text
+    assert text.count("\nconnectivity:") == text.count("\nmodels:") == 1
+    assert "design: parallel_arms" in text
+    assert "conn lock" in text
+    assert "plasticity needs: time points pre and post" in capsys.readouterr().out
