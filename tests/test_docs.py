@@ -256,9 +256,9 @@ NAMES = [
     *(f(m).name for m in "M" for f in (paths.edges, paths.clusters, paths.design_tsv, paths.design_json)),
     *(f("M").name for f in (paths.confounding, paths.adjustment, paths.coupling)),
     *("dataset_description.json", ".bidsignore"),
-    # Promised, and not written yet: the page says so.
+    *(paths.analysis("mediation", "NAME", end).as_posix() for end in (".tsv", ".json")),
+    *(paths.analysis_map("mediation", "NAME", "R", stat).name for stat in ("a", "ta", "p")),
     *("stat-tfce", "prediction/NAME.tsv", "prediction/NAME.json"),
-    *("mediation/NAME.tsv", "mediation/NAME.json"),
 ]
 EDGE_COLUMNS = [
     *("roi_a", "roi_b", "contrast", "family", "n", "estimate", "se", "df", "stat", "p", "p_fwe", "p_fdr"),
