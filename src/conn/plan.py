@@ -143,7 +143,7 @@ def _file(path: str) -> str:
 def _clinical(config: Config, model: Model) -> Iterator[Setting]:
     """Tables and rules, and of variables and scores those that the model names."""
     clinical = config.clinical
-    apart = {"tables", "scales", "variables", "response", "remission"}
+    apart = {"tables", "scales", "variables", "response", "remission", "improbable_sd"}
     yield from _section("clinical", clinical, apart)
     tables = [{**_json(table), "path": _file(table.path)} for table in clinical.tables]
     yield "clinical.tables", tables, False

@@ -7,6 +7,7 @@ moved as a whole without being computed again.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
@@ -370,6 +371,22 @@ class Study:
         pairs = predicting_edges(asked, own)
         return {"": [list(pair) for pair in pairs]} if pairs else {}
 
+    def coupled(self, model: str) -> bool:
+        """Whether a model speaks of scores, so that change and baseline in its people are of interest."""
+        clinical, settings = self.config.clinical, self.config.models[model]
+        if clinical.baseline is None or clinical.endpoint is None or not clinical.scales:
+            return False
+        texts = [getattr(settings, key, None) for key in ("group", "arm", "outcome", "predictor", "formula")]
+        words = set(re.findall(r"[A-Za-z]\w*", " ".join([*settings.covariates, *filter(None, texts)])))
+        return bool(words & {"response", "remission", *clinical.scales})
+
+    @property
+    def companions(self) -> tuple[Path, ...]:
+        """Tables that stand beside every model: what else differed, and change against baseline."""
+        models = tuple(self.config.models)
+        coupled = tuple(paths.coupling(model) for model in models if self.coupled(model))
+        return (*map(paths.adjustment, models), *coupled)
+
     @property
     def analyses(self) -> tuple[tuple[str, str], ...]:
         """Kind and name of every clinical analysis; the kind is the folder of its results."""
@@ -398,7 +415,10 @@ class Study:
             "design": tuple(map(paths.design_json, models)),
             "test": tuple(paths.test_result(model, what) for model in models for what in self.tests(model)),
             "correct": tuple(map(paths.correct_receipt, models)),
-            "clinic": tuple(paths.analysis(kind, name) for kind, name in self.analyses),
+            "clinic": (
+                *self.companions,
+                *(paths.analysis(kind, name) for kind, name in self.analyses),
+            ),
             "report": (paths.EXCLUSIONS, paths.CONFIG, paths.LOCK, paths.REPORT),
         }
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from conn.config import association_checks, mediation_checks, prediction_checks
 from conn.config.contrasts import SENSITIVITY, contrasts_of
-from conn.config.model import Config, Crossover, Model, ModelBase
+from conn.config.model import Config, Crossover, Model, ModelBase, Moderator
 from conn.config.pairs import pairs_of, partial_set
 from conn.errors import ConfigError
 from conn.rois import networks, registry, selection
 
 FEWEST_PARTIAL = 3
+CATEGORY_KEYS = ("group", "arm", "outcome", "sequence")
+"""Keys of models that name a category; the outcome of a moderator is a number."""
 
 
 def check(config: Config, path: Path) -> None:
@@ -234,9 +237,27 @@ def _models(config: Config) -> Iterator[str]:
                     f"models.{name}.tests: {contrast}{SENSITIVITY} is the name of {contrast} with motion as "
                     "a covariate; call it something else"
                 )
+        yield from _carried(config, name, model)
         yield from _time_points(config, name, model)
         yield from _levels(name, model)
         yield from _variables(config, name, model)
+
+
+def _carried(config: Config, name: str, model: Model) -> Iterator[str]:
+    """Observations carried forward are a sensitivity analysis, which confirms nothing."""
+    planned = [contrast for contrast, options in model.contrasts.items() if options.confirmatory]
+    texts = [
+        *model.covariates,
+        *(getattr(model, key, None) or "" for key in ("predictor", "outcome", "formula")),
+    ]
+    used = re.findall(r"\b([A-Za-z]\w*\.locf(?:\.\w+)?)", " ".join(texts))
+    used = [reference for reference in used if reference.split(".")[0] in config.clinical.scales]
+    if planned and used:
+        yield (
+            f"models.{name}.contrasts.{planned[0]}: confirmatory is true, but {used[0]} carries observations "
+            "forward, which is a sensitivity analysis beside the primary one. Remove confirmatory, or name the "
+            "score itself"
+        )
 
 
 def _time_points(config: Config, name: str, model: Model) -> Iterator[str]:
@@ -264,8 +285,9 @@ def _levels(name: str, model: Model) -> Iterator[str]:
 
 def _variables(config: Config, name: str, model: ModelBase) -> Iterator[str]:
     names = {*config.clinical.variables, "response", "remission", "dataset"}
+    keys = ("group", "arm", "sequence") if isinstance(model, Moderator) else CATEGORY_KEYS
     asked = {
-        **{key: getattr(model, key, None) for key in ("group", "arm", "outcome", "sequence")},
+        **{key: getattr(model, key, None) for key in keys},
         **{f"subset.{key}": key for key in model.subset},
         **{f"strata[{i}]": key for i, key in enumerate(model.strata)},
     }

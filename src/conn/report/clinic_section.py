@@ -12,6 +12,7 @@ from conn.report import (
     prediction_section,
     prediction_words,
     reliability_section,
+    responders_section,
 )
 from conn.report.context import Context
 from conn.report.contract import Outputs
@@ -19,6 +20,7 @@ from conn.report.contract import Outputs
 TITLE = "From connectivity to the clinic"
 
 PARTS: tuple[Callable[[Context], Iterable[page.Block]], ...] = (
+    responders_section.blocks,
     association_section.blocks,
     mediation_section.blocks,
     prediction_section.blocks,
