@@ -19,6 +19,7 @@ from conn.stages.coupling import couple
 from conn.stages.design import design
 from conn.stages.exclusions import gather
 from conn.stages.measure import measure
+from conn.stages.mediation import Mediators, Resources, mediate
 from conn.stages.project import RunSettings, project
 from conn.stages.test import test_edges as edges_stage
 from conn.stages.test import test_factor as factor_stage
@@ -49,6 +50,8 @@ def walk(config: Path) -> Study:
         cohort(Path(), study.config.clinical, study.bids_dirs, study.time_points, study.subjects)
         for name in study.config.models:
             group(study, name)
+        for name in study.config.mediation:
+            mediation(study, name)
         write_json(paths.LOCK, study.lock_record)
         gather(Path(), study.index, list(study.config.models))
         build_report(Path(), load(paths.CONFIG))
@@ -70,6 +73,24 @@ def first_level(study: Study) -> None:
         )
         folder = Path(study.folder)
         measure(Path(), run, config.rois, config.connectivity, folder, study.source(key))
+
+
+def mediation(study: Study, name: str) -> None:
+    config, asked = study.config, study.mediators(name)
+    seeds = {
+        label: [find(region, config.rois) for region in regions] for label, regions in asked["seeds"].items()
+    }
+    mediate(
+        Path(),
+        name,
+        config.mediation[name],
+        config.clinical,
+        config.inference,
+        Mediators(asked["edges"], asked["networks"], seeds),
+        Resources(Path(study.folder), study.map_fwhm, config.rois),
+        seed=config.seed,
+        combine_runs=config.connectivity.combine_runs,
+    )
 
 
 def group(study: Study, name: str) -> None:

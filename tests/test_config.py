@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from conn.config import Config, load
-from conn.config.checks import check, pairs_of
+from conn.config.checks import check
 from conn.config.load import dump, to_yaml
 from conn.config.model import Inference
+from conn.config.pairs import pairs_of
 from conn.errors import ConfigError
 
 BASE = "datasets:\n  main: {bids_dir: raw, time_points: {labels: {pre: [a], post: [b]}}}\n"
@@ -58,7 +59,7 @@ def test_the_shortest_configuration_is_complete(tmp_path):
             "rois: {custom: {mine: {centre: [1, 2, 3]}}}\n",
             "rois.custom.mine.centre: unknown key; did you mean",
         ),
-        ("xyzzy: 3\n", "xyzzy: unknown key; known here: clinical, connectivity, datasets"),
+        ("xyzzy: 3\n", "xyzzy: unknown key; known here: associations, clinical, connectivity, datasets"),
     ],
 )
 def test_an_unknown_key_is_refused_with_the_nearest_known_one(tmp_path, text, message):

@@ -28,8 +28,10 @@ from conn.errors import ConfigError
 from conn.exclusions import Exclusion
 from conn.rois import networks, registry, sources
 from conn.stages import audit, coverage
+from conn.stages.association_table import COLUMNS as ASSOCIATION_COLUMNS
 from conn.stages.collect import run_table
 from conn.stages.confounding import ADJUSTMENT_COLUMNS, CONFOUNDING_COLUMNS
+from conn.stages.reliability import COLUMNS as RELIABILITY_COLUMNS
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -283,6 +285,11 @@ def test_every_output_is_documented(name):
         ("`model-M_confounding.tsv`", list(CONFOUNDING_COLUMNS)),
         ("`model-M_adjustment.tsv`", list(ADJUSTMENT_COLUMNS)),
         ("`model-M_coupling.tsv`", ["kind", "name", "roi_b", *(field.name for field in fields(Coupling))]),
+        ("`association/NAME.tsv`", list(ASSOCIATION_COLUMNS)),
+        (
+            "`reliability/NAME.tsv`",
+            [c for c in RELIABILITY_COLUMNS if not c.startswith("half_") or c.count("_") == 1],
+        ),
         (
             "`…_seg-rois_stat-coverage.tsv`",
             ["roi", "voxels", "covered", "coverage", "volume_mm3", "tsnr", "flag"],

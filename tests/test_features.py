@@ -81,11 +81,14 @@ def test_one_run_stands_for_a_time_point_when_that_is_asked_for(out):
 
 def test_a_network_is_the_mean_of_its_edges_and_nothing_without_one_of_them(out):
     networks = {"one": [("sgACCL", "insulaL"), ("NAcL", "PAG")], "two": [("sgACCL", "PAG")]}
+    signed = {"one": [("sgACCL", "insulaL", 1), ("NAcL", "PAG", -1)]}
     found = networks_of(scans(out, "mediation.m", "weighted"), PEOPLE, ["post"], networks)
     z = fisher_z(_matrix("a3"))
     assert found.labels == (("one", "2"), ("two", "1"))
     np.testing.assert_allclose(found.z["post"][0], [(z[0, 1] + z[2, 3]) / 2, z[0, 3]], atol=1e-12)
     assert np.isnan(found.z["post"][1]).tolist() == [True, False]
+    found = networks_of(scans(out, "mediation.m", "weighted"), PEOPLE, ["post"], signed)
+    np.testing.assert_allclose(found.z["post"][0], [(z[0, 1] - z[2, 3]) / 2], atol=1e-12)
 
 
 def test_a_region_that_no_matrix_has_is_named(out):

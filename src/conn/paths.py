@@ -182,6 +182,11 @@ def analysis(kind: str, name: str, extension: str = ".json") -> Path:
     return Path(kind) / f"{name}{extension}"
 
 
+def analysis_map(kind: str, name: str, seed: str, stat: str) -> Path:
+    """Map of a seed in a clinical analysis."""
+    return Path(kind) / f"{name}_seed-{seed}_stat-{stat}_statmap.nii.gz"
+
+
 def correct_receipt(model: str) -> Path:
     """Receipt of stage correct, written after all tables and maps of a model."""
     return CACHE / "correct" / f"{model}.json"

@@ -18,9 +18,9 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
 
-from conn.config.checks import pairs_of, partial_set
 from conn.config.contrasts import chosen_contrasts
 from conn.config.model import Clinical, ClinicalTable, Config, Dataset, Model, Remission, Response
+from conn.config.pairs import pairs_of, partial_set
 from conn.lock import CONTENT, Plan
 from conn.rois import networks, registry, selection
 from conn.rois.registry import Roi

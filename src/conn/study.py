@@ -23,6 +23,7 @@ from conn.config import Config, load
 from conn.config.checks import check
 from conn.config.load import dump
 from conn.config.model import ClinicalTable, Rois
+from conn.config.pairs import predicting_edges
 from conn.errors import ConfigError, InputError, ResourceError
 from conn.files import digest, read_json, write_json
 from conn.index import Index, Run, build_index, dataset_roots, run_to_record
@@ -300,7 +301,10 @@ class Study:
 
     def edges(self, model: str) -> str | list[list[str]]:
         """Pairs of regions that a model tests, those of a network spelled out; ``all`` or ``none``."""
-        asked = self.config.models[model].edges
+        return self.pairs(self.config.models[model].edges)
+
+    def pairs(self, asked: str | Sequence[tuple[str, str]]) -> str | list[list[str]]:
+        """Pairs of regions that are asked for, those of a network spelled out; ``all`` or ``none``."""
         if asked in {"all", "none"}:
             return str(asked)
         if not isinstance(asked, str):
@@ -326,7 +330,11 @@ class Study:
 
     def networks(self, model: str) -> dict[str, list[list[str | int]]]:
         """Edges of the networks that a model tests by their mean, with their signs."""
-        names, own = self.config.models[model].declared_networks, self.config.connectivity.networks
+        return self.spelled(self.config.models[model].declared_networks)
+
+    def spelled(self, names: Iterable[str]) -> dict[str, list[list[str | int]]]:
+        """Edges of some networks, with their signs."""
+        own = self.config.connectivity.networks
         return {name: [list(edge) for edge in networks.declared(name, own)] for name in names}
 
     def coupled(self, model: str) -> bool:
@@ -345,11 +353,55 @@ class Study:
         coupled = tuple(paths.coupling(model) for model in models if self.coupled(model))
         return (*map(paths.adjustment, models), *coupled)
 
+    def mediators(self, name: str) -> dict[str, Any]:
+        """What a mediation analysis asks of connectivity: edges, edges of networks, regions behind maps."""
+        asked, declared = self.config.mediation[name], self.config.connectivity.networks
+        edges: Any = asked.edges
+        if isinstance(edges, str) and edges not in ("all", "none"):
+            edges = [(a, b) for a, b, _ in networks.declared(edges, declared)]
+        own = (*registry.own_labels(self.config.rois), *self.maps)
+        labels: tuple[str, ...] = tuple(self.maps) if asked.seeds == "all" else ()
+        if not isinstance(asked.seeds, str):
+            labels = registry.expand(asked.seeds, own, f"mediation.{name}.seeds")
+        return {
+            "edges": edges if isinstance(edges, str) else [list(pair) for pair in edges],
+            "networks": {
+                one: [list(edge) for edge in networks.declared(one, declared)] for one in asked.networks
+            },
+            "seeds": {label: self.seed_regions(label) for label in labels},
+        }
+
+    def mediator_images(self, name: str) -> list[str]:
+        """Files that the regions behind the maps of a mediation analysis are placed with."""
+        files = [file for label in self.mediators(name)["seeds"] for file in self.seed_images(label)]
+        return list(dict.fromkeys(files))
+
+    def predicting(self, name: str) -> dict[str, list[list[str | int]]]:
+        """Signed edges of each network of a prediction, or its edges under an empty name; nothing for all."""
+        asked, own = self.config.prediction[name], self.config.connectivity.networks
+        if asked.networks:
+            return {
+                network: [list(edge) for edge in networks.declared(network, own)]
+                for network in asked.networks
+            }
+        pairs = predicting_edges(asked, own)
+        return {"": [list(pair) for pair in pairs]} if pairs else {}
+
     @property
     def analyses(self) -> tuple[tuple[str, str], ...]:
         """Kind and name of every clinical analysis; the kind is the folder of its results."""
-        asked: dict[str, Iterable[str]] = {}
+        asked: dict[str, Iterable[str]] = {
+            "reliability": self.config.reliability,
+            "association": self.config.associations,
+            "mediation": self.config.mediation,
+            "prediction": self.config.prediction,
+        }
         return tuple((kind, name) for kind, names in asked.items() for name in names)
+
+    def reliability_of(self, association: str) -> list[Path]:
+        """Table of reliability that an association takes its ceiling from; empty when it has none."""
+        asked = self.config.associations[association].reliability
+        return [] if asked is None else [paths.analysis("reliability", asked, ".tsv")]
 
     @cached_property
     def products(self) -> dict[str, tuple[Path, ...]]:

@@ -42,3 +42,4 @@ wildcard_constraints:
     run="[A-Za-z0-9]+",
     model="[A-Za-z0-9]+",
     seed="[A-Za-z0-9]+",
+    analysis="[A-Za-z0-9]+",

@@ -7,8 +7,10 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from conn.config import association_checks, mediation_checks, prediction_checks
 from conn.config.contrasts import SENSITIVITY, contrasts_of
 from conn.config.model import Config, Crossover, Model, ModelBase, Moderator
+from conn.config.pairs import pairs_of, partial_set
 from conn.errors import ConfigError
 from conn.rois import networks, registry, selection
 
@@ -33,6 +35,7 @@ def check(config: Config, path: Path) -> None:
         Every mistake found, one a line.
     """
     problems = [*_regions(config), *_models(config)]
+    problems += [*mediation_checks.problems(config), *prediction_checks.problems(config)]
     if problems:
         raise ConfigError("\n".join(f"{path}: {problem}" for problem in problems))
 
@@ -60,6 +63,7 @@ def _regions(config: Config) -> Iterator[str]:
             f"connectivity.partial.rois: {len(partial)} regions ({', '.join(partial)}); at least "
             f"{FEWEST_PARTIAL} are needed, for with two there is none to hold constant"
         )
+    yield from association_checks.problems(config, labels, set(partial))
     maps = {seed.label for seed in (*single, *unique)}
     yield from _networks(config, labels)
     own = config.connectivity.networks
@@ -106,18 +110,6 @@ def _removed(config: Config, seeds: set[str], partial: set[str]) -> Iterator[str
                     f"connectivity.nuisance_regions: {label} is removed from everything, so nothing of it is "
                     f"left for connectivity.{key}; take it out of one of them"
                 )
-
-
-def partial_set(config: Config) -> tuple[str, ...]:
-    """Regions of the partial correlation, in the order of all regions; empty when none is asked for.
-
-    Raises
-    ------
-    ConfigError
-        See `conn.rois.registry.expand`.
-    """
-    chosen = config.connectivity.partial
-    return () if chosen is None else selection.partial_set(chosen.rois, config.rois)
 
 
 def _together(config: Config, unique: tuple[selection.Seed, ...], labels: set[str]) -> Iterator[str]:
@@ -222,15 +214,6 @@ def _model_networks(
                 "have; add the network's name (or its regions) to rois.use (and to "
                 "connectivity.partial.rois, if edges are partial correlations)"
             )
-
-
-def pairs_of(model: ModelBase, own: networks.Declared) -> tuple[tuple[str, str], ...]:
-    """Pairs of regions that a model names, those of a network spelled out; none for all and none."""
-    if not isinstance(model.edges, str):
-        return model.edges
-    if model.edges not in (*networks.names(), *own):
-        return ()
-    return tuple((a, b) for a, b, _ in networks.declared(model.edges, own))
 
 
 def _models(config: Config) -> Iterator[str]:

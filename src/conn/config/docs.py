@@ -63,6 +63,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "file": "tpl-MNI152NLin2009cAsym_from-MNI152NLin6Asym_mode-image_xfm.h5",
     },
     "connectivity.partial": {},
+    "prediction": {"responders": {"at": "pre", "outcome": "response"}},
     "inference.enhancement": {},
     "inference.edge_enhancement": {},
     "models": {
@@ -126,7 +127,27 @@ EXAMPLES: dict[str, dict[str, Any]] = {
             "tests": {"moderation": {"MADRS.pre:arm=placebo": 1}},
         },
     },
+    "mediation": {
+        "carried": {
+            "arm": "arm",
+            "levels": ["drug", "placebo"],
+            "before": "pre",
+            "after": "post",
+            "randomised": True,
+            "outcome": "MADRS",
+        },
+    },
     "models.contrasts": {"change": {"confirmatory": True}},
+    "associations": {
+        "symptoms": {
+            "before": "pre",
+            "after": "post",
+            "scales": ["MADRS.change"],
+            "arm": "arm",
+            "levels": ["drug", "placebo"],
+        },
+    },
+    "reliability": {"stability": {"before": "pre", "after": "post", "stable": {"arm": ["placebo"]}}},
 }
 """What the commented configuration shows where the default is nothing, by path without names."""
 

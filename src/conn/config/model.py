@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from conn.config.association import Association
 from conn.config.base import Label, Name, Positive, Section, Share
 from conn.config.clinical import Clinical as Clinical
 from conn.config.clinical import ClinicalTable as ClinicalTable
@@ -18,6 +19,9 @@ from conn.config.clinical import Scale as Scale
 from conn.config.clinical import ScaleName as ScaleName
 from conn.config.clinical import Variable as Variable
 from conn.config.formula import parse
+from conn.config.mediation import Mediation
+from conn.config.prediction import Prediction
+from conn.config.reliability import Reliability
 from conn.confounds import lowest_high_pass
 
 Strategy = Literal[
@@ -710,7 +714,15 @@ class Config(Section):
     """What is computed from a cleaned run."""
     models: dict[Label, Model] = {}
     """Group models by name. Empty: the run ends with seed maps, matrices and a quality report."""
+    mediation: dict[Label, Mediation] = {}
+    """Mediation analyses by name: does a change of connectivity carry the effect of treatment on symptoms?"""
+    associations: dict[Label, Association] = {}
+    """Correlations of the change of connectivity with scores, by name."""
+    reliability: dict[Label, Reliability] = {}
+    """How precisely connectivity is measured, by name."""
     inference: Inference = Inference()
     """Permutation tests."""
+    prediction: dict[Label, Prediction] = {}
+    """Predictions by name: could the scan have told the outcome?"""
     report: Report = Report()
     """The report."""

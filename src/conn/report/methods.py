@@ -24,7 +24,7 @@ from conn.config.model import (
 )
 from conn.confounds import STRATEGIES, takes_components
 from conn.design import exchange_words
-from conn.report import inference_words, plan_section, references
+from conn.report import clinic_section, inference_words, mediation_words, plan_section, references
 from conn.report.brain import TEMPLATE
 from conn.report.context import anchor_of
 from conn.report.contract import ContrastResult, Outputs
@@ -103,6 +103,7 @@ def context(outputs: Outputs) -> dict[str, Any]:
         "has_f": any(c.is_f for c in outputs.contrasts()),
         "families": families_words(outputs),
         "designs": inference_words.sentences(outputs),
+        "clinic": clinic_section.methods(outputs),
         "template": TEMPLATE,
         "software": software(),
         "references": references.cited(outputs),
@@ -308,7 +309,8 @@ def _limits_of_data(outputs: Outputs) -> Iterable[str]:
 def _limits_of_models(outputs: Outputs) -> Iterable[str]:
     models, config = outputs.config.models, outputs.config
     if not models:
-        yield "No group model was configured: nothing is tested, and averages are descriptive."
+        if not config.associations:
+            yield "No group model was configured: nothing is tested, and averages are descriptive."
         return
     if any(isinstance(m, Paired) for m in models.values()):
         yield (
@@ -344,6 +346,7 @@ def _limits_of_models(outputs: Outputs) -> Iterable[str]:
     if any(isinstance(m, Regression) for m in models.values()):
         yield "A slope is an association between people, not a prediction for a new person."
     yield from inference_words.limits(outputs)
+    yield from mediation_words.limits(outputs)
     if len(models) > 1:
         yield (
             "Error is controlled within a family of tests (p_fwe) and within a model (p_holm). "

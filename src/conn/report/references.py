@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from conn.confounds import takes_components
-from conn.report import inference_words
+from conn.report import inference_words, mediation_words
 from conn.report.contract import Outputs
 
 
@@ -158,6 +158,61 @@ ZALESKY = Reference(
     "NeuroImage 53, 1197-1207 (2010).",
     "10.1016/j.neuroimage.2010.06.041",
 )
+BATES = Reference(
+    "Bates S, Hastie T, Tibshirani R. Cross-validation: what does it estimate and how well does it do it? "
+    "Journal of the American Statistical Association 119, 1434-1445 (2024).",
+    "10.1080/01621459.2023.2197686",
+)
+DELONG = Reference(
+    "DeLong ER, DeLong DM, Clarke-Pearson DL. Comparing the areas under two or more correlated receiver "
+    "operating characteristic curves: a nonparametric approach. Biometrics 44, 837-845 (1988).",
+    "10.2307/2531595",
+)
+JOHNSON = Reference(
+    "Johnson WE, Li C, Rabinovic A. Adjusting batch effects in microarray expression data using empirical "
+    "Bayes methods. Biostatistics 8, 118-127 (2007).",
+    "10.1093/biostatistics/kxj037",
+)
+
+
+MACKINNON = Reference(
+    "MacKinnon DP, Lockwood CM, Hoffman JM, West SG, Sheets V. A comparison of methods to test mediation and "
+    "other intervening variable effects. Psychological Methods 7, 83-104 (2002).",
+    "10.1037/1082-989X.7.1.83",
+)
+IMAI = Reference(
+    "Imai K, Keele L, Yamamoto T. Identification, inference and sensitivity analysis for causal mediation "
+    "effects. Statistical Science 25, 51-71 (2010).",
+    "10.1214/10-STS321",
+)
+HESTERBERG = Reference(
+    "Hesterberg TC. What teachers should know about the bootstrap: resampling in the undergraduate "
+    "statistics curriculum. American Statistician 69, 371-386 (2015).",
+    "10.1080/00031305.2015.1089789",
+)
+PREACHER = Reference(
+    "Preacher KJ, Hayes AF. Asymptotic and resampling strategies for assessing and comparing indirect "
+    "effects in multiple mediator models. Behavior Research Methods 40, 879-891 (2008).",
+    "10.3758/BRM.40.3.879",
+)
+MONTOYA = Reference(
+    "Montoya AK, Hayes AF. Two-condition within-participant statistical mediation analysis: a path-analytic "
+    "framework. Psychological Methods 22, 6-27 (2017).",
+    "10.1037/met0000086",
+)
+
+
+def of_mediation(outputs: Outputs) -> list[Reference]:
+    """Works on mediation analyses that ran."""
+    settings = [result.settings for result in mediation_words.ran(outputs)]
+    asked = (
+        (MACKINNON, bool(settings)),
+        (IMAI, bool(settings)),
+        (HESTERBERG, bool(settings)),
+        (PREACHER, any(one.together for one in settings)),
+        (MONTOYA, any(one.crossover for one in settings)),
+    )
+    return [reference for reference, wanted in asked if wanted]
 
 
 def cited(outputs: Outputs) -> list[Reference]:
@@ -179,7 +234,16 @@ def cited(outputs: Outputs) -> list[Reference]:
     used += [ROY] if outputs.config.connectivity.together else []
     used += [AFYOUNI] if outputs.config.connectivity.xdf else []
     used += _of_tests(outputs)
+    used += of_mediation(outputs)
+    used += _of_predictions(outputs)
     return sorted(used, key=lambda r: r.text)
+
+
+def _of_predictions(outputs: Outputs) -> list[Reference]:
+    asked = outputs.config.prediction.values()
+    used = [BATES] if asked else []
+    used += [DELONG] if any(one.test for one in asked) else []
+    return used + ([JOHNSON] if any(one.harmonise for one in asked) else [])
 
 
 def _of_tests(outputs: Outputs) -> list[Reference]:

@@ -194,17 +194,17 @@ def networks_of(
     scans: Scans,
     people: Sequence[Person],
     points: Sequence[str],
-    networks: Mapping[str, Sequence[Edge]],
+    networks: Mapping[str, Sequence[Sequence[str | int]]],
     measure: Literal["pearson", "partial"] = "pearson",
 ) -> Features:
-    """Mean Fisher z over the edges of each network; without one of its edges a network has no value.
+    """Mean of sign × Fisher z over the edges of each network; without one of its edges it has no value.
 
     Parameters
     ----------
     scans, people, points, measure
         See `edges_of`.
     networks
-        Edges of each network.
+        Edges of each network, each with its sign or without (1).
 
     Raises
     ------
@@ -214,11 +214,19 @@ def networks_of(
     values = {}
     for point in points:
         labels, matrices = _matrices(scans, people, point, measure)
-        places = [_places(scans, labels, list(edges)) for edges in networks.values()]
-        means = {run: np.array([z[place].mean() for place in places]) for run, z in matrices.items()}
+        places = [signed_places(scans, labels, edges) for edges in networks.values()]
+        means = {run: np.array([(sign * z[at]).mean() for at, sign in places]) for run, z in matrices.items()}
         values[point] = scans.mean(people, point, means.__getitem__, len(networks))
     named = tuple((name, str(len(edges))) for name, edges in networks.items())
     return Features("networks", named, values)
+
+
+def signed_places(
+    scans: Scans, labels: Sequence[str], edges: Sequence[Sequence[str | int]]
+) -> tuple[tuple[list[int], list[int]], NDArray[np.int64]]:
+    """Where the edges of a network stand in a matrix, and their signs."""
+    place = _places(scans, labels, [(str(edge[0]), str(edge[1])) for edge in edges])
+    return place, np.array([int(edge[2]) if len(edge) > 2 else 1 for edge in edges], dtype=np.int64)
 
 
 def _matrices(

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from conn import autocorrelation, correlation, images, partial, paths, receipts
+from conn.clinic import halves
 from conn.config.model import Connectivity, Rois
 from conn.errors import InputError
 from conn.exclusions import PARTIAL, XDF, Exclusion
@@ -300,6 +301,7 @@ def _remove(data: _Data, covers: Sequence[placement.Coverage]) -> None:
     for name in ("Y", "Ysmooth"):
         if name in data.arrays:
             correlation.remove(data.arrays[name], basis)
+    data.arrays["U"] = data.arrays["U"] - (data.arrays["U"] @ basis) @ basis.T
 
 
 def _load(out: Path, run: Run, before: Receipt) -> _Data:
@@ -484,6 +486,7 @@ def _write_sidecars(scan: _Scan) -> list[Path]:
         StartTime=0,
         Description="Mean of the unsmoothed, cleaned voxel series of each region; censored frames are n/a",
         Confounds=scan.before.numbers["confounds"],
+        SplitHalfNoise=_split_half_noise(scan),
     )
     maps = scan.about(
         Description="Fisher z of the correlation between each voxel and the seed's unsmoothed mean",
@@ -494,6 +497,12 @@ def _write_sidecars(scan: _Scan) -> list[Path]:
         scan.write_json(paths.relmat(entities, ".json"), _about_matrix(scan, "Pearson correlation")),
         scan.write_json(paths.seed_map_sidecar(entities), maps),
     ]
+
+
+def _split_half_noise(scan: _Scan) -> float | None:
+    """See `conn.clinic.halves.shared_noise`; kept here, since the basis may be removed later."""
+    shared = halves.shared_noise(scan.data.arrays["U"], scan.before.numbers["censored"])
+    return None if np.isnan(shared) else round(shared, 6)
 
 
 def _about_matrix(scan: _Scan, measure: str, **content: Any) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""Could the baseline scan have told who would respond?"""

@@ -1,0 +1,147 @@
+"""Who is tested with whom: stratified folds, and folds that are sites."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from conn.clinic.prediction.people import Floats, Ints
+from conn.clinic.prediction.recipe import Kind
+from conn.errors import DesignError
+
+
+def levels(outcome: Floats, kind: Kind, n_bins: int) -> Ints:
+    """What folds are stratified by: the class, or which part of the sorted outcome somebody is in.
+
+    Parameters
+    ----------
+    outcome
+        ndarray of shape (n,).
+    kind
+        ``classifier`` or ``regression``.
+    n_bins
+        Parts of about equal size that a continuous outcome is cut into.
+
+    Returns
+    -------
+    ndarray of shape (n,)
+    """
+    if kind == "classifier":
+        return outcome.astype(np.int64)
+    ranks = np.argsort(np.argsort(outcome, kind="stable"), kind="stable")
+    return np.asarray(ranks * n_bins // outcome.size, dtype=np.int64)
+
+
+def stratified(
+    outcome: Floats,
+    kind: Kind,
+    n_folds: int,
+    seed: tuple[int, ...],
+    strata: NDArray[Any] | None = None,
+) -> Ints:
+    """Deal people to folds at random, evenly within each level of the outcome (and stratum).
+
+    Parameters
+    ----------
+    outcome
+        ndarray of shape (n,); classes are 0 and 1.
+    kind
+        ``classifier`` or ``regression``.
+    n_folds
+        How many.
+    seed
+        Integers that the shuffling depends on.
+    strata
+        array of shape (n,), such as sites.
+
+    Returns
+    -------
+    ndarray of shape (n,)
+        Fold of each person. Sizes differ by one at most, over all and within a level.
+    """
+    rng = np.random.default_rng(seed)
+    level = levels(outcome, kind, max(1, outcome.size // (2 * n_folds)))
+    group = np.zeros(outcome.size, dtype=np.int64)
+    if strata is not None:
+        group = np.unique(strata, return_inverse=True)[1].reshape(-1)
+    order = rng.permutation(outcome.size)
+    # Sorted by level and then by stratum, people are dealt like cards. The dealing goes on over levels, so
+    # that no fold gets the odd one of each. Which fold comes first is drawn too.
+    order = order[np.lexsort((group[order], level[order]))]
+    fold = np.empty(outcome.size, dtype=np.int64)
+    fold[order] = rng.permutation(n_folds)[np.arange(outcome.size) % n_folds]
+    return fold
+
+
+FEWEST = 3
+"""People of a class that a training part must keep."""
+
+
+def check(outcome: Floats, kind: Kind, n_folds: int, inner_folds: int) -> None:
+    """Refuse folds in which something could not be estimated.
+
+    Parameters
+    ----------
+    outcome
+        ndarray of shape (n,).
+    kind
+        ``classifier`` or ``regression``.
+    n_folds
+        At least 3, because the interval leaves out two at a time.
+    inner_folds
+        At least 2.
+
+    Raises
+    ------
+    DesignError
+        A class has fewer people than folds, or too few are left without two folds; the outcome is constant.
+    """
+    if n_folds < 3 or inner_folds < 2:
+        raise DesignError(f"folds is {n_folds}, at least 3; inner_folds is {inner_folds}, at least 2")
+    if kind == "classifier" and np.unique(outcome).size == 2:
+        fewest = min(int(outcome.sum()), int((1 - outcome).sum()))
+        left = fewest - 2 * -(-fewest // n_folds)
+        if fewest < n_folds or left < FEWEST:
+            raise DesignError(
+                f"the smaller class has {fewest} people; {n_folds} folds need one in each, and {FEWEST} when "
+                f"two folds are left out ({max(left, 0)} here). Change folds, or predict the score itself."
+            )
+        return
+    left = outcome.size - 2 * -(-outcome.size // n_folds)
+    check_training(outcome[: max(left, 0)] if kind == "regression" else outcome, kind, inner_folds)
+
+
+def check_training(outcome: Floats, kind: Kind, inner_folds: int) -> None:
+    """Refuse a training part in which a penalty could not be chosen.
+
+    Parameters
+    ----------
+    outcome
+        ndarray of shape (n,): theirs.
+    kind
+        ``classifier`` or ``regression``.
+    inner_folds
+        Folds that choose the penalty.
+
+    Raises
+    ------
+    DesignError
+        Too few people, or all of one outcome.
+    """
+    if outcome.size < 2 * inner_folds:
+        raise DesignError(
+            f"{outcome.size} people are left to train on; {inner_folds} inner folds need {2 * inner_folds}. "
+            "Change folds or lower inner_folds."
+        )
+    if np.unique(outcome).size < 2:
+        raise DesignError(f"all {outcome.size} people have the same outcome; there is nothing to predict")
+    if kind == "classifier" and min(int(outcome.sum()), int((1 - outcome).sum())) < FEWEST:
+        raise DesignError(f"a class has fewer than {FEWEST} people to train on")
+
+
+def by_site(site: NDArray[Any]) -> tuple[tuple[str, ...], Ints]:
+    """Each site is a fold: its name, and the fold of each person."""
+    names, fold = np.unique(site, return_inverse=True)
+    return tuple(str(name) for name in names), np.asarray(fold.reshape(-1), dtype=np.int64)
