@@ -6,6 +6,8 @@ import pytest
 
 from conn import presets
 from conn.cli import main
+from conn.config import load
+from conn.config.checks import check
 from conn.errors import ConfigError
 
 DATA = """
@@ -40,9 +42,9 @@ def _written(tmp_path: Path, name: str) -> Path:
 
 @pytest.mark.parametrize("name", presets.names())
 def test_a_preset_is_a_configuration_once_a_data_set_is_there(tmp_path, name):
-    from conn.config import load
-
-    config = load(_written(tmp_path, name))
+    path = _written(tmp_path, name)
+    config = load(path)
+    check(config, path)
     assert config.models
     assert config.associations or config.prediction
 
