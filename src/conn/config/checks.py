@@ -442,8 +442,13 @@ def _predicting_features(config: Config, key: str, prediction: Prediction) -> It
         yield f"{key}.edge_measure: partial correlations are not computed; add connectivity.partial"
         return
     known = set(partial_set(config)) if partial else labels
-    for label in sorted({label for pair in predicting_edges(prediction, own) for label in pair} - known):
-        yield f"{key}: region {label} is not in this study; {registry.nearest_names(label, sorted(known))}"
+    asked = {label for pair in predicting_edges(prediction, own) for label in pair}
+    for label in sorted(asked - known):
+        where = "connectivity.partial.rois" if partial and label in labels else "rois.use"
+        hint = f"add it, or the name of its network, to {where}"
+        if label not in labels and not (named or prediction.networks):
+            hint = registry.nearest_names(label, sorted(known))
+        yield f"{key}: region {label} is not in this study; {hint}"
 
 
 def predicting_edges(prediction: Prediction, own: networks.Declared) -> tuple[tuple[str, str], ...]:
