@@ -34,6 +34,7 @@ SETS, STEP = 1000, 250
 PEOPLE = (30, 60, 120)
 SINGLE = {**mt.NULLS, "a ≠ 0, b ≠ 0": mt.EFFECT}
 FAMILIES = (*mt.NULLS, "mixed")
+PARTS = ("single", "families", "paths")
 
 Entry = dict[str, Any]
 Results = dict[str, dict[str, Entry]]
@@ -47,8 +48,8 @@ def seed_of(key: str) -> int:
 def load() -> Results:
     """Results so far."""
     if RESULTS.is_file():
-        return json.loads(RESULTS.read_text(encoding="utf-8"))
-    return {"single": {}, "families": {}}
+        return {part: {} for part in PARTS} | json.loads(RESULTS.read_text(encoding="utf-8"))
+    return {part: {} for part in PARTS}
 
 
 def save(results: Results) -> None:
@@ -72,14 +73,25 @@ def family(key: str, kind: str, n: int, more: range) -> Entry:
     return {"sets": len(more), "false": false}
 
 
+def alone(key: str, kind: str, n: int, more: range) -> Entry:
+    """Features of which one path is missing, that path alone; `features` and `false` count features."""
+    found = [mt.alone(number, n, kind, seed=seed_of(key)) for number in more]
+    return {
+        "sets": len(more),
+        "features": sum(p.size for p in found),
+        "false": sum(int((p <= 0.05).sum()) for p in found),
+    }
+
+
 def measure(results: Results, sets: int) -> None:
     """Measure what is missing, and save after every step."""
     work = [("single", kind, n, single) for n in PEOPLE for kind in SINGLE]
     work += [("families", kind, n, family) for n in (30, 60) for kind in FAMILIES]
+    work += [("paths", kind, n, alone) for n in PEOPLE for kind in ("a", "b")]
     for part, kind, n, count in work:
-        key = f"{kind}|{n}"
-        while (done := results[part].get(key, {}).get("sets", 0)) < sets:
-            new = count(key, kind, n, range(done, min(done + STEP, sets)))
+        key, wanted = f"{kind}|{n}", sets // 4 if part == "paths" else sets
+        while (done := results[part].get(key, {}).get("sets", 0)) < wanted:
+            new = count(key, kind, n, range(done, min(done + STEP, wanted)))
             old = results[part].get(key, {})
             results[part][key] = {name: value + old.get(name, 0) for name, value in new.items()}
             save(results)
@@ -140,9 +152,18 @@ def families(results: Results) -> str:
     return table(["truth", "30 people", "60 people"], rows)
 
 
+def paths(results: Results) -> str:
+    """How often one path is claimed that is not there."""
+    rows = []
+    for kind in ("a", "b"):
+        cells = [results["paths"][f"{kind}|{n}"] for n in PEOPLE]
+        rows.append([f"{kind} = 0", *(f"{100 * one['false'] / one['features']:.2f}" for one in cells)])
+    return table(["path", *(f"{n} people" for n in PEOPLE)], rows)
+
+
 def filled(page: str, results: Results) -> str:
     """The page with its tables."""
-    for name, make in (("errors", errors), ("coverage", coverage), ("families", families)):
+    for name, make in (("errors", errors), ("coverage", coverage), ("families", families), ("paths", paths)):
         text = f"<!-- {name} -->\n{make(results)}\n<!-- end -->"
         page = re.sub(rf"<!-- {name} -->\n.*?<!-- end -->", lambda _, t=text: t, page, flags=re.DOTALL)
     return page

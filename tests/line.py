@@ -13,7 +13,9 @@ from conn.report import build_report
 from conn.rois.registry import find
 from conn.stages.cohort import cohort
 from conn.stages.collect import collect
+from conn.stages.confounding import confounding
 from conn.stages.correct import correct
+from conn.stages.coupling import couple
 from conn.stages.design import design
 from conn.stages.exclusions import gather
 from conn.stages.measure import measure
@@ -116,3 +118,8 @@ def group(study: Study, name: str) -> None:
     if "networks" in study.tests(name):
         networks_stage(Path(), name, study.networks(name), **options)
     correct(Path(), name, study.tests(name), config.inference, study.table_state(name))
+    about = {"alpha": inference.alpha, "measure": model.edge_measure}
+    rearranged = {"permutations": inference.permutations, "seed": config.seed}
+    confounding(Path(), name, study.edges(name), study.networks(name), **rearranged, **about)
+    if study.coupled(name):
+        couple(Path(), name, config.clinical, study.edges(name), **about)

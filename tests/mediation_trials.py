@@ -137,6 +137,9 @@ def excludes(low: Floats, high: Floats, value: float) -> bool:
     return bool(value < low[0] or value > high[0])
 
 
+MANY = 64
+"""Features when one path is looked at alone."""
+
 MIXED = 10
 """Features of each kind in a family that holds all kinds of nulls."""
 
@@ -162,4 +165,37 @@ def families(sets: range, n: int, kind: str, *, seed: int, permutations: int = 2
         yield tested.p_fwe
 
 
-__all__ = ["EFFECT", "NULLS", "Interval", "Simulated", "Tally", "excludes", "families", "simulate", "tally"]
+def alone(number: int, n: int, path: str, *, seed: int, permutations: int = 299) -> Floats:
+    """Plain p of one path in many features that lack it, the other one being there in half of them.
+
+    Parameters
+    ----------
+    number
+        Of the trial.
+    n, seed, permutations
+        See `tally`.
+    path
+        ``a`` or ``b``.
+    """
+    a, b = np.zeros(MANY), np.zeros(MANY)
+    if path == "b":
+        a[: MANY // 2] = EFFECT[0]
+    else:
+        b[: MANY // 2] = EFFECT[1] / np.sqrt(MANY // 2)
+    one = simulate(np.random.default_rng([seed, number]), n, a, b)
+    tests = path_tests(one.trial, one.mediator, one.before, permutations=permutations, seed=number)
+    return np.asarray((tests.b if path == "b" else tests.a).p)
+
+
+__all__ = [
+    "EFFECT",
+    "NULLS",
+    "Interval",
+    "Simulated",
+    "Tally",
+    "alone",
+    "excludes",
+    "families",
+    "simulate",
+    "tally",
+]

@@ -46,7 +46,7 @@ def test_a_reliability_that_says_nothing_is_refused(more, words):
         Reliability(**({"before": "pre"} | more))
 
 
-def configured(associations=None, reliability=None):
+def configured(associations=None, reliability=None, networks=None):
     scale = {"columns": {"pre": "a", "post": "b"}}
     return Config.model_validate(
         {
@@ -60,7 +60,7 @@ def configured(associations=None, reliability=None):
                 "variables": {"arm": {"column": "arm", "kind": "category"}, "age": {"column": "age"}},
             },
             "rois": {"use": ("sgACC", "insula")},
-            "connectivity": {"seeds": ("sgACC",)},
+            "connectivity": {"seeds": ("sgACC",), "networks": networks or {}},
             "associations": {"a": BASE | associations} if associations is not None else {},
             "reliability": reliability or {},
         }
@@ -97,6 +97,12 @@ def test_what_is_right_passes():
     more = {"arm": "arm", "levels": ("a", "b"), "reliability": "r", "scale_reliability": {"MADRS": 0.8}}
     rel = {"r": {"before": "pre", "after": "post", "stable": {"arm": ("b",)}}}
     check(configured(more, rel), Path("study.yaml"))
+
+
+def test_a_network_of_ones_own_is_known():
+    own = {"mine": (("sgACCL", "insulaL", -1),)}
+    check(configured({"networks": ("mine",)}, networks=own), Path("study.yaml"))
+    check(configured({"edges": "mine"}, networks=own), Path("study.yaml"))
 
 
 def test_a_variable_of_reliability_must_exist():

@@ -52,7 +52,7 @@ def test_the_command_is_installed_under_its_name():
 def test_help_names_every_command(capsys):
     code, text = stopped(capsys, "--help")
     assert code == 0
-    for command in ("run", "check", "lock", "status", "why", "init", "simulate", "rois"):
+    for command in ("run", "check", "lock", "status", "why", "init", "simulate", "rois", "scales"):
         assert f"\n    {command} " in text
 
 

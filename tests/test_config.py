@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from conn.config import Config, load
-from conn.config.checks import check, pairs_of
+from conn.config.checks import check
 from conn.config.load import dump, to_yaml
 from conn.config.model import Inference
+from conn.config.pairs import pairs_of
 from conn.errors import ConfigError
 
 BASE = "datasets:\n  main: {bids_dir: raw, time_points: {labels: {pre: [a], post: [b]}}}\n"

@@ -121,8 +121,8 @@ def compiled(model: Model, cohort: pd.DataFrame | None = None, inference: Infere
 
 
 def only(design: Design) -> DesignContrast:
-    """The one contrast that is no repetition with motion as a covariate."""
-    (contrast,) = (c for c in design.contrasts if not c.sensitivity)
+    """The one contrast that is no repetition with motion as a covariate, and no score beside a dichotomy."""
+    (contrast,) = (c for c in design.contrasts if not c.sensitivity and not c.name.endswith("Score"))
     return contrast
 
 

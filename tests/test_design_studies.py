@@ -165,6 +165,8 @@ def test_responders_and_subgroups_of_an_open_trial(tmp_path: Path) -> None:
     assert [c[:3] for c in summary(made["responseByTime"])] == [
         ("change", "t", "labels"),
         ("adjusted", "t", "labels"),
+        ("adjustedScore", "t", "labels"),
+        ("changeScore", "t", "labels"),
     ]
     assert made["anxious"].contrasts[0].n == 28
     assert len(made["both"].contrasts[0].levels) == 4
@@ -241,8 +243,14 @@ def test_treatment_by_outcome_before_two_treatments(tmp_path: Path) -> None:
     )
     everybody = people(26, arm=["cbt", "drug"], response=["responder", "nonresponder"])
     (made,) = compiled(config, trial(everybody, POINTS)).values()
-    assert [c[0] for c in summary(made)] == ["interaction", "arm", "outcome"]
-    assert [c.confirmatory for c in made.contrasts] == [True, False, False, False]
+    assert [c[0] for c in summary(made)] == [
+        "interaction",
+        "arm",
+        "outcome",
+        "interactionScore",
+        "outcomeScore",
+    ]
+    assert [c.confirmatory for c in made.contrasts] == [True, *[False] * 5]
 
 
 def test_severity_as_a_moderator_of_arm_by_time(tmp_path: Path) -> None:

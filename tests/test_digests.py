@@ -226,7 +226,7 @@ class TestAfterAChange:
         assert again(settled) == {}
 
     def test_words_in_modules_and_scripts_run_nothing(self, settled: World):
-        names = ("projection", "stages/measure", "inference", "cohort", "report/build")
+        names = ("projection", "stages/measure", "inference", "cohort/table", "report/build")
         undo = [change_module(settled, f"src/conn/{name}.py", add_words) for name in names]
         script = settled.clone / "workflow" / "scripts" / "project.py"
         undo.append(change_module(settled, "workflow/scripts/project.py", lambda text: f"# why\n{text}"))
@@ -240,7 +240,7 @@ class TestAfterAChange:
         [
             ("src/conn/inference.py", {"test_seed": 1, "test_edges": 2}, FIRST_LEVEL | {"cohort", "design"}),
             ("src/conn/clusters.py", {"correct": 2}, FIRST_LEVEL | TESTS | {"cohort", "design"}),
-            slow("src/conn/cohort.py", {"cohort": 1}, FIRST_LEVEL | {"collect"}),
+            slow("src/conn/cohort/table.py", {"cohort": 1}, FIRST_LEVEL | {"collect"}),
             slow("src/conn/correlation.py", {"measure": 12}, {"project"}),
             slow("src/conn/projection.py", {"project": 12}, set()),
             ("workflow/scripts/correct.py", {"correct": 2}, FIRST_LEVEL | TESTS),

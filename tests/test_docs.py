@@ -16,6 +16,7 @@ import pytest
 
 from conn import cli, paths
 from conn.bids import parse
+from conn.clinic.coupling import Coupling
 from conn.clusters import COLUMNS as CLUSTER_COLUMNS
 from conn.cohort import FIRST_COLUMNS, build_cohort, read_clinical
 from conn.config import Config, docs, load
@@ -29,6 +30,7 @@ from conn.rois import networks, registry, sources
 from conn.stages import audit, coverage
 from conn.stages.association_table import COLUMNS as ASSOCIATION_COLUMNS
 from conn.stages.collect import run_table
+from conn.stages.confounding import ADJUSTMENT_COLUMNS, CONFOUNDING_COLUMNS
 from conn.stages.reliability import COLUMNS as RELIABILITY_COLUMNS
 
 ROOT = Path(__file__).parents[1]
@@ -252,10 +254,11 @@ NAMES = [
     paths.coverage(ENTITIES).name.removeprefix("sub-X_ses-Y"),
     *(paths.group_map("M", "R", "C", stat).name for stat in ("effect", "t", "p", "pfwe", "g")),
     *(f(m).name for m in "M" for f in (paths.edges, paths.clusters, paths.design_tsv, paths.design_json)),
+    *(f("M").name for f in (paths.confounding, paths.adjustment, paths.coupling)),
     *("dataset_description.json", ".bidsignore"),
-    # Promised, and not written yet: the page says so.
+    *(paths.analysis("mediation", "NAME", end).as_posix() for end in (".tsv", ".json")),
+    *(paths.analysis_map("mediation", "NAME", "R", stat).name for stat in ("a", "ta", "p")),
     *("stat-tfce", "prediction/NAME.tsv", "prediction/NAME.json"),
-    *("mediation/NAME.tsv", "mediation/NAME.json"),
 ]
 EDGE_COLUMNS = [
     *("roi_a", "roi_b", "contrast", "family", "n", "estimate", "se", "df", "stat", "p", "p_fwe", "p_fdr"),
@@ -284,6 +287,9 @@ def test_every_output_is_documented(name):
             "`reliability/NAME.tsv`",
             [c for c in RELIABILITY_COLUMNS if not c.startswith("half_") or c.count("_") == 1],
         ),
+        ("`model-M_confounding.tsv`", list(CONFOUNDING_COLUMNS)),
+        ("`model-M_adjustment.tsv`", list(ADJUSTMENT_COLUMNS)),
+        ("`model-M_coupling.tsv`", ["kind", "name", "roi_b", *(field.name for field in fields(Coupling))]),
         (
             "`…_seg-rois_stat-coverage.tsv`",
             ["roi", "voxels", "covered", "coverage", "volume_mm3", "tsnr", "flag"],

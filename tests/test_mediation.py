@@ -17,6 +17,8 @@ from conn.clinic.mediation.paths import confounded, estimate
 from conn.clinic.mediation.together import together
 from conn.clinic.mediation.trial import crossover_rows, make_crossover, make_trial
 from conn.errors import DesignError
+from conn.simulate import planted, scenario
+from conn.simulate.population import draw_population
 from mediation_trials import EFFECT, NULLS, families, simulate, tally
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "mediation.json").read_text(encoding="utf-8"))
@@ -102,6 +104,21 @@ def test_planted_effect_and_proportion_are_recovered():
     one = simulate(np.random.default_rng(3), 4000, -0.25, 14.0)
     found = estimate(one.trial, one.mediator, one.before)
     assert found.proportion[0] == pytest.approx(3.5 / 6.5, rel=0.08)
+
+
+@pytest.mark.truth
+def test_what_the_simulator_plants_is_recovered():
+    spec = scenario("mediation")
+    expected = planted.mediation(spec, spec.score, spec.score.links[0])
+    people = [draw_population(spec, arm, 20_000) for arm in spec.arms]
+    z = np.concatenate([one.z[:, :, 0] for one in people])
+    score = np.concatenate([one.scores["MADRS"] for one in people])
+    trial = make_trial(np.repeat([1.0, 0.0], 20_000), score[:, 1], score[:, 0])
+    found = estimate(trial, z[:, 1:], z[:, :1])
+    for name in ("a", "b", "c"):
+        assert getattr(found, name).estimate[0] == pytest.approx(expected[name], rel=0.03)
+    assert found.ab[0] == pytest.approx(expected["ab"], rel=0.03)
+    assert found.proportion[0] == pytest.approx(expected["proportion"], rel=0.05)
 
 
 @pytest.mark.truth

@@ -152,6 +152,7 @@ def test_who_is_left_out_is_named_and_a_trial_without_chance_is_called_so(tmp_pa
         {"dataset": "trial", "subject": "05", "reason": "MADRS.pre is missing"},
     ]
     assert (record["n"], table["n"][0]) == (37, 37)
+    assert "intervals are erratic" not in " ".join(record["caveats"])
     assert record["caveats"][0].startswith("arm was not randomised")
     with pytest.raises(
         DesignError, match=r"mediation\.m: arm has the values .*Left out: MADRS\.pre is missing \(1\)"
@@ -172,6 +173,12 @@ def test_an_edge_that_somebody_lacks_is_not_tested_and_not_entered_together(tmp_
     assert record["families"][0]["features"] == 1
     with pytest.raises(DesignError, match=f"{'-'.join(CARRIER)} is missing in somebody"):
         run(tmp_path, Mediators(), edges="none", together=(CARRIER, other))
+
+
+def test_few_people_are_warned_of_erratic_intervals(tmp_path):
+    write_study(tmp_path, n=20)
+    _, record = run(tmp_path, Mediators([CARRIER]))
+    assert "One level of arm has 10 people" in record["caveats"][-1]
 
 
 def test_a_proportion_of_nothing_is_flagged(tmp_path):

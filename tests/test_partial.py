@@ -18,8 +18,8 @@ from statsmodels.api import OLS
 
 from conn import correlation, images, partial, paths
 from conn.check import check, foresee, foreseen_exclusions
-from conn.config.checks import partial_set
 from conn.config.load import to_yaml
+from conn.config.pairs import partial_set
 from conn.correlation import BLOCK
 from conn.errors import ConfigError
 from conn.files import read_json

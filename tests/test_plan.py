@@ -27,6 +27,7 @@ from conn.config.model import (
     Formula,
     GroupByTime,
     Inference,
+    Moderator,
     OneSample,
     Paired,
     ParallelArms,
@@ -331,11 +332,16 @@ def test_what_is_tested_is_spelled_out():
 
 def test_contrasts_are_those_that_the_design_tests():
     assert BEFORE["change"].contrasts == {"change": True}
-    assert BEFORE["arms"].contrasts == {"interaction": False}
+    assert BEFORE["arms"].contrasts == {"interaction": False, "interactionScore": False}
     several = plans(
         with_change("models", "arms", "contrasts", to={"group": {}, "interaction": {"confirmatory": True}})
     )
-    assert several["arms"].contrasts == {"interaction": True, "group": False}
+    assert several["arms"].contrasts == {
+        "interaction": True,
+        "group": False,
+        "interactionScore": False,
+        "groupScore": False,
+    }
 
 
 def test_defaults_are_known_as_such_wherever_they_stand():
@@ -371,6 +377,9 @@ EVERYTHING["models"] |= {
         "design": "treatment_by_outcome", "at": "post", "arm": "arm", "arm_levels": ["a", "b"],
         "outcome": "response", "outcome_levels": ["responder", "nonresponder"],
     },
+    "benefit": {
+        "design": "moderator", "at": "pre", "arm": "arm", "levels": ["a", "b"], "outcome": "MADRS.post",
+    },
     "written": {
         "design": "formula", "at": "pre", "formula": "age * site", "tests": {"age": {"age": 1.0}},
         "contrasts": {"age": {"confirmatory": True}},
@@ -387,7 +396,8 @@ EVERY = plans(EVERYTHING)
         ("trial", {"adjusted": False, "change": False}),
         ("crossed", {"treatment": False, "treatmentFlips": False, "carryover": False}),
         ("course", {"groupByWithin": False}),
-        ("outcomes", {"interaction": False}),
+        ("outcomes", {"interaction": False, "interactionScore": False}),
+        ("benefit", {"moderation": False}),
         ("written", {"age": True}),
     ],
 )
@@ -430,13 +440,15 @@ def test_variables_in_a_formula_are_locked():
 SECTIONS: tuple[type[BaseModel], ...] = (
     Dataset, TimePoints, Clinical, Scale, Variable, Response, Remission, Denoise, Connectivity, Partial, Rois,
     Paired, TwoSample, GroupByTime, Regression, OneSample, ParallelArms, Crossover, Within,
-    TreatmentByOutcome, Formula, Inference, Enhancement, EdgeEnhancement,
+    TreatmentByOutcome, Moderator, Formula, Inference, Enhancement, EdgeEnhancement,
 )  # fmt: skip
 LEFT_OUT = {
     # Where data are.
     *("Dataset.bids_dir", "Dataset.derivatives"),
     # Regions stand with their definitions, as far as a model needs them; nothing is computed from reference.
     *("Rois.use", "Rois.custom", "Rois.atlases", "Rois.reference"),
+    # From where on scores are told to be improbable; nothing is computed from it.
+    "Clinical.improbable_sd",
     # A variance for reading.
     "Connectivity.xdf",
 }

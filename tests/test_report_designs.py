@@ -333,6 +333,21 @@ def test_groups_of_unequal_size_are_said_to_have_a_variance_each(tmp_path: Path)
     assert "10.1093/biomet/38.3-4.330" in text
 
 
+def test_a_slope_is_said_to_have_a_robust_error(tmp_path: Path) -> None:
+    text = methods_of(tmp_path, world("written"))
+    assert "tested by t over a robust standard error (HC3)" in text
+    assert "10.1016/0304-4076(85)90158-7" in text and "10.1080/01621459.2016.1202117" in text
+
+
+def test_courses_of_unequal_groups_are_said_to_have_a_covariance_each(tmp_path: Path) -> None:
+    course = {"design": "within", "points": ["pre", "post", "late"], "group": "arm"}
+    course |= {"levels": ["ketamine", "placebo"]}
+    text = methods_of(tmp_path, world("visits", n=17, settings={"visits": course}))
+    assert "tested by Johansen's F, with a covariance for each group" in text
+    assert "Groups of unequal size have a covariance each" in text
+    assert "10.1093/biomet/67.1.85" in text and "10.1016/j.spl.2003.10.012" in text
+
+
 def test_the_contrast_with_motion_stands_beside_the_primary_one(arms: Made) -> None:
     out, html, page, _ = arms
     rows, _ = page.table("Network or edge", "Primary: β", "CI", "p_fwe", "With motion held constant: β")

@@ -90,4 +90,4 @@ def test_a_study_without_predictions_has_no_such_section(tmp_path: Path) -> None
     build_report(tmp_path, configuration(world))
     html, _ = read(tmp_path)
     assert 'id="clinic"' not in html
-    assert "AUC" not in (tmp_path / paths.METHODS).read_text(encoding="utf-8")
+    assert "**Prediction.**" not in (tmp_path / paths.METHODS).read_text(encoding="utf-8")

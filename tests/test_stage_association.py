@@ -217,6 +217,16 @@ def test_sessions_of_untreated_people_give_agreement(trial):
     assert float(planted["detectable_change"]) == pytest.approx(2.7718 * float(planted["sem"]), rel=1e-3)
 
 
+@pytest.mark.oracle
+def test_a_network_of_one_edge_with_a_sign_is_as_reliable_as_the_edge(trial):
+    signed = {"turned": [("sgACCL", "insulaL", -1)]}
+    table, _ = measure(trial, stable={"arm": ("placebo",)}, networks=signed)
+    edge_of, network = row(table, roi_a="sgACCL", roi_b="insulaL"), row(table, network="turned")
+    for column in ("icc_consistent", "sem", "half_before", "half_change", "half_after_r"):
+        assert float(network[column]) == pytest.approx(float(edge_of[column]), abs=1e-9)
+    assert float(network["shift"]) == pytest.approx(-float(edge_of["shift"]), abs=1e-9)
+
+
 @pytest.mark.truth
 def test_halves_and_sessions_agree_where_nothing_else_changes(trial):
     table, _ = measure(trial, stable={"arm": ("placebo",)})

@@ -31,7 +31,7 @@ from simulated import (
 pytestmark = pytest.mark.workflow
 
 RUNS = "run dataset subject session time_point task acq run_entity echo space res path volumes tr frames_kept"
-RUNS += " seconds_kept df mean_fd included reason"
+RUNS += " seconds_kept df mean_fd included reason dvars tsnr global_sd"
 EXCLUSIONS = "dataset subject session run roi stage reason value limit"
 COHORT = "dataset subject time_point runs n_runs df mean_fd arm MADRS MADRS_change MADRS_percent_change"
 COHORT += " response remission"

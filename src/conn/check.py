@@ -12,8 +12,8 @@ import pandas as pd
 
 from conn import confounds, projection, resources
 from conn.cohort import Cohort
-from conn.config.checks import partial_set
 from conn.config.model import Denoise, Model
+from conn.config.pairs import partial_set
 from conn.design import Design, compile_model, describe
 from conn.errors import ConnError, InputError, TooLittleDataError
 from conn.exclusions import OF_MEASURES, PARTIAL, Exclusion

@@ -76,6 +76,8 @@ def parser() -> argparse.ArgumentParser:
     _add(commands, "presets", _presets, "list the designs of studies that conn init --preset writes")
     _add_simulate(commands)
     _add_rois(commands)
+    text = "known clinical scales: range, direction, thresholds and reliabilities in use, with their sources"
+    _add(commands, "scales", _scales, text)
     return top
 
 
@@ -329,6 +331,13 @@ def _rois_fetch(options: argparse.Namespace) -> int:
 
     fetched = fetch(options.atlas, options.to)
     print(f"{fetched.image}\n{fetched.table}\n\nFor the configuration:\n\n{fetched.snippet}")
+    return 0
+
+
+def _scales(options: argparse.Namespace) -> int:
+    from conn.clinic.scales import listing
+
+    print(listing())
     return 0
 
 

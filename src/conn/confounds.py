@@ -143,6 +143,8 @@ class ConfoundSelection:
     mean_fd : float
         Mean framewise displacement (mm) of the volumes that are not dummy scans. The first volume, which
         has no displacement, does not count; NaN when none is left.
+    dvars : float
+        Mean standardised DVARS (``std_dvars``) of the same volumes; NaN when the table has none.
     """
 
     strategy: str
@@ -151,6 +153,7 @@ class ConfoundSelection:
     censored: BoolArray
     dummy: BoolArray
     mean_fd: float
+    dvars: float = float("nan")
 
 
 def read_confounds(path: Path) -> pd.DataFrame:
@@ -348,7 +351,17 @@ def select(table: pd.DataFrame, strategy: str, dummy_scans: int = 0) -> Confound
         censored=censored,
         dummy=dummy,
         mean_fd=float(kept.mean()) if kept.size else float("nan"),
+        dvars=_mean_dvars(table, dummy),
     )
+
+
+def _mean_dvars(table: pd.DataFrame, dummy: BoolArray) -> float:
+    """Mean of what fMRIPrep calls ``std_dvars``, without dummy scans and the first volume, which has none."""
+    if "std_dvars" not in table.columns:
+        return float("nan")
+    values = table["std_dvars"].to_numpy()[1:][~dummy[1:]]
+    values = values[np.isfinite(values)]
+    return float(values.mean()) if values.size else float("nan")
 
 
 def drop_short_segments(censored: BoolArray, shortest: int) -> BoolArray:

@@ -159,6 +159,65 @@ def _partial_r(t: Floats, model: Model, alpha: float, intervals: bool) -> Effect
     return EffectSize(r, "partial_r", np.tanh(np.arctanh(r) - half), np.tanh(np.arctanh(r) + half))
 
 
+def partial_correlation(t: Floats, df: Floats, alpha: float, intervals: bool = True) -> EffectSize:
+    """The partial correlation behind a t, with its interval from Fisher's z.
+
+    Parameters
+    ----------
+    t, df
+        ndarrays of shape (n_features,): statistic and residual degrees of freedom; NaN allowed.
+    alpha
+        Intervals have coverage 1 - alpha.
+    intervals
+        False leaves them NaN.
+    """
+    r = t / np.sqrt(np.square(t) + df)
+    if not intervals:
+        return EffectSize(r, "partial_r", *_missing(t))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        half = special.ndtri(1 - alpha / 2) / np.sqrt(np.where(df > 1, df - 1, np.nan))
+    return EffectSize(r, "partial_r", np.tanh(np.arctanh(r) - half), np.tanh(np.arctanh(r) + half))
+
+
+def other_side(
+    data: ArrayLike, covariate: ArrayLike | None, matrix: ArrayLike, contrast: ArrayLike
+) -> Floats:
+    """Slope of a column of the matrix on the data, where the data were regressed on the column.
+
+    Both slopes have one partial correlation behind them, and so one t; only the slope is another number, in
+    other units.
+
+    Parameters
+    ----------
+    data
+        array of shape (n, n_features).
+    covariate
+        array of the shape of `data`, a further column that each feature has of its own, or None.
+    matrix, contrast
+        arrays of shape (n, p) and (p,); the contrast picks one column.
+
+    Returns
+    -------
+    ndarray of shape (n_features,)
+        NaN where a value is missing or nothing is left of the data.
+    """
+    x, whole = np.asarray(data, dtype=np.float64), np.asarray(matrix, dtype=np.float64)
+    picked = np.asarray(contrast) != 0
+    basis = np.linalg.qr(whole[:, ~picked])[0]
+    y = whole[:, picked] @ np.asarray(contrast)[picked]
+    rounding = 1e-24 * np.square(x).sum(axis=0)
+    x, y = x - basis @ (basis.T @ x), (y - basis @ (basis.T @ y))[:, None]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        if covariate is not None:
+            own = np.asarray(covariate, dtype=np.float64)
+            own = own - basis @ (basis.T @ own)
+            size = np.square(own).sum(axis=0)
+            x, y = (part - own * ((own * part).sum(axis=0) / size) for part in (x, y))
+        found = (x * y).sum(axis=0) / np.square(x).sum(axis=0)
+    left = np.square(x).sum(axis=0) > rounding
+    return np.asarray(np.where(np.isfinite(found) & left, found, np.nan))
+
+
 def equivalence(effect: Floats, se: Floats, df: Floats, bound: float) -> Floats:
     """P of two one-sided t tests that an effect lies within plus and minus a bound.
 

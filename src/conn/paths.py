@@ -162,6 +162,21 @@ def group_map(model: str, seed: str, contrast: str, stat: str) -> Path:
     return model_folder(model) / name
 
 
+def confounding(model: str) -> Path:
+    """What else differed where a model looks for an effect."""
+    return model_folder(model) / f"model-{model}_confounding.tsv"
+
+
+def adjustment(model: str) -> Path:
+    """Effects of a model before and after what else differed is held constant; written last."""
+    return model_folder(model) / f"model-{model}_adjustment.tsv"
+
+
+def coupling(model: str) -> Path:
+    """How change goes with baseline in the people of a model."""
+    return model_folder(model) / f"model-{model}_coupling.tsv"
+
+
 def analysis(kind: str, name: str, extension: str = ".json") -> Path:
     """Result of a clinical analysis: `kind` is its folder (``mediation``); the JSON is written last."""
     return Path(kind) / f"{name}{extension}"

@@ -18,9 +18,9 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
 
-from conn.config.checks import pairs_of, partial_set
 from conn.config.contrasts import chosen_contrasts
 from conn.config.model import Clinical, ClinicalTable, Config, Dataset, Model, Remission, Response
+from conn.config.pairs import pairs_of, partial_set
 from conn.lock import CONTENT, Plan
 from conn.rois import networks, registry, selection
 from conn.rois.registry import Roi
@@ -143,7 +143,7 @@ def _file(path: str) -> str:
 def _clinical(config: Config, model: Model) -> Iterator[Setting]:
     """Tables and rules, and of variables and scores those that the model names."""
     clinical = config.clinical
-    apart = {"tables", "scales", "variables", "response", "remission"}
+    apart = {"tables", "scales", "variables", "response", "remission", "improbable_sd"}
     yield from _section("clinical", clinical, apart)
     tables = [{**_json(table), "path": _file(table.path)} for table in clinical.tables]
     yield "clinical.tables", tables, False

@@ -7,6 +7,7 @@ moved as a whole without being computed again.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
@@ -19,9 +20,10 @@ from conn import confounds, lock, paths
 from conn.bids import sidecar
 from conn.cohort import natural
 from conn.config import Config, load
-from conn.config.checks import check, predicting_edges
+from conn.config.checks import check
 from conn.config.load import dump
 from conn.config.model import ClinicalTable, Rois
+from conn.config.pairs import predicting_edges
 from conn.errors import ConfigError, InputError, ResourceError
 from conn.files import digest, read_json, write_json
 from conn.index import Index, Run, build_index, dataset_roots, run_to_record
@@ -335,17 +337,6 @@ class Study:
         own = self.config.connectivity.networks
         return {name: [list(edge) for edge in networks.declared(name, own)] for name in names}
 
-    def predicting(self, name: str) -> dict[str, list[list[str | int]]]:
-        """Signed edges of each network of a prediction, or its edges under an empty name; nothing for all."""
-        asked, own = self.config.prediction[name], self.config.connectivity.networks
-        if asked.networks:
-            return {
-                network: [list(edge) for edge in networks.declared(network, own)]
-                for network in asked.networks
-            }
-        pairs = predicting_edges(asked, own)
-        return {"": [list(pair) for pair in pairs]} if pairs else {}
-
     def mediators(self, name: str) -> dict[str, Any]:
         """What a mediation analysis asks of connectivity: edges, edges of networks, regions behind maps."""
         asked, declared = self.config.mediation[name], self.config.connectivity.networks
@@ -368,6 +359,33 @@ class Study:
         """Files that the regions behind the maps of a mediation analysis are placed with."""
         files = [file for label in self.mediators(name)["seeds"] for file in self.seed_images(label)]
         return list(dict.fromkeys(files))
+
+    def predicting(self, name: str) -> dict[str, list[list[str | int]]]:
+        """Signed edges of each network of a prediction, or its edges under an empty name; nothing for all."""
+        asked, own = self.config.prediction[name], self.config.connectivity.networks
+        if asked.networks:
+            return {
+                network: [list(edge) for edge in networks.declared(network, own)]
+                for network in asked.networks
+            }
+        pairs = predicting_edges(asked, own)
+        return {"": [list(pair) for pair in pairs]} if pairs else {}
+
+    def coupled(self, model: str) -> bool:
+        """Whether a model speaks of scores, so that change and baseline in its people are of interest."""
+        clinical, settings = self.config.clinical, self.config.models[model]
+        if clinical.baseline is None or clinical.endpoint is None or not clinical.scales:
+            return False
+        texts = [getattr(settings, key, None) for key in ("group", "arm", "outcome", "predictor", "formula")]
+        words = set(re.findall(r"[A-Za-z]\w*", " ".join([*settings.covariates, *filter(None, texts)])))
+        return bool(words & {"response", "remission", *clinical.scales})
+
+    @property
+    def companions(self) -> tuple[Path, ...]:
+        """Tables that stand beside every model: what else differed, and change against baseline."""
+        models = tuple(self.config.models)
+        coupled = tuple(paths.coupling(model) for model in models if self.coupled(model))
+        return (*map(paths.adjustment, models), *coupled)
 
     @property
     def analyses(self) -> tuple[tuple[str, str], ...]:
@@ -397,7 +415,10 @@ class Study:
             "design": tuple(map(paths.design_json, models)),
             "test": tuple(paths.test_result(model, what) for model in models for what in self.tests(model)),
             "correct": tuple(map(paths.correct_receipt, models)),
-            "clinic": tuple(paths.analysis(kind, name) for kind, name in self.analyses),
+            "clinic": (
+                *self.companions,
+                *(paths.analysis(kind, name) for kind, name in self.analyses),
+            ),
             "report": (paths.EXCLUSIONS, paths.CONFIG, paths.LOCK, paths.REPORT),
         }
 

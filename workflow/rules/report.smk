@@ -34,6 +34,7 @@ rule report:
         cohort=paths.COHORT,
         rois=[paths.ROIS, paths.ROI_CHANGE, paths.ROI_PAIRS, paths.ROI_LABELS],
         models=expand(paths.correct_receipt("{model}"), model=CONFIG.models),
+        companions=STUDY.companions,
         analyses=[paths.analysis(kind, name) for kind, name in STUDY.analyses],
         truth=lambda wildcards: STUDY.truth,
     output:

@@ -1,1 +1,4 @@
-"""From connectivity to the clinic: what a change of connectivity has to do with symptoms."""
+"""From connectivity to the clinic: scales and outcomes, responders, what else the drug does.
+
+Modules here take numbers and arrays and give frozen results; they read no file and no image.
+"""

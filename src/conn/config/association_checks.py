@@ -41,7 +41,8 @@ def _features(key: str, asked: Features, labels: Set[str], known: Set[str], conf
     if asked.edge_measure == "partial" and config.connectivity.partial is None:
         yield f"{key}.edge_measure: partial correlations are not computed; add connectivity.partial"
         return
-    names = networks.names()
+    own = config.connectivity.networks
+    names = [*networks.names(), *own]
     if isinstance(asked.edges, str) and asked.edges not in {"all", "none", *names}:
         hint = registry.nearest_names(asked.edges, ["all", "none", *names])
         yield f"{key}.edges: {asked.edges!r} is neither all, none, nor a network; {hint}"
@@ -58,7 +59,7 @@ def _features(key: str, asked: Features, labels: Set[str], known: Set[str], conf
         if network not in names:
             yield f"{key}.networks: {network!r} is no network; {registry.nearest_names(network, names)}"
             continue
-        missing = sorted({label for pair in networks.edges(network) for label in pair} - known)
+        missing = sorted({label for a, b, _ in networks.declared(network, own) for label in (a, b)} - known)
         if missing:
             yield (
                 f"{key}.networks: {network} needs {', '.join(missing)}, which this study does not have; add "

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from conn.config import association_checks
+from conn.config import association_checks, mediation_checks, prediction_checks
 from conn.config.contrasts import SENSITIVITY, contrasts_of
-from conn.config.mediation import Mediation
-from conn.config.model import Config, Crossover, Model, ModelBase
-from conn.config.prediction import Prediction
+from conn.config.model import Config, Crossover, Model, ModelBase, Moderator
+from conn.config.pairs import pairs_of, partial_set
 from conn.errors import ConfigError
 from conn.rois import networks, registry, selection
 
 FEWEST_PARTIAL = 3
+CATEGORY_KEYS = ("group", "arm", "outcome", "sequence")
+"""Keys of models that name a category; the outcome of a moderator is a number."""
 
 
 def check(config: Config, path: Path) -> None:
@@ -32,7 +34,8 @@ def check(config: Config, path: Path) -> None:
     ConfigError
         Every mistake found, one a line.
     """
-    problems = [*_regions(config), *_models(config), *_mediation(config), *_predictions(config)]
+    problems = [*_regions(config), *_models(config)]
+    problems += [*mediation_checks.problems(config), *prediction_checks.problems(config)]
     if problems:
         raise ConfigError("\n".join(f"{path}: {problem}" for problem in problems))
 
@@ -107,18 +110,6 @@ def _removed(config: Config, seeds: set[str], partial: set[str]) -> Iterator[str
                     f"connectivity.nuisance_regions: {label} is removed from everything, so nothing of it is "
                     f"left for connectivity.{key}; take it out of one of them"
                 )
-
-
-def partial_set(config: Config) -> tuple[str, ...]:
-    """Regions of the partial correlation, in the order of all regions; empty when none is asked for.
-
-    Raises
-    ------
-    ConfigError
-        See `conn.rois.registry.expand`.
-    """
-    chosen = config.connectivity.partial
-    return () if chosen is None else selection.partial_set(chosen.rois, config.rois)
 
 
 def _together(config: Config, unique: tuple[selection.Seed, ...], labels: set[str]) -> Iterator[str]:
@@ -225,15 +216,6 @@ def _model_networks(
             )
 
 
-def pairs_of(model: ModelBase | Mediation, own: networks.Declared) -> tuple[tuple[str, str], ...]:
-    """Pairs of regions that a model names, those of a network spelled out; none for all and none."""
-    if not isinstance(model.edges, str):
-        return model.edges
-    if model.edges not in (*networks.names(), *own):
-        return ()
-    return tuple((a, b) for a, b, _ in networks.declared(model.edges, own))
-
-
 def _models(config: Config) -> Iterator[str]:
     for name, model in config.models.items():
         known = contrasts_of(model)
@@ -255,9 +237,27 @@ def _models(config: Config) -> Iterator[str]:
                     f"models.{name}.tests: {contrast}{SENSITIVITY} is the name of {contrast} with motion as "
                     "a covariate; call it something else"
                 )
+        yield from _carried(config, name, model)
         yield from _time_points(config, name, model)
         yield from _levels(name, model)
         yield from _variables(config, name, model)
+
+
+def _carried(config: Config, name: str, model: Model) -> Iterator[str]:
+    """Observations carried forward are a sensitivity analysis, which confirms nothing."""
+    planned = [contrast for contrast, options in model.contrasts.items() if options.confirmatory]
+    texts = [
+        *model.covariates,
+        *(getattr(model, key, None) or "" for key in ("predictor", "outcome", "formula")),
+    ]
+    used = re.findall(r"\b([A-Za-z]\w*\.locf(?:\.\w+)?)", " ".join(texts))
+    used = [reference for reference in used if reference.split(".")[0] in config.clinical.scales]
+    if planned and used:
+        yield (
+            f"models.{name}.contrasts.{planned[0]}: confirmatory is true, but {used[0]} carries observations "
+            "forward, which is a sensitivity analysis beside the primary one. Remove confirmatory, or name the "
+            "score itself"
+        )
 
 
 def _time_points(config: Config, name: str, model: Model) -> Iterator[str]:
@@ -285,8 +285,9 @@ def _levels(name: str, model: Model) -> Iterator[str]:
 
 def _variables(config: Config, name: str, model: ModelBase) -> Iterator[str]:
     names = {*config.clinical.variables, "response", "remission", "dataset"}
+    keys = ("group", "arm", "sequence") if isinstance(model, Moderator) else CATEGORY_KEYS
     asked = {
-        **{key: getattr(model, key, None) for key in ("group", "arm", "outcome", "sequence")},
+        **{key: getattr(model, key, None) for key in keys},
         **{f"subset.{key}": key for key in model.subset},
         **{f"strata[{i}]": key for i, key in enumerate(model.strata)},
     }
@@ -297,163 +298,3 @@ def _variables(config: Config, name: str, model: ModelBase) -> Iterator[str]:
             yield f"models.{name}.{key}: no variable {variable!r} in clinical.variables; {hint}"
         if variable in {"response", "remission"} and getattr(config.clinical, variable) is None:
             yield f"models.{name}.{key}: {variable} needs a rule; add clinical.{variable}"
-
-
-def _mediation(config: Config) -> Iterator[str]:
-    """Scales, variables, time points and connectivity that mediation analyses refer to."""
-    try:
-        labels = {roi.label for roi in registry.regions(config.rois)}
-        partial = set(partial_set(config))
-        maps = selection.seeds(
-            config.connectivity.seeds, config.connectivity.together, registry.own_labels(config.rois)
-        )
-    except ConfigError:
-        return  # told by `_regions`
-    for name, one in config.mediation.items():
-        key = f"mediation.{name}"
-        yield from _mediation_words(config, key, one)
-        if one.edge_measure == "partial" and config.connectivity.partial is None:
-            yield f"{key}.edge_measure: partial correlations are not computed; add connectivity.partial"
-        known = partial if one.edge_measure == "partial" else labels
-        yield from _mediation_edges(key, one, known, config.connectivity.networks)
-        if not isinstance(one.seeds, str):
-            try:
-                own = (*registry.own_labels(config.rois), *maps)
-                asked = registry.expand(one.seeds, own, f"{key}.seeds")
-                lost = [seed for seed in asked if seed not in maps]
-                yield from (f"{key}.seeds: {seed} has no map; add it to connectivity.seeds" for seed in lost)
-            except ConfigError as error:
-                yield str(error)
-
-
-def _mediation_words(config: Config, key: str, one: Mediation) -> Iterator[str]:
-    scales, names = sorted(config.clinical.scales), sorted(config.clinical.variables)
-    if one.outcome not in scales:
-        yield f"{key}.outcome: {one.outcome!r} is no scale; {registry.nearest_names(one.outcome, scales)}"
-    for field, variable in _mediation_variables(one):
-        if variable not in (*names, "response", "remission", "dataset"):
-            yield f"{key}.{field}: no variable {variable!r}; {registry.nearest_names(variable, names)}"
-    labels = {label for d in config.datasets.values() for label in d.time_points.labels}
-    open_ended = any(not d.time_points.labels for d in config.datasets.values())
-    for field in ("before", "after"):
-        point = getattr(one, field)
-        if point not in labels and not open_ended:
-            yield (
-                f"{key}.{field} = {point!r}: no such time point; "
-                f"{registry.nearest_names(point, sorted(labels))}"
-            )
-
-
-def _mediation_variables(one: Mediation) -> Iterator[tuple[str, str]]:
-    yield ("sequence" if one.crossover else "arm"), one.who
-    yield from ((f"subset.{variable}", variable) for variable in one.subset)
-    yield from ((f"strata[{i}]", variable) for i, variable in enumerate(one.strata))
-
-
-def _mediation_edges(key: str, one: Mediation, known: set[str], own: networks.Declared) -> Iterator[str]:
-    named = [*networks.names(), *own]
-    if isinstance(one.edges, str) and one.edges not in ("all", "none", *named):
-        hint = registry.nearest_names(one.edges, ["all", "none", *named])
-        yield f"{key}.edges: {one.edges!r} is neither all, none, nor a network; {hint}"
-        return
-    for network in one.networks:
-        if network not in named:
-            hint = registry.nearest_names(network, named)
-            yield f"{key}.networks: {network!r} is no network; {hint}"
-            return
-    asked = [("edges", pair) for pair in pairs_of(one, own)] + [("together", pair) for pair in one.together]
-    members = [edge for network in one.networks for edge in networks.declared(network, own)]
-    asked += [("networks", (a, b)) for a, b, _ in members]
-    for field, pair in dict.fromkeys(asked):
-        if pair[0] == pair[1]:
-            yield f"{key}.{field}: {pair[0]} is paired with itself"
-        for label in sorted(set(pair) - known):
-            yield (
-                f"{key}.{field}: {label} is not a region of this study's matrices; add it to rois.use (and to "
-                "connectivity.partial.rois, if edges are partial correlations)"
-            )
-
-
-def _predictions(config: Config) -> Iterator[str]:
-    for name, prediction in config.prediction.items():
-        key = f"prediction.{name}"
-        yield from _point(config, f"{key}.at", prediction.at)
-        yield from _predicting_features(config, key, prediction)
-        yield from _predicting_references(config, key, prediction)
-        asked = {
-            "harmonise": prediction.harmonise,
-            "leave_out": prediction.leave_out,
-            **{f"strata[{i}]": variable for i, variable in enumerate(prediction.strata)},
-            **{f"subset.{variable}": variable for variable in prediction.subset},
-        }
-        known = {name for name, variable in config.clinical.variables.items() if variable.kind == "category"}
-        known |= {"dataset", "response", "remission"}
-        for field, variable in asked.items():
-            if variable is not None and variable not in known:
-                yield f"{key}.{field}: {variable!r} is no category; {registry.nearest_names(variable, sorted(known))}"
-        for field in ("train", "test"):
-            for dataset in getattr(prediction, field):
-                if dataset not in config.datasets:
-                    yield f"{key}.{field}: {dataset!r} is none of datasets: {', '.join(config.datasets)}"
-
-
-def _predicting_references(config: Config, key: str, prediction: Prediction) -> Iterator[str]:
-    """Names before the dot that mean nothing, and rules that are not set."""
-    clinical = config.clinical
-    known = {*clinical.variables, *clinical.scales, "mean_fd", "dataset", "response", "remission"}
-    asked = [("outcome", prediction.outcome)]
-    asked += [(f"clinical[{i}]", reference) for i, reference in enumerate(prediction.clinical or ())]
-    asked += [(f"remove[{i}]", reference) for i, reference in enumerate(prediction.remove)]
-    for field, reference in asked:
-        name = reference.partition(".")[0]
-        if name not in known:
-            yield f"{key}.{field}: {name!r} is unknown; {registry.nearest_names(name, sorted(known))}"
-        elif name in {"response", "remission"} and getattr(clinical, name) is None:
-            yield f"{key}.{field}: {name} needs a rule; add clinical.{name}"
-
-
-def _point(config: Config, key: str, point: str) -> Iterator[str]:
-    known = {label for d in config.datasets.values() for label in d.time_points.labels}
-    if point not in known and all(d.time_points.labels for d in config.datasets.values()):
-        near = difflib.get_close_matches(point, known, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(sorted(known))}"
-        yield f"{key} = {point!r}: no such time point; {hint}"
-
-
-def _predicting_features(config: Config, key: str, prediction: Prediction) -> Iterator[str]:
-    """Edges, networks and maps that the study does not have."""
-    labels = {roi.label for roi in registry.regions(config.rois)}
-    custom = registry.own_labels(config.rois)
-    single = selection.single(config.connectivity.seeds, custom)
-    unique = selection.unique(config.connectivity.together, custom)
-    maps = {seed.label for seed in (*single, *unique)}
-    for seed in prediction.seeds:
-        if seed not in maps:
-            yield f"{key}.seeds: {seed} has no map; {registry.nearest_names(seed, sorted(maps))}"
-    named = prediction.edges if isinstance(prediction.edges, str) and prediction.edges != "all" else None
-    own = config.connectivity.networks
-    for network in (*prediction.networks, *([named] if named else [])):
-        if network not in (*networks.names(), *own):
-            hint = registry.nearest_names(network, (*networks.names(), *own))
-            yield f"{key}: {network!r} is no network; {hint}"
-            return
-    partial = prediction.edge_measure == "partial"
-    if partial and config.connectivity.partial is None:
-        yield f"{key}.edge_measure: partial correlations are not computed; add connectivity.partial"
-        return
-    known = set(partial_set(config)) if partial else labels
-    asked = {label for pair in predicting_edges(prediction, own) for label in pair}
-    for label in sorted(asked - known):
-        where = "connectivity.partial.rois" if partial and label in labels else "rois.use"
-        hint = f"add it, or the name of its network, to {where}"
-        if label not in labels and not (named or prediction.networks):
-            hint = registry.nearest_names(label, sorted(known))
-        yield f"{key}: region {label} is not in this study; {hint}"
-
-
-def predicting_edges(prediction: Prediction, own: networks.Declared) -> tuple[tuple[str, str], ...]:
-    """Pairs of regions that a prediction names, those of networks spelled out; none for all."""
-    if not prediction.networks and not isinstance(prediction.edges, str):
-        return prediction.edges
-    named = prediction.networks or (() if prediction.edges == "all" else (str(prediction.edges),))
-    return tuple((a, b) for name in named for a, b, _ in networks.declared(name, own))

@@ -23,6 +23,21 @@ PAIRWISE = {
 }
 """Contrasts that compare groups: with more than two, each pair of groups has one of its own."""
 
+CONTINUOUS = "Score"
+"""Ends the name of a contrast that asks of the outcome itself what another asks of responders."""
+
+OUTCOMES = ("response", "remission")
+"""Categories that are cut from a score."""
+
+_OF_OUTCOME: dict[tuple[str, str], tuple[str, ...]] = {
+    ("two_sample", "group"): ("difference",),
+    ("group_by_time", "group"): ("interaction", "group"),
+    ("parallel_arms", "arm"): ("adjusted", "change"),
+    ("within", "group"): ("groupByWithin",),
+    ("treatment_by_outcome", "outcome"): ("interaction", "outcome"),
+}
+"""By design and key of the category: contrasts that compare its levels."""
+
 SENSITIVITY = "FD"
 """Ends the name of a contrast that is repeated with motion as a covariate."""
 
@@ -41,7 +56,17 @@ def contrasts_of(model: Model) -> tuple[str, ...]:
         The primary one first; letters and digits only.
     """
     pairs = tuple(f"{base}{pair}" for base in PAIRWISE.get(model.design, ()) for pair in level_pairs(model))
-    return _own(model) + pairs
+    return _own(model) + pairs + tuple(continuous(model))
+
+
+def continuous(model: Model) -> dict[str, str]:
+    """Contrasts on a score instead of on those whom it divides, with the contrast that each stands beside."""
+    return {
+        f"{base}{CONTINUOUS}": base
+        for (design, key), bases in _OF_OUTCOME.items()
+        if model.design == design and getattr(model, key, None) in OUTCOMES
+        for base in bases
+    }
 
 
 def _own(model: Model) -> tuple[str, ...]:
@@ -57,7 +82,7 @@ def _own(model: Model) -> tuple[str, ...]:
 
 def default_contrasts(model: Model) -> tuple[str, ...]:
     """Contrasts that a model tests when it names none: the primary one, and what belongs beside it."""
-    known = contrasts_of(model)
+    known = _own(model)
     if model.design in ("parallel_arms", "formula"):
         return _own(model)
     if model.design == "crossover":
@@ -66,9 +91,10 @@ def default_contrasts(model: Model) -> tuple[str, ...]:
 
 
 def chosen_contrasts(model: Model) -> tuple[str, ...]:
-    """Contrasts that a model tests, the primary one first."""
+    """Contrasts that a model tests, the primary one first; a dichotomy never without its score."""
     wanted = tuple(model.contrasts) or default_contrasts(model)
-    return tuple(name for name in contrasts_of(model) if name in wanted)
+    beside = tuple(name for name, base in continuous(model).items() if base in wanted)
+    return tuple(name for name in contrasts_of(model) if name in wanted or name in beside)
 
 
 def level_pairs(model: ModelBase) -> dict[str, tuple[str, str]]:

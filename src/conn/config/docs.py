@@ -113,6 +113,13 @@ EXAMPLES: dict[str, dict[str, Any]] = {
             "outcome": "response",
             "outcome_levels": ["responder", "nonresponder"],
         },
+        "whoBenefits": {
+            "design": "moderator",
+            "at": "pre",
+            "arm": "arm",
+            "levels": ["drug", "placebo"],
+            "outcome": "MADRS.post",
+        },
         "written": {
             "design": "formula",
             "at": "pre",

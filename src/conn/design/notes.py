@@ -7,13 +7,14 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from conn.cohort import Person
+from conn.cohort import Person, carried
 from conn.combination import Unused
 from conn.config.model import CombineRuns, Inference
 from conn.design.phrases import and_words, counted, subjects_words
 from conn.design.plans import Plan
 from conn.design.source import Source
 from conn.design.spec import DesignContrast
+from conn.design.words import carried_references
 
 UNEQUAL = 1.5
 """Ratio of group sizes from which a small group that varies more matters most."""
@@ -38,6 +39,15 @@ REACHED: dict[str, tuple[int, int]] = {
 
 Some people vary two or three times as much as others, the smaller group more: see docs/explanation/rates.md.
 """
+
+MODERATED: dict[bool, tuple[int, int]] = {True: (3, 15), False: (8, 36)}
+"""The same of an outcome that varies three times as much in one arm, for arms of equal and of unequal sizes.
+
+With a variance of each person (`inference.robust_slopes`), and with one variance.
+"""
+
+WORTH_SAYING = 7
+"""Rates in percent above which a moderator is named."""
 
 FLIPPED = 17
 """The same of sign flips of strongly skewed rows, whatever the variances."""
@@ -80,6 +90,8 @@ def _liberal(contrasts: Sequence[DesignContrast]) -> Iterator[str]:
 def _labels(contrast: DesignContrast) -> str:
     """What unequal variances do, by the kind of comparison and the sizes of groups; empty if little."""
     sizes = _sizes(contrast)
+    if contrast.effect_type == "outcome":
+        return _of_outcome(contrast, sizes)
     if contrast.own_variances:
         return f"should people with extreme values of what is tested {_reached('slope')}"
     if not sizes:
@@ -94,6 +106,20 @@ def _labels(contrast: DesignContrast) -> str:
         shared = " share one error covariance"
     groups = f"groups of {and_words([str(size) for size in sizes])}{shared}"
     return f"{groups}; should {who} {_reached(_kind(contrast, len(sizes), even))}"
+
+
+def _of_outcome(contrast: DesignContrast, sizes: Sequence[int]) -> str:
+    """What an outcome does that varies more in one arm; empty if little."""
+    uneven = len(sizes) > 1 and sizes[0] >= UNEQUAL * sizes[-1]
+    reached = MODERATED[contrast.own_variances][int(uneven)]
+    if reached <= WORTH_SAYING:
+        return ""
+    which = "the smaller arm" if uneven else "one arm"
+    return (
+        f"should the outcome vary three times as much in {which}, family-wise false positives reach "
+        f"{reached} % "
+        "instead of 5 %"
+    )
 
 
 def _kind(contrast: DesignContrast, n_groups: int, even: bool) -> str:
@@ -120,6 +146,19 @@ def _reached(kind: str) -> str:
         f"vary two or three times as much, family-wise false positives reach {normal} % instead of 5 %, "
         f"{skewed} % with strong skew"
     )
+
+
+def carried_notes(source: Source, plan: Plan, contrast: DesignContrast) -> Iterator[str]:
+    """How many people of a contrast have an earlier score in place of one that is missing."""
+    for reference in carried_references(source, plan):
+        found = carried(reference, source.clinical, source.cohort, source.key)
+        people = [person for person in contrast.subjects if person in found]
+        if people:
+            yield (
+                f"{plan.name}: {reference} is an earlier score in {len(people)} of {contrast.n} subjects "
+                f"({subjects_words(people)}); carrying observations forward assumes that nothing changed "
+                "after them, which is seldom true: a sensitivity analysis"
+            )
 
 
 def concerns(unused: Unused, plan: Plan, contrast: DesignContrast) -> bool:

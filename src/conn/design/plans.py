@@ -13,6 +13,7 @@ from conn.config.model import (
     Formula,
     GroupByTime,
     Model,
+    Moderator,
     OneSample,
     Paired,
     ParallelArms,
@@ -24,7 +25,7 @@ from conn.config.model import (
 from conn.design.phrases import and_words
 from conn.design.spec import EffectType, Exchange
 
-Terms = Literal["none", "groups", "factorial", "sequence", "predictor", "formula"]
+Terms = Literal["none", "groups", "factorial", "sequence", "predictor", "by_arm", "formula"]
 """What stands in the matrix beside intercept, covariates and strata."""
 
 Weights = Mapping[str, float]
@@ -94,6 +95,9 @@ class Plan:
         With the terms ``predictor``: a reference.
     sensitivity
         A repetition with motion as a covariate.
+    times_arm
+        The row is multiplied by the column of the arms, and the covariate of each voxel or edge is the row
+        itself: what is tested is a product with connectivity.
     """
 
     name: str
@@ -114,6 +118,7 @@ class Plan:
     predictor: str | None = None
     exchanged: str = ""
     sensitivity: bool = False
+    times_arm: bool = False
 
     @property
     def points(self) -> tuple[str, ...]:
@@ -136,7 +141,9 @@ def plan_of(contrast: str, model: Model) -> Plan:
     base, pair = split_pair(model, contrast)
     make: Callable[[str, Any], Plan] = _TABLE[model.design]
     settings = model.model_copy(update={"levels": pair}) if pair else model
-    return replace(make(base, settings), name=contrast, covariates=model.covariates)
+    made = make(base, settings)
+    own = tuple(name for name in made.covariates if name not in model.covariates)
+    return replace(made, name=contrast, covariates=(*own, *model.covariates))
 
 
 def helmert(n: int) -> list[list[float]]:
@@ -180,6 +187,11 @@ def _outcome(model: Regression | TreatmentByOutcome | Formula) -> _Data:
 def group_columns(levels: Sequence[str]) -> tuple[str, ...]:
     """Names of the columns of groups: each level but the last, minus the last."""
     return tuple(f"{level} - {levels[-1]}" for level in levels[:-1])
+
+
+def product_column(factor: Factor, number: str) -> str:
+    """Name of the product of a factor of two levels and a number."""
+    return f"({group_columns(factor.levels)[0]}) x {number}"
 
 
 def _between(name: str, what: str, data: _Data, factor: Factor, **options: Any) -> Plan:
@@ -355,6 +367,34 @@ def _treatment_by_outcome(name: str, model: TreatmentByOutcome) -> Plan:
     )
 
 
+def _moderator(name: str, model: Moderator) -> Plan:
+    """The outcome on arm, connectivity and their product, with the roles of outcome and connectivity changed.
+
+    The t of a coefficient is a function of a partial correlation, which is the same from both sides: that of
+    the product in the model of the outcome is that of the outcome in a model of the product, with the same
+    other columns. So the product is the data, connectivity the covariate that each voxel or edge has of its
+    own, and one engine serves all designs.
+    """
+    data = _at(model.at)
+    one, other = model.levels
+    factor = Factor(model.arm, "arm", model.levels)
+    settings: dict[str, Any] = {
+        "variates": (data.weights,),
+        "timing": data.timing,
+        "tested": ({model.outcome: 1.0},),
+        "terms": "by_arm",
+        "factors": (factor,),
+        "predictor": model.outcome,
+        "covariates": () if model.baseline is None else (model.baseline,),
+        "exchanged": "the outcome",
+    }
+    if name == "prognosis":
+        words = f"slope of {model.outcome} per unit of {data.words}, the same in {one} and {other}"
+        return Plan(name, words, "labels", "outcome", **settings)
+    words = f"difference, {one} minus {other}, of the slopes of {model.outcome} per unit of {data.words}"
+    return Plan(name, words, "labels", "outcome", times_arm=True, baseline=model.at, **settings)
+
+
 def _formula(name: str, model: Formula) -> Plan:
     data, test = _outcome(model), model.tests[name]
     joint = not isinstance(test, dict)
@@ -393,5 +433,6 @@ _TABLE: dict[str, Callable[[str, Any], Plan]] = {
     "crossover": _crossover,
     "within": _within,
     "treatment_by_outcome": _treatment_by_outcome,
+    "moderator": _moderator,
     "formula": _formula,
 }

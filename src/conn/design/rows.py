@@ -75,7 +75,7 @@ def _references(source: Source, plan: Plan) -> tuple[dict[str, Column], tuple[st
     fields |= dict.fromkeys(source.model.strata, "strata")
     fields |= {factor.reference: factor.field for factor in plan.factors}
     if plan.predictor is not None:
-        fields[plan.predictor] = "predictor"
+        fields[plan.predictor] = "outcome" if plan.effect_type == "outcome" else "predictor"
     if plan.formula:
         fields |= dict.fromkeys(formula.names(plan.formula), "formula")
     columns = {name: source.column(name, field, plan) for name, field in fields.items()}
@@ -94,9 +94,11 @@ def _check_kinds(source: Source, plan: Plan, columns: Mapping[str, Column]) -> N
         if columns[name].kind == "number":
             raise DesignError(f"{source.key}.strata: {name!r} is a number; strata are categories")
     if plan.predictor is not None and columns[plan.predictor].kind == "category":
+        field, other = "predictor", "Use a two_sample or group_by_time design."
+        if plan.effect_type == "outcome":
+            field, other = "outcome", "Use a treatment_by_outcome design."
         raise DesignError(
-            f"{source.key}.predictor: {plan.predictor!r} is a category; a slope needs a number. "
-            "Use a two_sample or group_by_time design."
+            f"{source.key}.{field}: {plan.predictor!r} is a category; a slope needs a number. {other}"
         )
 
 
@@ -194,7 +196,12 @@ def _reasons(dropped: Iterable[tuple[str, str, str]]) -> str:
 
 
 def row_signs(plan: Plan, rows: Rows) -> NDArray[np.float64]:
-    """1, or -1 where a row is turned round so that it is the first minus the second period."""
+    """What rows are multiplied by: -1 turns one round so that it is the first minus the second period.
+
+    Where a product with the arm is tested it is the column of the arms, a half or minus a half.
+    """
+    if plan.times_arm:
+        return np.where(row_cells(plan, rows) == 0, 0.5, -0.5)
     if not plan.signed:
         return np.ones(len(rows.people))
     return np.where(row_cells(plan, rows) == 0, 1.0, -1.0)

@@ -14,7 +14,7 @@ from conn.combination import Unused
 from conn.config.model import CombineRuns
 
 Exchange = Literal["flips", "labels"]
-EffectType = Literal["paired", "two_sample", "slope", "ancova", "none"]
+EffectType = Literal["paired", "two_sample", "slope", "ancova", "outcome", "none"]
 RunWeights = dict[str, float]
 """Run key to weight: a value of a row is the weighted sum of the runs' z."""
 

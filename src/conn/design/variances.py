@@ -54,6 +54,8 @@ def variances(source: Source, plan: Plan, rows: Rows, robust: bool) -> Variances
     same = np.zeros(len(rows.people), dtype=np.int64)
     if robust and plan.exchange == "labels" and not plan.joint and _tests_a_number(source, plan, rows):
         return Variances(same, own=True)
+    if plan.effect_type == "outcome":  # the error is that of the outcome, which is not the data
+        return Variances(same)
     if plan.terms == "formula":
         groups, names = _combinations(source, plan, rows)
     else:
@@ -72,7 +74,7 @@ def _tested_names(source: Source, plan: Plan, rows: Rows) -> list[str]:
 def _tests_a_number(source: Source, plan: Plan, rows: Rows) -> bool:
     if plan.terms == "formula":
         return any(rows.columns[name].kind == "number" for name in _tested_names(source, plan, rows))
-    return plan.terms == "predictor"
+    return plan.terms in ("predictor", "by_arm")
 
 
 def _combinations(source: Source, plan: Plan, rows: Rows) -> tuple[NDArray[np.int64], tuple[str, ...]]:

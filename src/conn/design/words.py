@@ -6,6 +6,8 @@ from collections import Counter
 
 import numpy as np
 
+from conn.cohort import is_carried
+from conn.config import formula
 from conn.design.phrases import and_words, sizes_words, subjects_words
 from conn.design.plans import Plan
 from conn.design.rows import Rows
@@ -18,6 +20,10 @@ def words_of(source: Source, plan: Plan, rows: Rows) -> str:
     parts = [plan.estimand]
     if plan.covariates:
         parts.append(f"adjusted for {and_words([_covariate(plan, rows, c) for c in plan.covariates])}")
+    carried = carried_references(source, plan)
+    if carried:
+        verb = "is the last observation" if len(carried) == 1 else "are the last observations"
+        parts.append(f"{and_words(carried)} {verb} carried forward, a sensitivity analysis")
     if source.model.strata:
         within = "exchanged within strata of" if plan.exchange == "labels" else "adjusted for strata of"
         parts.append(f"{within} {and_words(source.model.strata)}")
@@ -25,6 +31,12 @@ def words_of(source: Source, plan: Plan, rows: Rows) -> str:
         kept = [f"{name} {' or '.join(values)}" for name, values in source.model.subset.items()]
         parts.append(f"only {and_words(kept)}")
     return "; ".join(parts)
+
+
+def carried_references(source: Source, plan: Plan) -> list[str]:
+    """References of a plan that are observations carried forward."""
+    names = [plan.predictor or "", *plan.covariates, *(formula.names(plan.formula) if plan.formula else ())]
+    return [name for name in dict.fromkeys(names) if is_carried(name, source.clinical)]
 
 
 def _covariate(plan: Plan, rows: Rows, reference: str) -> str:

@@ -167,9 +167,8 @@ def _tested(result: Result) -> Iterator[str]:
         if one["joint"]
         else "Each scale has people and a family of its own; p_fwe is multiplied by the number of scales"
     )
-    exact = (
-        "exact" if one["exact"] else "approximate (Freedman and Lane)" if one["held"] else "by a random set"
-    )
+    exact = "approximate (Freedman and Lane)" if one["held"] else "exact but for the random choice of them"
+    exact = "exact" if one["exact"] else exact
     families = count(len(result.summary["families"]), "family", "families")
     yield (
         f"{joint}; people change places within arms and strata, and the test is {exact}. p_holm goes over "

@@ -23,6 +23,7 @@ from conn.files import write_text
 from conn.report import (
     clinic_section,
     cohort_section,
+    confounding_section,
     methods,
     page,
     plan_section,
@@ -143,6 +144,7 @@ def _page(context: Context, methods_text: str) -> dict[str, Any]:
         quality_section.mean_matrix(context.folder, context.partial),
     ]
     clinic = clinic_section.blocks(context)
+    other = confounding_section.blocks(context)
     return {
         "version": conn.__version__,
         "template": TEMPLATE,
@@ -155,7 +157,9 @@ def _page(context: Context, methods_text: str) -> dict[str, Any]:
         "lead": [names.text(sentence) for sentence in _lead(outputs)],
         "findings": [results_section.finding(context, c) for c in contrasts],
         "truth": results_section.truth_table(context),
-        "sections": _sections(outputs, clinic),
+        "sections": _sections(outputs, clinic, other),
+        "other_title": confounding_section.TITLE,
+        "other": other,
         "clinic_title": clinic_section.TITLE,
         "clinic": clinic,
         "exclusion_words": _exclusion_words(outputs),
@@ -333,7 +337,9 @@ def _no_results(outputs: Outputs) -> str:
     return f"There are no results of the models {listed(list(outputs.config.models))}."
 
 
-def _sections(outputs: Outputs, clinic: Sequence[page.Block]) -> list[page.Section]:
+def _sections(
+    outputs: Outputs, clinic: Sequence[page.Block], other: Sequence[page.Block]
+) -> list[page.Section]:
     below = methods.anchors
     made = [
         page.Section("exclusions", "What was left out"),
@@ -345,6 +351,9 @@ def _sections(outputs: Outputs, clinic: Sequence[page.Block]) -> list[page.Secti
         made.append(page.Section("plan", "Plan"))
     if outputs.contrasts():
         made.append(page.Section("design", "Design", below(outputs, "design")))
+    if other:
+        below_other = tuple((b.anchor, b.title) for b in other)
+        made.append(page.Section("other", confounding_section.TITLE, below_other))
     return [
         *made,
         page.Section("results", "Results", below(outputs, "result")),

@@ -7,21 +7,38 @@ from collections.abc import Callable, Iterable
 from conn.report import (
     association_section,
     mediation_section,
+    mediation_words,
     page,
     prediction_section,
+    prediction_words,
     reliability_section,
+    responders_section,
 )
 from conn.report.context import Context
+from conn.report.contract import Outputs
 
 TITLE = "From connectivity to the clinic"
 
 PARTS: tuple[Callable[[Context], Iterable[page.Block]], ...] = (
+    responders_section.blocks,
     association_section.blocks,
     mediation_section.blocks,
     prediction_section.blocks,
     reliability_section.blocks,
 )
 """Each gives the blocks of one kind of analysis."""
+
+METHODS: tuple[tuple[str, Callable[[Outputs], Iterable[str]]], ...] = (
+    ("Mediation", mediation_words.methods),
+    ("Prediction", prediction_words.methods),
+)
+"""Titles and sentences of the methods text of each kind of analysis."""
+
+
+def methods(outputs: Outputs) -> list[tuple[str, list[str]]]:
+    """Title and sentences of each kind of analysis that was asked for."""
+    found = [(title, list(sentences(outputs))) for title, sentences in METHODS]
+    return [(title, sentences) for title, sentences in found if sentences]
 
 
 def blocks(context: Context) -> list[page.Block]:

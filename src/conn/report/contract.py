@@ -158,6 +158,14 @@ CONTRAST_WORDS: Mapping[str, str] = MappingProxyType(
         "carryover": "carry-over",
         "groupByWithin": "course by group",
         "within": "change over time",
+        "moderation": "moderation of the arm",
+        "differenceScore": "difference, on the score itself",
+        "interactionScore": "interaction, on the score itself",
+        "groupScore": "group, on the score itself",
+        "adjustedScore": "adjusted, on the score itself",
+        "changeScore": "change, on the score itself",
+        "groupByWithinScore": "course, on the score itself",
+        "outcomeScore": "outcome, on the score itself",
     }
 )
 """Contrasts whose names are no words."""

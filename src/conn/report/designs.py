@@ -6,11 +6,13 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
+from conn.config.contrasts import continuous
 from conn.config.model import (
     Crossover,
     Formula,
     GroupByTime,
     Model,
+    Moderator,
     OneSample,
     Paired,
     ParallelArms,
@@ -32,6 +34,7 @@ DESIGNS: Mapping[str, str] = MappingProxyType(
         "crossover": "crossover: treatment and control in the same people",
         "within": "several time points within people",
         "treatment_by_outcome": "treatment by outcome: two arms by two outcomes",
+        "moderator": "moderator: connectivity by arm on an outcome",
         "formula": "a linear model written as a formula",
     }
 )
@@ -43,7 +46,7 @@ def time_points(model: Model) -> tuple[str, ...]:
         return model.points
     if isinstance(model, Crossover):
         return (model.control, model.treatment)
-    if isinstance(model, TwoSample | OneSample):
+    if isinstance(model, TwoSample | OneSample | Moderator):
         return (model.at,)
     if isinstance(model, Paired | GroupByTime | ParallelArms):
         return (model.before, model.after)
@@ -56,7 +59,7 @@ def groupings(model: Model) -> tuple[str, ...]:
         return (model.group,)
     if isinstance(model, Within):
         return () if model.group is None else (model.group,)
-    if isinstance(model, ParallelArms):
+    if isinstance(model, ParallelArms | Moderator):
         return (model.arm,)
     if isinstance(model, Crossover):
         return (model.sequence,)
@@ -114,6 +117,7 @@ _COMPARISONS: Mapping[str, Callable[[Any], str]] = MappingProxyType(
         "crossover": _crossover,
         "within": _within,
         "treatment_by_outcome": _by_outcome,
+        "moderator": lambda m: f"{m.outcome} on {m.arm} ({_levels(m.levels)}) by connectivity at {m.at}",
         "formula": lambda m: f"connectivity ({_when(m)}) on the formula {m.formula}",
     }
 )
@@ -123,7 +127,7 @@ _COMPARISONS: Mapping[str, Callable[[Any], str]] = MappingProxyType(
 
 
 def unit(model: Model, base: str) -> str:
-    """Unit of the estimate of a contrast, which is always some Fisher z.
+    """Unit of the estimate of a contrast: some Fisher z, or of an outcome per Fisher z.
 
     Parameters
     ----------
@@ -137,6 +141,8 @@ def unit(model: Model, base: str) -> str:
     str
         A phrase that begins with a capital letter.
     """
+    if base in continuous(model):
+        return _score_unit(model, continuous(model)[base])
     if isinstance(model, Regression):
         return f"Slope, Fisher z per unit of {humanised(model.predictor)}"
     if isinstance(model, Crossover):
@@ -147,7 +153,18 @@ def unit(model: Model, base: str) -> str:
         return _by_outcome_unit(model, base)
     if isinstance(model, Formula):
         return _formula_unit(model, base)
+    if isinstance(model, Moderator):
+        what = "Difference of slopes" if base == "moderation" else "Slope"
+        return f"{what}, {humanised(model.outcome)} per unit of Fisher z"
     return _UNITS[model.design, base]
+
+
+def _score_unit(model: Model, base: str) -> str:
+    """Of a contrast on the score behind a dichotomy."""
+    what = (
+        "Difference of slopes" if (model.design, base) == ("treatment_by_outcome", "interaction") else "Slope"
+    )
+    return f"{what}, Fisher z per point of the score"
 
 
 _UNITS: Mapping[tuple[str, str], str] = MappingProxyType(
@@ -199,3 +216,22 @@ CAUTIONS: Mapping[tuple[str, str], str] = MappingProxyType(
     }
 )
 """What must be said beside the results of some contrasts, by design and contrast."""
+
+
+def caution(model: Model, base: str) -> str:
+    """What must be said beside the results of a contrast; empty if nothing."""
+    beside = continuous(model)
+    if base in beside:
+        return (
+            "The same question as the dichotomy's, asked of the score from which it was cut. Where the two "
+            "disagree, this one uses what was measured; the cut depends on where it was made."
+        )
+    if base in beside.values():
+        return (
+            "Responders are cut from a score: people just beside the cut count as different, and most of "
+            "what was "
+            "measured is thrown away. Read it with the contrast on the score itself, which stands beside it."
+        )
+    if isinstance(model, Moderator) and base == "prognosis":
+        return "Prognosis is the same in both arms: it does not say whom to treat with which."
+    return CAUTIONS.get((model.design, base), "")

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
+from conn.config.contrasts import continuous
 from conn.config.model import Crossover, EdgeEnhancement, ParallelArms
 from conn.report.context import any_finite
 from conn.report.contract import ContrastResult, Outputs
@@ -42,6 +43,8 @@ def sentences(outputs: Outputs) -> list[str]:
         *_slopes(outputs),
         *_arms(outputs),
         *_crossover(outputs),
+        *_scores(outputs),
+        *_outcome(outputs),
         *_sensitivity(outputs),
         *_networks(outputs),
         *_further(outputs),
@@ -125,6 +128,28 @@ def _arms(outputs: Outputs) -> Iterator[str]:
         yield (
             "Arms that were not randomised were compared by their changes first, and adjusted for baseline "
             "beside it, for the two answer different questions then (Lord 1967)."
+        )
+
+
+def _scores(outputs: Outputs) -> Iterator[str]:
+    """What stands beside comparisons of responders."""
+    models = outputs.config.models
+    if any(c.name in continuous(models[c.model]) for c in outputs.contrasts()):
+        yield (
+            "Beside every comparison of people who were divided by a score, the same people were "
+            "analysed by the "
+            "score at the time point where it was judged, adjusted for that at baseline."
+        )
+
+
+def _outcome(outputs: Outputs) -> Iterator[str]:
+    if has_outcome(outputs):
+        yield (
+            "Whether connectivity moderates the effect of the arm was tested by the product of both in a "
+            "regression of the outcome. For the test, outcome and product changed roles, which leaves their "
+            "partial correlation as it is, and residuals of the product were rearranged in each voxel or "
+            "edge "
+            "(Freedman and Lane 1983); slopes are given in units of the outcome."
         )
 
 
@@ -223,7 +248,12 @@ def has_robust_slopes(outputs: Outputs) -> bool:
 
 def has_baseline(outputs: Outputs) -> bool:
     """Whether the baseline of each voxel or edge is a covariate."""
-    return any(c.rows.covariate_weights for c in outputs.contrasts())
+    return any(c.rows.covariate_weights and c.rows.effect_type == "ancova" for c in outputs.contrasts())
+
+
+def has_outcome(outputs: Outputs) -> bool:
+    """Whether connectivity explains an outcome."""
+    return any(c.rows.effect_type == "outcome" for c in outputs.contrasts())
 
 
 def has_crossover(outputs: Outputs) -> bool:

@@ -12,10 +12,19 @@ import numpy as np
 
 import conn
 from conn.combination import choose
-from conn.config.model import Config, Crossover, Enhancement, Model, Paired, ParallelArms, Regression
+from conn.config.model import (
+    Config,
+    Crossover,
+    Enhancement,
+    Model,
+    Moderator,
+    Paired,
+    ParallelArms,
+    Regression,
+)
 from conn.confounds import STRATEGIES, takes_components
 from conn.design import exchange_words
-from conn.report import inference_words, mediation_words, plan_section, prediction_words, references
+from conn.report import clinic_section, inference_words, mediation_words, plan_section, references
 from conn.report.brain import TEMPLATE
 from conn.report.context import anchor_of
 from conn.report.contract import ContrastResult, Outputs
@@ -94,7 +103,7 @@ def context(outputs: Outputs) -> dict[str, Any]:
         "has_f": any(c.is_f for c in outputs.contrasts()),
         "families": families_words(outputs),
         "designs": inference_words.sentences(outputs),
-        "clinic": [*mediation_words.methods(outputs), *prediction_words.methods(outputs)],
+        "clinic": clinic_section.methods(outputs),
         "template": TEMPLATE,
         "software": software(),
         "references": references.cited(outputs),
@@ -327,6 +336,12 @@ def _limits_of_models(outputs: Outputs) -> Iterable[str]:
         yield (
             "A partial correlation is given the other regions of its set, and those only: with other regions "
             "it would be another number, and a source outside the set can still drive both."
+        )
+    if any(isinstance(m, Moderator) for m in models.values()):
+        yield (
+            "A moderator says for whom an arm did better in this trial. Whether choosing the arm by it "
+            "would help new "
+            "people is another question, which a prediction with cross-validation or a new trial answers."
         )
     if any(isinstance(m, Regression) for m in models.values()):
         yield "A slope is an association between people, not a prediction for a new person."

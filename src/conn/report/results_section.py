@@ -26,7 +26,7 @@ from conn.report.context import (
     truth_of,
 )
 from conn.report.contract import ContrastResult
-from conn.report.designs import CAUTIONS, DESIGNS
+from conn.report.designs import DESIGNS, caution
 from conn.report.edges_section import verb
 from conn.report.inference_words import added_words, statistic_words
 from conn.report.quality_section import CHUNK
@@ -226,7 +226,8 @@ def _below(contrast: ContrastResult) -> str:
     if contrast.rows.n_variates > 1:
         what += f" Each person has {contrast.rows.n_variates} values, which share this matrix."
     if contrast.rows.covariate_weights:
-        what += " The baseline of each voxel or edge is one more column, which no single picture can show."
+        own = "Connectivity" if contrast.rows.effect_type == "outcome" else "The baseline"
+        what += f" {own} of each voxel or edge is one more column, which no single picture can show."
     return what
 
 
@@ -256,7 +257,7 @@ def result_block(context: Context, contrast: ContrastResult) -> page.ResultBlock
         contrast.status,
         contrast.planned,
         sentences(context, contrast) or ("Nothing could be tested.",),
-        CAUTIONS.get((contrast.design, contrast.base), ""),
+        caution(context.model_of(contrast), contrast.base),
         comparisons.network_table(context, contrast),
         further_section.of_networks(context, contrast),
         further_section.closed(context, contrast),

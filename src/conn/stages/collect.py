@@ -28,6 +28,8 @@ ENTITY_COLUMNS = {
     "res": "res",
 }
 NUMBER_COLUMNS = ("volumes", "tr", "frames_kept", "seconds_kept", "df", "mean_fd")
+SIGNAL_COLUMNS = ("dvars", "tsnr", "global_sd")
+"""Numbers at the end of the table of runs; later versions add there."""
 BIDSIGNORE = (
     "*_statmap.*\n*_relmat.*\n*_stat-coverage.tsv\ncache/\nlogs/\ngroup/\nfigures/\n*.html\nruns.tsv\n"
     + (
@@ -174,11 +176,14 @@ def run_table(runs: Sequence[Run], measured: Mapping[str, Receipt]) -> pd.DataFr
                 **{name: numbers.get(name) for name in NUMBER_COLUMNS},
                 "included": bool(receipt and receipt.included),
                 "reason": reason or MISSING,
+                **{name: numbers.get(name) for name in SIGNAL_COLUMNS},
             }
         )
     columns = ["run", "dataset", "subject", "session", "time_point", *ENTITY_COLUMNS.values(), "path"]
     return pd.DataFrame(
-        rows, columns=pd.Index([*columns, *NUMBER_COLUMNS, "included", "reason"]), dtype=object
+        rows,
+        columns=pd.Index([*columns, *NUMBER_COLUMNS, "included", "reason", *SIGNAL_COLUMNS]),
+        dtype=object,
     )
 
 

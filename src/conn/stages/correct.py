@@ -84,7 +84,8 @@ def correct(out: Path, model: str, tests: Sequence[str], settings: Inference, lo
 
 def _forget(out: Path, model: str) -> None:
     """Remove what earlier settings left, so that no old result stands beside new ones."""
-    kept = {paths.design_json(model).name, paths.design_tsv(model).name}
+    others = (paths.confounding, paths.adjustment, paths.coupling)
+    kept = {paths.design_json(model).name, paths.design_tsv(model).name, *(of(model).name for of in others)}
     for path in (out / paths.model_folder(model)).iterdir():
         if path.name not in kept:
             path.unlink()

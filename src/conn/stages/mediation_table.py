@@ -186,16 +186,16 @@ def summary(
     lost
         Largest share of bootstrap samples in which a feature could not be fitted.
     """
-    about = told(settings)
+    about, sizes = told(settings), Counter(rows.levels)
     return {
         "name": name,
         "question": words.question(about),
         "equations": words.equations(about),
         "exchange": words.exchange(about),
-        "caveats": words.caveats(about),
+        "caveats": words.caveats(about, min(sizes[level] for level in settings.levels)),
         "direction": clinical.scales[settings.outcome].direction,
         "n": len(rows.people),
-        "n_by_level": {level: Counter(rows.levels)[level] for level in settings.levels},
+        "n_by_level": {level: sizes[level] for level in settings.levels},
         "left_out": [dict(zip(("dataset", "subject", "reason"), one, strict=True)) for one in rows.left_out],
         "alpha": inference.alpha,
         "total_effect": total_effect(rows.trial, inference.alpha),

@@ -52,11 +52,16 @@ class Plan:
             "frames_kept": kept,
             "seconds_kept": kept * self.tr,
             "df": self.basis.shape[1],
-            "mean_fd": self.selection.mean_fd if np.isfinite(self.selection.mean_fd) else None,
+            "mean_fd": _finite(self.selection.mean_fd),
+            "dvars": _finite(self.selection.dvars),
             "dummy_scans": int(self.selection.dummy.sum()),
             "censored": np.flatnonzero(self.selection.censored).tolist(),
             "confounds": list(self.selection.columns),
         }
+
+
+def _finite(value: float) -> float | None:
+    return value if np.isfinite(value) else None
 
 
 def plan(run: Run, denoise: Denoise, settings: RunSettings) -> Plan:
@@ -173,6 +178,7 @@ def project(
         else:
             grid, arrays = coefficients(run, made, fwhm_mm, within_mask=within_mask)
             files = _save(out, paths.project_folder(run.key), arrays)
+            numbers |= signal_numbers(arrays)
             numbers |= {"shape": list(grid.shape), "affine": grid.affine.tolist()}
             numbers |= {"fwhm_mm": fwhm_mm, "within_mask": within_mask}
             receipt = Receipt(run.key, "project", True, None, numbers, files=receipts.digests(out, files))
@@ -181,6 +187,32 @@ def project(
         receipt = Receipt(run.key, "project", False, "bad_input", numbers, (row,))
     receipt.write(out / paths.project_receipt(run.key))
     return receipt
+
+
+def signal_numbers(arrays: dict[str, NDArray[Any]]) -> dict[str, float | None]:
+    """How much signal a run has, from what is held of it; reads no image.
+
+    Parameters
+    ----------
+    arrays
+        `Y`, `mean`, `sd` and `valid` of `coefficients`.
+
+    Returns
+    -------
+    dict
+        `tsnr`, the median over voxels of mean over SD of the volumes that count; `global_sd`, the standard
+        deviation of the cleaned global signal in percent of the mean signal. None where nothing is known.
+    """
+    good = arrays["valid"]
+    mean, sd = arrays["mean"][good].astype(np.float64), arrays["sd"][good].astype(np.float64)
+    # The basis is orthonormal, so that a sum of squares of coefficients is one of the cleaned series.
+    summed = arrays["Y"].astype(np.float64)[:, good].sum(axis=1)
+    total = float(mean.sum())
+    amplitude = float(np.sqrt(np.square(summed).mean()))
+    return {
+        "tsnr": _finite(float(np.median(mean / sd))) if good.any() else None,
+        "global_sd": _finite(100 * amplitude / total) if total > 0 else None,
+    }
 
 
 def excluded(run: Run, reason: str, value: str, limit: str = "n/a") -> Exclusion:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -207,6 +207,8 @@ def tested(
         workers=workers,
         progress=_Printed(contrast.name, sets.n_set),
     )
+    if contrast.effect_type == "outcome":
+        return _of_outcome(contrast, rows, features, result, sets.complete, alpha)
     size = _sizes(contrast, rows, result.valid, alpha)
     n = rows.there.sum(axis=0)
     gone = np.full(n.size, np.nan)
@@ -228,8 +230,39 @@ def tested(
     return Tested(result, size, average, slopes, features, n, sets.complete, skewness)
 
 
+def _of_outcome(
+    contrast: DesignContrast,
+    rows: Rows,
+    features: NDArray[Any],
+    result: inference.TestResult,
+    complete: bool,
+    alpha: float | None,
+) -> Tested:
+    """A test whose slope is that of an outcome on connectivity, though connectivity was its data."""
+    gone = np.full(result.valid.size, np.nan)
+    size = EffectSize(gone, "n/a", gone, gone)
+    if not result.rank:
+        size = effects.partial_correlation(result.stat, result.df, alpha or 0.05, alpha is not None)
+        slope = effects.other_side(rows.values, rows.covariate, contrast.matrix, contrast.contrast)
+        slope = np.where(result.valid, slope, np.nan)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            result = replace(result, effect=slope, se=slope / result.stat)
+    return Tested(
+        result,
+        size,
+        EffectSize(gone, "n/a", gone, gone),
+        SlopeDifference(gone, gone),
+        features,
+        rows.there.sum(axis=0),
+        complete,
+        _skewness(contrast, rows, result.valid),
+    )
+
+
 def _sizes(contrast: DesignContrast, rows: Rows, valid: NDArray[np.bool_], alpha: float | None) -> EffectSize:
     """Effect sizes of the features that are tested, from the rows that each of them has."""
+    if contrast.effect_type == "outcome":
+        raise ValueError("the effect size of an outcome comes from its t")
     kind = "none" if rows.values.ndim == 3 else contrast.effect_type
     settings: dict[str, Any] = {"alpha": alpha or 0.05, "intervals": alpha is not None}
     whole = effects.effect_size(

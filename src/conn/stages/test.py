@@ -69,7 +69,7 @@ def test_edges(
     labels, matrices = matrices_of(out, files_of(out, design, paths.relmat_ending(measure)))
     wanted = list(combinations(labels, 2)) if edges == "all" else [(a, b) for a, b in edges]
     enhance = _edge_enhancer(enhancement, wanted)
-    values = {run: _between(z, labels, wanted) for run, z in matrices.items()}
+    values = {run: between(z, labels, wanted) for run, z in matrices.items()}
     found = {}
     for contrast in design.contrasts:
         rows = rows_of(contrast, values.__getitem__, len(wanted))
@@ -124,12 +124,11 @@ def test_networks(
     """
     design = load_design(out / paths.model_folder(model), model)
     labels, matrices = matrices_of(out, files_of(out, design, paths.relmat_ending(measure)))
-    members = {name: [_signed(edge) for edge in edges] for name, edges in networks.items()}
+    members = {name: [signed(edge) for edge in edges] for name, edges in networks.items()}
     every = list(dict.fromkeys((a, b) for edges in members.values() for a, b, _ in edges))
-    single = {run: _between(z, labels, every) for run, z in matrices.items()}
+    single = {run: between(z, labels, every) for run, z in matrices.items()}
     values = {
-        run: np.array([_united(z, labels, edges) for edges in members.values()])
-        for run, z in matrices.items()
+        run: np.array([united(z, labels, edges) for edges in members.values()]) for run, z in matrices.items()
     }
     names = np.array([[name, str(len(edges))] for name, edges in members.items()])
     found = {}
@@ -146,14 +145,15 @@ def test_networks(
     save(out / paths.test_result(model, "networks"), found, {"members": np.array(listed)})
 
 
-def _signed(edge: Sequence[str | int]) -> tuple[str, str, int]:
+def signed(edge: Sequence[str | int]) -> tuple[str, str, int]:
+    """An edge of a network with its sign, which is 1 unless it is declared."""
     return str(edge[0]), str(edge[1]), int(edge[2]) if len(edge) > 2 else 1
 
 
-def _united(z: Floats, labels: Sequence[str], edges: Sequence[tuple[str, str, int]]) -> float:
+def united(z: Floats, labels: Sequence[str], edges: Sequence[tuple[str, str, int]]) -> float:
     """Mean over the edges of a network, those with the sign -1 turned round."""
     signs = np.array([sign for *_, sign in edges])
-    return float((signs * _between(z, labels, [(a, b) for a, b, _ in edges])).mean())
+    return float((signs * between(z, labels, [(a, b) for a, b, _ in edges])).mean())
 
 
 def within(contrast: str) -> str:
@@ -161,7 +161,7 @@ def within(contrast: str) -> str:
     return f"{contrast}.edges"
 
 
-def _between(z: Floats, labels: Sequence[str], pairs: Sequence[tuple[str, str]]) -> Floats:
+def between(z: Floats, labels: Sequence[str], pairs: Sequence[tuple[str, str]]) -> Floats:
     """Elements of a matrix between pairs of regions."""
     place = {label: i for i, label in enumerate(labels)}
     first, second = ([place[pair[side]] for pair in pairs] for side in (0, 1))

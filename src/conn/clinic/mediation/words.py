@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+CHECKED_FROM = 15
+"""People in the smaller arm from which intervals were checked by simulation."""
+
 
 @dataclass(frozen=True)
 class Told:
@@ -76,8 +79,16 @@ def exchange(told: Told) -> str:
     )
 
 
-def caveats(told: Told) -> tuple[str, ...]:
-    """What every reader must be told."""
+def caveats(told: Told, fewest: int) -> tuple[str, ...]:
+    """What every reader must be told.
+
+    Parameters
+    ----------
+    told
+        What ran.
+    fewest
+        People in the smaller level.
+    """
     found = [
         f"Connectivity and {told.outcome} were measured at the same time, and nobody was randomised to a "
         "level of connectivity. A mediated effect agrees with connectivity carrying the effect of treatment. "
@@ -93,6 +104,11 @@ def caveats(told: Told) -> tuple[str, ...]:
             0,
             f"{told.who} was not randomised: a, c and everything made of them are differences between people "
             "who differ in other ways too, and no effects of treatment.",
+        )
+    if fewest < CHECKED_FROM:
+        found.append(
+            f"One level of {told.who} has {fewest} people. Bootstrap intervals were checked from "
+            f"{CHECKED_FROM} on; with fewer, samples repeat the same few people, and intervals are erratic."
         )
     if told.crossover:
         found.append(

@@ -1,0 +1,37 @@
+"""Regions and pairs of regions that parts of a configuration ask for."""
+
+from __future__ import annotations
+
+from conn.config.mediation import Mediation
+from conn.config.model import Config, ModelBase
+from conn.config.prediction import Prediction
+from conn.rois import networks, selection
+
+
+def partial_set(config: Config) -> tuple[str, ...]:
+    """Regions of the partial correlation, in the order of all regions; empty when none is asked for.
+
+    Raises
+    ------
+    ConfigError
+        See `conn.rois.registry.expand`.
+    """
+    chosen = config.connectivity.partial
+    return () if chosen is None else selection.partial_set(chosen.rois, config.rois)
+
+
+def pairs_of(model: ModelBase | Mediation, own: networks.Declared) -> tuple[tuple[str, str], ...]:
+    """Pairs of regions that a model names, those of a network spelled out; none for all and none."""
+    if not isinstance(model.edges, str):
+        return model.edges
+    if model.edges not in (*networks.names(), *own):
+        return ()
+    return tuple((a, b) for a, b, _ in networks.declared(model.edges, own))
+
+
+def predicting_edges(prediction: Prediction, own: networks.Declared) -> tuple[tuple[str, str], ...]:
+    """Pairs of regions that a prediction names, those of networks spelled out; none for all."""
+    if not prediction.networks and not isinstance(prediction.edges, str):
+        return prediction.edges
+    named = prediction.networks or (() if prediction.edges == "all" else (str(prediction.edges),))
+    return tuple((a, b) for name in named for a, b, _ in networks.declared(name, own))
