@@ -83,12 +83,14 @@ def alone(key: str, kind: str, n: int, more: range) -> Entry:
     }
 
 
-def measure(results: Results, sets: int) -> None:
+def measure(results: Results, sets: int, only: str) -> None:
     """Measure what is missing, and save after every step."""
     work = [("single", kind, n, single) for n in PEOPLE for kind in SINGLE]
     work += [("families", kind, n, family) for n in (30, 60) for kind in FAMILIES]
     work += [("paths", kind, n, alone) for n in PEOPLE for kind in ("a", "b")]
     for part, kind, n, count in work:
+        if not re.search(only, f"{part}|{kind}|{n}"):
+            continue
         key, wanted = f"{kind}|{n}", sets // 4 if part == "paths" else sets
         while (done := results[part].get(key, {}).get("sets", 0)) < wanted:
             new = count(key, kind, n, range(done, min(done + STEP, wanted)))
@@ -172,11 +174,12 @@ def filled(page: str, results: Results) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sets", type=int, default=SETS, help="trials of each cell")
+    parser.add_argument("--only", default="", help="regular expression for part|truth|people")
     parser.add_argument("--page", action="store_true", help="measure nothing, write the tables")
     asked = parser.parse_args()
     results = load()
     if not asked.page:
-        measure(results, asked.sets)
+        measure(results, asked.sets, asked.only)
     write_text(PAGE, filled(PAGE.read_text(encoding="utf-8"), results))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import itertools
 import json
 from pathlib import Path
@@ -21,6 +22,8 @@ from conn.simulate import planted, scenario
 from conn.simulate.population import draw_population
 from mediation_trials import EFFECT, NULLS, families, simulate, tally
 
+ROOT = Path(__file__).parents[1]
+RATES = ROOT / "docs" / "explanation" / "mediation.json"
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "mediation.json").read_text(encoding="utf-8"))
 DATA = {name: np.array(values, dtype=float) for name, values in GOLDEN["data"].items()}
 CROSSED = {name: np.array(values, dtype=float) for name, values in GOLDEN["crossover_data"].items()}
@@ -287,6 +290,30 @@ def test_b_keeps_its_error_where_arms_vary_differently():
         tests = path_tests(one.trial, one.mediator, one.before, permutations=199, seed=number)
         false += int(tests.b.p[0] <= 0.05)
     assert false <= most(SETS)
+
+
+def script():
+    """The script that measures the rates of the page."""
+    path = ROOT / "scripts" / "calibrate_mediation.py"
+    spec = importlib.util.spec_from_file_location("calibrate_mediation", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.calibration
+def test_documented_rates_keep_what_is_promised():
+    measured, page = json.loads(RATES.read_text(encoding="utf-8")), RATES.with_suffix(".md")
+    assert script().filled(page.read_text(encoding="utf-8"), measured) == page.read_text(encoding="utf-8")
+    for n in (30, 60, 120):
+        for kind in NULLS:
+            one = measured["single"][f"{kind}|{n}"]
+            assert one["joint"] <= 0.065 * one["sets"]
+            assert one["percentile"] <= 0.065 * one["sets"]
+        one = measured["single"][f"a ≠ 0, b ≠ 0|{n}"]
+        for held in (one["covered"], one["bca_covered"]):
+            assert 0.92 * one["sets"] <= held <= 0.98 * one["sets"]
+    assert all(one["false"] <= 0.07 * one["sets"] for one in measured["families"].values())
 
 
 # Several mediators ----------------------------------------------------------------------------------

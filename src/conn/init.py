@@ -627,7 +627,7 @@ def _render(
         ],
         _dataset_lines(scans, base),
         _clinical_lines(clinical),
-        _region_lines(scans),
+        *([] if design is not None and "\nrois:" in design.text else [_region_lines(scans)]),
         _denoise_lines(cleaning),
         *_analysis_parts(scans, clinical, runs, design),
         [
