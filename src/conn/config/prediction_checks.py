@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from conn.config.model import Config
 from conn.config.pairs import partial_set, predicting_edges
 from conn.config.prediction import Prediction
+from conn.errors import ConfigError
 from conn.rois import networks, registry, selection
 
 
@@ -60,10 +61,13 @@ def _point(config: Config, key: str, point: str) -> Iterator[str]:
 
 def _features(config: Config, key: str, prediction: Prediction) -> Iterator[str]:
     """Edges, networks and maps that the study does not have."""
-    labels = {roi.label for roi in registry.regions(config.rois)}
-    custom = registry.own_labels(config.rois)
-    single = selection.single(config.connectivity.seeds, custom)
-    unique = selection.unique(config.connectivity.together, custom)
+    try:
+        labels = {roi.label for roi in registry.regions(config.rois)}
+        custom = registry.own_labels(config.rois)
+        single = selection.single(config.connectivity.seeds, custom)
+        unique = selection.unique(config.connectivity.together, custom)
+    except ConfigError:
+        return  # told with the regions themselves
     maps = {seed.label for seed in (*single, *unique)}
     for seed in prediction.seeds:
         if seed not in maps:
@@ -80,5 +84,10 @@ def _features(config: Config, key: str, prediction: Prediction) -> Iterator[str]
         yield f"{key}.edge_measure: partial correlations are not computed; add connectivity.partial"
         return
     known = set(partial_set(config)) if partial else labels
-    for label in sorted({label for pair in predicting_edges(prediction, own) for label in pair} - known):
-        yield f"{key}: region {label} is not in this study; {registry.nearest_names(label, sorted(known))}"
+    asked = {label for pair in predicting_edges(prediction, own) for label in pair}
+    for label in sorted(asked - known):
+        where = "connectivity.partial.rois" if partial and label in labels else "rois.use"
+        hint = f"add it, or the name of its network, to {where}"
+        if label not in labels and not (named or prediction.networks):
+            hint = registry.nearest_names(label, sorted(known))
+        yield f"{key}: region {label} is not in this study; {hint}"
