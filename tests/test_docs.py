@@ -235,6 +235,7 @@ def test_examples_of_open_data_fit_the_real_tables(name, shared_data):
                 "duloxetineResponders": (8, 11),
                 "placeboRelief": 37,
                 "patients": (56, 20),
+                "whomItHelps": (19, 20),
             },
         }[name]
     )
