@@ -175,7 +175,7 @@ JOHNSON = Reference(
 )
 
 
-MACKINNON = Reference(
+LOCKWOOD = Reference(
     "MacKinnon DP, Lockwood CM, Hoffman JM, West SG, Sheets V. A comparison of methods to test mediation and "
     "other intervening variable effects. Psychological Methods 7, 83-104 (2002).",
     "10.1037/1082-989X.7.1.83",
@@ -206,7 +206,7 @@ def of_mediation(outputs: Outputs) -> list[Reference]:
     """Works on mediation analyses that ran."""
     settings = [result.settings for result in mediation_words.ran(outputs)]
     asked = (
-        (MACKINNON, bool(settings)),
+        (LOCKWOOD, bool(settings)),
         (IMAI, bool(settings)),
         (HESTERBERG, bool(settings)),
         (PREACHER, any(one.together for one in settings)),

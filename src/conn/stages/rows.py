@@ -198,7 +198,7 @@ def tested(
         contrast.matrix,
         contrast.contrast,
         sets,
-        contrast.variance_groups,
+        None if several and rows.covariate is not None else contrast.variance_groups,
         own_variances=contrast.own_variances and not several,
         covariate=rows.covariate,
         cells=contrast.counted_cells,
