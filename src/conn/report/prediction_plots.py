@@ -53,7 +53,7 @@ def _roc(axes: Axes, record: Mapping[str, Any]) -> None:
         ylabel="True positives (share)",
         title="ROC, mean of folds",
     )
-    axes.legend(loc="lower right")
+    axes.legend(loc="best")
 
 
 def _people(axes: Axes, record: Mapping[str, Any], observed: np.ndarray, predicted: np.ndarray) -> None:
@@ -84,7 +84,7 @@ def _calibration(axes: Axes, record: Mapping[str, Any]) -> None:
     axes.set_title("Calibration")
     axes.set_xlabel("Mean predicted probability" if classes else "Mean prediction")
     axes.set_ylabel(f"Share {record['event']}" if classes else f"Mean {record['outcome']}")
-    axes.legend(loc="upper left")
+    axes.legend(loc="best")
 
 
 def _learning(axes: Axes, record: Mapping[str, Any]) -> None:

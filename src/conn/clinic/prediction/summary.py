@@ -273,6 +273,9 @@ def _calibrated(record: Mapping[str, Any]) -> Iterator[str]:
     if slope is None:
         yield "The calibration slope does not exist: predictions hardly differ, or separate the classes."
         return
+    if slope <= 0:
+        yield f"Calibration slope {_number(slope)}: where more was predicted, less was found."
+        return
     means = "too extreme" if slope < 1 else "too cautious"
     yield f"Calibration slope {_number(slope)}; below 1 predictions are too extreme. Here they are {means}."
 
