@@ -48,6 +48,9 @@ rule association:
         permutations=CONFIG.inference.permutations,
         seed=CONFIG.seed,
         alpha=CONFIG.inference.alpha,
+        status=lambda wildcards: STUDY.analysis_status(
+            "associations", wildcards.analysis
+        ),
         code=calls("conn.stages.association", "association"),
     script:
         "../scripts/association.py"
@@ -77,6 +80,7 @@ rule mediation:
         rois=plain(CONFIG.rois),
         folder=STUDY.folder,
         seen=lambda wildcards: STUDY.seen(STUDY.mediator_images(wildcards.analysis)),
+        status=lambda wildcards: STUDY.analysis_status("mediation", wildcards.analysis),
         code=calls("conn.stages.mediation", "mediation"),
     script:
         "../scripts/mediation.py"
@@ -106,6 +110,9 @@ rule prediction:
         edges=lambda wildcards: STUDY.predicting(wildcards.analysis),
         seed=CONFIG.seed,
         alpha=CONFIG.inference.alpha,
+        status=lambda wildcards: STUDY.analysis_status(
+            "prediction", wildcards.analysis
+        ),
         code=calls("conn.stages.prediction", "prediction"),
     script:
         "../scripts/prediction.py"
