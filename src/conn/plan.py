@@ -2,9 +2,10 @@
 
 In: the model (or association, mediation, prediction) with its contrasts, seeds and edges spelled out, the
 definitions of the regions behind them, the clinical variables, scores and rules that it names, cleaning,
-connectivity, inference, which scans are taken, the seed of random numbers. Out: where things are (folders; of a
-table only its name, of an image of a region only its content), the report, and whatever is computed beside the
-outcome. Defaults are in, so that a plan can be read by itself. Reliability has no plan: it tests nothing.
+connectivity, inference, which scans are taken, the seed of random numbers. Out: where things are (folders;
+of a table only its name, of an image of a region only its content), the report, and whatever is computed
+beside the outcome. Defaults are in, so that a plan can be read by itself. Reliability has no plan: it tests
+nothing.
 """
 
 from __future__ import annotations

@@ -67,8 +67,8 @@ def lock_plan(study: Study, reason: str | None = None) -> str:
 def _refuse_empty(study: Study, reason: str | None) -> None:
     if not study.plans:
         raise ConfigError(
-            f"{study.config_path.name}: there are neither models nor associations, mediation or prediction, so "
-            "there is no plan to lock"
+            f"{study.config_path.name}: models is empty, so there is no plan to lock; nor is there anything "
+            f"under {', '.join(ANALYSES)}"
         )
     if reason is not None and study.lock.last is None:
         raise ConfigError(f"{study.lock.name}: there is no lock to amend; say conn lock without --amend")

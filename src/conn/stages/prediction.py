@@ -145,6 +145,7 @@ class Chosen:
     excluded: tuple[tuple[str, str, str], ...]
 
     def people(self, known: Known, outcome: Outcome, rows: Any) -> tuple[People, Any]:
+        """Values and outcomes of some rows."""
         names = ["/".join(self.everybody[row]) for row in rows]
         site = None if known.site is None else known.site[rows]
         who = people(names, known.imaging[rows], known.predictors[rows], known.removed[rows], site)

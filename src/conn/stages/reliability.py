@@ -125,7 +125,8 @@ def refuse_few(name: str, asked: Reliability, n: int) -> None:
     if n < FEWEST:
         levels = ", ".join(f"{k}: {list(v)}" for k, v in (asked.stable or {}).items())
         raise DesignError(
-            f"{name}.stable: {n} people ({levels or 'everybody'}) have both sessions; agreement needs {FEWEST}"
+            f"{name}.stable: {n} people ({levels or 'everybody'}) have both sessions; agreement "
+            f"needs {FEWEST}"
         )
 
 

@@ -19,7 +19,6 @@ from conn.clinic.prediction.people import Floats, People
 from conn.clinic.prediction.pipeline import Fitted, fit
 from conn.clinic.prediction.recipe import Recipe
 from conn.clinic.prediction.scores import SCORES, score
-from conn.errors import DesignError
 
 FINAL = 999_999
 """Stands for no fold in the seed of the final model."""
