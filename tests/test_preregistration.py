@@ -14,7 +14,7 @@ import conn
 from conn import lock, paths, preregistration
 from conn.cli import main
 from conn.locks import hold
-from conn.preregistration import models_with_results
+from conn.preregistration import with_results
 from conn.study import open_study
 from simulated import SETTINGS, World, once, planned
 
@@ -180,7 +180,7 @@ def test_a_model_that_has_results_is_locked_late_and_the_others_in_time(config: 
 def test_results_of_models_that_are_not_planned_are_named(config: Path, call):
     results(config, "explored")
     _, out, _ = call()
-    assert "Group results that were there already, of other models: explored." in out
+    assert "Group results that were there already, of other models or analyses: explored." in out
     assert "change, change: confirmatory, locked 2026-03-01" in out
 
 
@@ -201,6 +201,10 @@ def test_an_amendment_after_results_is_late_for_what_it_changes_alone(config: Pa
         (paths.correct_receipt("b"), ["b"]),
         (paths.edges("c"), ["c"]),
         (paths.group_map("d", "vmPFC", "change", "t"), ["d"]),
+        (paths.analysis("association", "mood", ".tsv"), ["associations.mood"]),
+        (paths.analysis_map("mediation", "g", "vmPFC", "ab"), ["mediation.g"]),
+        (paths.analysis("prediction", "h_model"), ["prediction.h"]),
+        (paths.analysis("reliability", "i"), []),
         (paths.design_json("e"), []),
         (paths.design_tsv("f"), []),
         (paths.COHORT, []),
@@ -209,7 +213,7 @@ def test_an_amendment_after_results_is_late_for_what_it_changes_alone(config: Pa
 def test_any_group_result_counts_and_a_design_does_not(tmp_path: Path, file: Path, models: list[str]):
     (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / file).touch()
-    assert models_with_results(tmp_path) == models
+    assert with_results(tmp_path) == models
 
 
 def test_nothing_is_locked_while_a_run_is_at_work(config: Path, call):

@@ -13,7 +13,6 @@ from conn import analysis_words
 from conn.clinic import arm_difference, association
 from conn.clinic.mediation import joint, together, words
 from conn.clinic.prediction import chance, folds
-from conn.cohort import Cohort
 from conn.config.association import Association
 from conn.config.mediation import Mediation
 from conn.config.model import Config
@@ -55,7 +54,7 @@ class _Foreseen:
 
 
 def analyses(
-    study: Study, made: Cohort, runs: pd.DataFrame, problems: list[ConnError]
+    study: Study, cohort: pd.DataFrame, runs: pd.DataFrame, problems: list[ConnError]
 ) -> Iterator[list[str]]:
     """Lines for every clinical analysis.
 
@@ -63,14 +62,14 @@ def analyses(
     ----------
     study
         The study.
-    made
+    cohort
         Its cohort, as far as it is foreseen.
     runs
         Its run table.
     problems
         Whatever would stop an analysis is put here too.
     """
-    foreseen = _Foreseen(study, made.table, runs)
+    foreseen = _Foreseen(study, cohort, runs)
     kinds: dict[str, Callable[[_Foreseen, str, str], Iterator[str]]] = {
         "associations": _association,
         "mediation": _mediation,
@@ -83,7 +82,7 @@ def analyses(
             lines: list[str] = []
             try:
                 for line in describe(foreseen, name, key):
-                    lines.append(line)  # noqa: PERF402 - what was told before an error stays
+                    lines.append(line)
             except ConnError as error:
                 problems.append(error)
                 lines.append(f"cannot be computed: {error}")
@@ -245,4 +244,4 @@ def _smallest(sets: Sequence[PermutationSet]) -> str:
 def _too_coarse(sets: Sequence[PermutationSet], alpha: float) -> Iterator[str]:
     """That nothing can be significant."""
     if max(one.smallest_p for one in sets) > alpha:
-        yield f"WARNING: no p can be {alpha:g} or less; so few people can be exchanged that nothing is found."
+        yield f"WARNING: no p can be {alpha:g} or less: too few people, or permutations."

@@ -344,7 +344,7 @@ def _group(study: Study, foreseen: Sequence[Foreseen], problems: list[ConnError]
             problems.append(error)
             lines = [f"cannot be computed: {error}"]
         yield [f"MODEL {name}", *lines]
-    yield from analyses(study, made, runs, problems)
+    yield from analyses(study, made.table, runs, problems)
 
 
 def _edge_words(study: Study, model: Model) -> list[str]:
