@@ -435,3 +435,77 @@ def test_tables_of_single_people_are_locked_together(config: Path, call):
     call()
     (config.parent / "data" / "02.tsv").write_text("session_id\tgroup\npre\tdrug\n")
     assert "table trial.{subject}.tsv holds other data: session_id, group; sha256:" in call()[2]
+
+
+# Clinical analyses ------------------------------------------------------------------------------------
+
+CLINIC = """
+datasets: {trial: {bids_dir: data, time_points: {labels: {pre: [pre], post: [post]}}}}
+clinical:
+  scales: {MADRS: {columns: {pre: m1, post: m2}}}
+  variables: {arm: {column: group, kind: category}}
+mediation:
+  carried:
+    arm: arm
+    levels: [drug, sham]
+    before: pre
+    after: post
+    randomised: true
+    outcome: MADRS
+    confirmatory: true
+prediction:
+  severity: {at: pre, outcome: MADRS.post}
+reliability:
+  halves: {before: pre}
+"""
+
+
+def test_analyses_are_locked_without_any_model_and_say_what_they_test(config: Path, call):
+    config.write_text(CLINIC)
+    code, out, err = call()
+    assert (code, err) == (0, "")
+    assert "mediation.carried: confirmatory, locked 2026-03-01" in out
+    assert "prediction.severity: exploratory" in out
+    assert "reliability" not in out
+    assert "cannot be compiled" not in out
+    entry = lock.read(config.with_suffix(".lock.json")).last
+    words = entry.models["mediation.carried"].contrasts[lock.WHOLE]["words"]
+    assert words.startswith("Does connectivity carry the effect of drug against sham on MADRS?")
+
+
+def test_results_of_an_analysis_that_were_there_make_its_lock_late(config: Path, call):
+    config.write_text(CLINIC)
+    out = config.parent / "results"
+    for kind, name in (("mediation", "carried"), ("association", "old")):
+        path = out / paths.analysis(kind, name)
+        path.parent.mkdir(parents=True)
+        path.touch()
+    said = call()[1]
+    assert "Locked after results existed, which all outputs will say: mediation.carried." in said
+    assert "of other models or analyses: associations.old." in said
+    assert open_study(config).analysis_status("mediation", "carried") == (
+        "confirmatory, locked after results existed"
+    )
+
+
+def test_a_changed_option_of_an_analysis_needs_an_amendment(config: Path, call):
+    config.write_text(CLINIC)
+    call()
+    config.write_text(CLINIC.replace("randomised: true", "randomised: false"))
+    code, _, err = call()
+    assert code == 2
+    assert "mediation.carried.randomised: true -> false (mediation.carried)" in err
+    assert call("--amend", "arms were chosen by the physician")[0] == 0
+    assert open_study(config).analysis_status("mediation", "carried") == "confirmatory, locked 2026-04-02"
+
+
+def test_the_content_of_a_table_is_locked_for_the_analyses_that_use_it(config: Path, call):
+    table = with_table(
+        config, "participant_id\tgroup\tm1\tm2", "sub-01\tdrug\t30\t20", "sub-02\tsham\t31\t29"
+    )
+    config.write_text(CLINIC)
+    call()
+    table.write_text(table.read_text().replace("sham", "drug"))
+    err = call()[2]
+    assert "table trial.participants.tsv holds other data" in err
+    assert "(mediation.carried)" in err, "the prediction does not use arms"
