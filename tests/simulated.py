@@ -215,7 +215,7 @@ def _make_pristine(folder: Path) -> None:
     simulate_cohort(world.data, spec, workers=1)
     world.clone.mkdir()
     shutil.copytree(ROOT / "src", world.clone / "src", ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("workflow", "profiles"):
+    for name in ("workflow", "profiles", "config"):
         shutil.copytree(ROOT / name, world.clone / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("Snakefile", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy2(ROOT / name, world.clone / name)

@@ -45,7 +45,7 @@ def read(out: Path) -> pd.DataFrame:
     if not path.exists():
         return pd.DataFrame()
     table = read_tsv(path).replace("n/a", "nan")
-    text = {"kind", "roi_a", "roi_b", "network", "seed", "proportion_flag"}
+    text = {"kind", "roi_a", "roi_b", "network", "seed", "proportion_flag", "status"}
     return table.astype({column: float for column in table.columns if column not in text})
 
 

@@ -14,7 +14,9 @@ from pydantic import BaseModel
 
 from conn import lock
 from conn.config import load
+from conn.config.association import Association
 from conn.config.checks import check
+from conn.config.mediation import Mediation
 from conn.config.model import (
     Clinical,
     Config,
@@ -43,8 +45,9 @@ from conn.config.model import (
     Variable,
     Within,
 )
+from conn.config.prediction import Prediction
 from conn.lock import Lock, Plan
-from conn.plan import plan_of
+from conn.plan import plan_of, plans_of
 from conn.rois import networks
 
 SETTINGS: dict[str, Any] = {
@@ -149,7 +152,7 @@ def content(text: str) -> str:
 def plans(settings: dict[str, Any], digest=content) -> dict[str, Plan]:
     config = Config.model_validate_json(json.dumps(settings))
     check(config, Path("my.yaml"))
-    return {name: plan_of(config, name, digest) for name in config.models}
+    return plans_of(config, digest)
 
 
 BEFORE = plans(SETTINGS)
@@ -386,6 +389,34 @@ EVERYTHING["models"] |= {
     },
 }  # fmt: skip
 EVERYTHING["datasets"]["trial"]["time_points"]["labels"]["mid"] = ["3"]
+EVERYTHING["associations"] = {
+    "mood": {
+        "before": "pre",
+        "after": "post",
+        "scales": ["MADRS.change", "HAMD.change"],
+        "covariates": ["age"],
+        "edges": "plasticity",
+        "confirmatory": True,
+    }
+}
+EVERYTHING["mediation"] = {
+    "carried": {
+        "arm": "arm",
+        "levels": ["a", "b"],
+        "before": "pre",
+        "after": "post",
+        "randomised": True,
+        "outcome": "MADRS",
+        "seeds": ["sgACC"],
+        "edge_measure": "partial",
+        "strata": ["site"],
+        "together": [["sgACCL", "PAG"], ["insulaL", "PAG"]],
+    }
+}
+EVERYTHING["prediction"] = {
+    "who": {"at": "pre", "outcome": "response", "subset": {"arm": ["a"]}},
+    "maps": {"at": "pre", "outcome": "HAMD.post", "features": "seeds", "seeds": ["mine"]},
+}
 EVERY = plans(EVERYTHING)
 
 
@@ -437,10 +468,87 @@ def test_variables_in_a_formula_are_locked():
     assert "clinical.variables.weight.column" not in EVERY["written"].settings
 
 
+ANALYSES = ("associations.mood", "mediation.carried", "prediction.who", "prediction.maps")
+
+
+def test_analyses_stand_beside_the_models_and_are_confirmatory_as_a_whole():
+    assert set(EVERY) == {*EVERYTHING["models"], *ANALYSES}
+    assert [EVERY[name].contrasts for name in ANALYSES] == [
+        {lock.WHOLE: True}, {lock.WHOLE: False}, {lock.WHOLE: False}, {lock.WHOLE: False},
+    ]  # fmt: skip
+    assert "associations.mood.confirmatory" not in EVERY["associations.mood"].defaults
+    assert "mediation.carried.confirmatory" in EVERY["mediation.carried"].defaults
+
+
+def test_a_plan_of_an_analysis_spells_out_what_it_looks_at():
+    mood, carried = EVERY["associations.mood"].settings, EVERY["mediation.carried"].settings
+    pairs = {"-".join(sorted(pair)) for pair in networks.edges("plasticity")}
+    assert mood["associations.mood.edges"] == sorted(pairs)
+    assert mood["associations.mood.networks"] == {"plasticity": sorted(pairs)}
+    assert mood["associations.mood.scales"] == ["HAMD.change", "MADRS.change"]
+    assert carried["mediation.carried.edge_regions"] == ["PAG", "insulaL", "sgACCL"]
+    assert carried["mediation.carried.seeds"] == ["sgACCL", "sgACCR"]
+    assert carried["mediation.carried.together"] == ["PAG-insulaL", "PAG-sgACCL"]
+    assert carried["connectivity.partial.shrinkage"] == 0.1
+    assert {"regions.sgACCR", "regions.PAG", "connectivity.fwhm_mm"} <= set(carried)
+    assert EVERY["prediction.maps"].settings["prediction.maps.edges"] == []
+    assert "regions.mine" in EVERY["prediction.maps"].settings
+
+
+def test_a_plan_of_an_analysis_holds_what_is_clinical_about_it_and_nothing_of_others():
+    who, carried = EVERY["prediction.who"].settings, EVERY["mediation.carried"].settings
+    assert who["clinical.response.percent"] == 50
+    assert who["clinical.scales.MADRS.columns"] == {"pre": "m1", "post": "m2"}
+    assert who["clinical.variables.arm.column"] == "arm"
+    assert carried["clinical.variables.site.column"] == "site"
+    assert "clinical.scales.MADRS.columns" in carried
+    for word in ("HAMD", "variables.age", "variables.arm2", "response", "models.", "associations.", "masks"):
+        assert word not in json.dumps(carried), word
+
+
+def test_of_inference_analyses_hold_what_they_use():
+    def used(name: str) -> set[str]:
+        return {key for key in EVERY[name].settings if key.startswith("inference.")}
+
+    assert used("associations.mood") == {"inference.alpha", "inference.permutations"}
+    assert used("mediation.carried") == {"inference.alpha", "inference.permutations"}
+    assert used("prediction.who") == {"inference.alpha"}
+
+
+@pytest.mark.parametrize(
+    ("where", "to", "key", "analysis"),
+    [
+        (("associations", "mood", "adjusted"), True, "associations.mood.adjusted", "associations.mood"),
+        (("associations", "mood", "confirmatory"), False, "associations.mood.confirmatory",
+            "associations.mood"),
+        (("mediation", "carried", "levels"), ["b", "a"], "mediation.carried.levels", "mediation.carried"),
+        (("mediation", "carried", "seeds"), ["mine"], "mediation.carried.seeds", "mediation.carried"),
+        (("prediction", "who", "folds"), 4, "prediction.who.folds", "prediction.who"),
+        (("prediction", "who", "outcome"), "remission", "prediction.who.outcome", "prediction.who"),
+    ],
+)  # fmt: skip
+def test_a_changed_option_of_an_analysis_is_a_change_of_it_alone(where, to, key, analysis):
+    entry = lock.next_entry(Lock("my.lock.json"), EVERY, date="2026-03-01T00:00:00Z", version="0.1.0")
+    settings = copy.deepcopy(EVERYTHING)
+    settings[where[0]][where[1]][where[2]] = to
+    found = lock.compare(entry, plans(settings))
+    assert key in {change.key for change in found}
+    assert {change.models for change in found} == {(analysis,)}
+
+
+def test_a_lock_of_before_there_were_plans_of_analyses_is_read_and_names_them():
+    models = {name: plan for name, plan in EVERY.items() if name not in ANALYSES}
+    old = lock.next_entry(Lock("my.lock.json"), models, date="2026-03-01T00:00:00Z", version="0.1.0")
+    assert [change.key for change in lock.compare(old, EVERY)] == list(ANALYSES)
+    assert lock.state_of(old, "mediation.carried", EVERY["mediation.carried"]) == "not locked"
+    assert lock.state_of(old, "change", EVERY["change"]) == "locked 2026-03-01"
+
+
 SECTIONS: tuple[type[BaseModel], ...] = (
     Dataset, TimePoints, Clinical, Scale, Variable, Response, Remission, Denoise, Connectivity, Partial, Rois,
     Paired, TwoSample, GroupByTime, Regression, OneSample, ParallelArms, Crossover, Within,
-    TreatmentByOutcome, Moderator, Formula, Inference, Enhancement, EdgeEnhancement,
+    TreatmentByOutcome, Moderator, Formula, Inference, Enhancement, EdgeEnhancement, Association, Mediation,
+    Prediction,
 )  # fmt: skip
 LEFT_OUT = {
     # Where data are.
@@ -465,7 +573,7 @@ def test_every_option_is_in_the_plan_or_left_out_by_name(section: type[BaseModel
 
 def test_every_top_section_is_in_the_plan_or_left_out_by_name():
     parts = {key.split(".")[0] for one in EVERY.values() for key in one.settings}
-    assert set(Config.model_fields) - parts == {"out", "report"}
+    assert set(Config.model_fields) - parts == {"out", "report", "reliability"}
 
 
 def test_the_sections_that_are_looked_at_are_all_that_a_model_can_depend_on():
@@ -487,5 +595,7 @@ def test_the_sections_that_are_looked_at_are_all_that_a_model_can_depend_on():
         "RoiShape",
         "Atlas",
         "ReferenceAtlas",
+        # Tests nothing.
+        "Reliability",
     }
     assert names == apart | {"Transform"}

@@ -14,7 +14,7 @@ import conn
 from conn import lock, paths, preregistration
 from conn.cli import main
 from conn.locks import hold
-from conn.preregistration import models_with_results
+from conn.preregistration import with_results
 from conn.study import open_study
 from simulated import SETTINGS, World, once, planned
 
@@ -180,7 +180,7 @@ def test_a_model_that_has_results_is_locked_late_and_the_others_in_time(config: 
 def test_results_of_models_that_are_not_planned_are_named(config: Path, call):
     results(config, "explored")
     _, out, _ = call()
-    assert "Group results that were there already, of other models: explored." in out
+    assert "Group results that were there already, of other models or analyses: explored." in out
     assert "change, change: confirmatory, locked 2026-03-01" in out
 
 
@@ -201,6 +201,10 @@ def test_an_amendment_after_results_is_late_for_what_it_changes_alone(config: Pa
         (paths.correct_receipt("b"), ["b"]),
         (paths.edges("c"), ["c"]),
         (paths.group_map("d", "vmPFC", "change", "t"), ["d"]),
+        (paths.analysis("association", "mood", ".tsv"), ["associations.mood"]),
+        (paths.analysis_map("mediation", "g", "vmPFC", "ab"), ["mediation.g"]),
+        (paths.analysis("prediction", "h_model"), ["prediction.h"]),
+        (paths.analysis("reliability", "i"), []),
         (paths.design_json("e"), []),
         (paths.design_tsv("f"), []),
         (paths.COHORT, []),
@@ -209,7 +213,7 @@ def test_an_amendment_after_results_is_late_for_what_it_changes_alone(config: Pa
 def test_any_group_result_counts_and_a_design_does_not(tmp_path: Path, file: Path, models: list[str]):
     (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / file).touch()
-    assert models_with_results(tmp_path) == models
+    assert with_results(tmp_path) == models
 
 
 def test_nothing_is_locked_while_a_run_is_at_work(config: Path, call):
@@ -431,3 +435,77 @@ def test_tables_of_single_people_are_locked_together(config: Path, call):
     call()
     (config.parent / "data" / "02.tsv").write_text("session_id\tgroup\npre\tdrug\n")
     assert "table trial.{subject}.tsv holds other data: session_id, group; sha256:" in call()[2]
+
+
+# Clinical analyses ------------------------------------------------------------------------------------
+
+CLINIC = """
+datasets: {trial: {bids_dir: data, time_points: {labels: {pre: [pre], post: [post]}}}}
+clinical:
+  scales: {MADRS: {columns: {pre: m1, post: m2}}}
+  variables: {arm: {column: group, kind: category}}
+mediation:
+  carried:
+    arm: arm
+    levels: [drug, sham]
+    before: pre
+    after: post
+    randomised: true
+    outcome: MADRS
+    confirmatory: true
+prediction:
+  severity: {at: pre, outcome: MADRS.post}
+reliability:
+  halves: {before: pre}
+"""
+
+
+def test_analyses_are_locked_without_any_model_and_say_what_they_test(config: Path, call):
+    config.write_text(CLINIC)
+    code, out, err = call()
+    assert (code, err) == (0, "")
+    assert "mediation.carried: confirmatory, locked 2026-03-01" in out
+    assert "prediction.severity: exploratory" in out
+    assert "reliability" not in out
+    assert "cannot be compiled" not in out
+    entry = lock.read(config.with_suffix(".lock.json")).last
+    words = entry.models["mediation.carried"].contrasts[lock.WHOLE]["words"]
+    assert words.startswith("Does connectivity carry the effect of drug against sham on MADRS?")
+
+
+def test_results_of_an_analysis_that_were_there_make_its_lock_late(config: Path, call):
+    config.write_text(CLINIC)
+    out = config.parent / "results"
+    for kind, name in (("mediation", "carried"), ("association", "old")):
+        path = out / paths.analysis(kind, name)
+        path.parent.mkdir(parents=True)
+        path.touch()
+    said = call()[1]
+    assert "Locked after results existed, which all outputs will say: mediation.carried." in said
+    assert "of other models or analyses: associations.old." in said
+    assert open_study(config).analysis_status("mediation", "carried") == (
+        "confirmatory, locked after results existed"
+    )
+
+
+def test_a_changed_option_of_an_analysis_needs_an_amendment(config: Path, call):
+    config.write_text(CLINIC)
+    call()
+    config.write_text(CLINIC.replace("randomised: true", "randomised: false"))
+    code, _, err = call()
+    assert code == 2
+    assert "mediation.carried.randomised: true -> false (mediation.carried)" in err
+    assert call("--amend", "arms were chosen by the physician")[0] == 0
+    assert open_study(config).analysis_status("mediation", "carried") == "confirmatory, locked 2026-04-02"
+
+
+def test_the_content_of_a_table_is_locked_for_the_analyses_that_use_it(config: Path, call):
+    table = with_table(
+        config, "participant_id\tgroup\tm1\tm2", "sub-01\tdrug\t30\t20", "sub-02\tsham\t31\t29"
+    )
+    config.write_text(CLINIC)
+    call()
+    table.write_text(table.read_text().replace("sham", "drug"))
+    err = call()[2]
+    assert "table trial.participants.tsv holds other data" in err
+    assert "(mediation.carried)" in err, "the prediction does not use arms"

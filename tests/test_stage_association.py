@@ -89,7 +89,7 @@ def change_of(out, a, b):
 
 def test_every_scale_edge_and_set_of_people_has_a_row(trial):
     table, summary = run(trial, networks=NETWORKS, **ARMS)
-    assert list(table.columns) == list(COLUMNS)
+    assert list(table.columns) == [*COLUMNS, "status"]
     # Two scales; six edges and one network; two arms, all of them, and their difference.
     assert len(table) == 2 * (6 + 1) * 4
     assert set(table["family"]) == {

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from conn import confounds, projection, resources
+from conn.analysis_check import analyses
 from conn.cohort import Cohort
 from conn.config.model import Denoise, Model
 from conn.config.pairs import partial_set
@@ -343,6 +344,7 @@ def _group(study: Study, foreseen: Sequence[Foreseen], problems: list[ConnError]
             problems.append(error)
             lines = [f"cannot be computed: {error}"]
         yield [f"MODEL {name}", *lines]
+    yield from analyses(study, made.table, runs, problems)
 
 
 def _edge_words(study: Study, model: Model) -> list[str]:

@@ -30,8 +30,12 @@ PLANNED, NOT_PLANNED = "planned", "not in the plan"
 CONTENT = "clinical.content."
 """Begins the keys of what clinical tables hold; they are in a plan as soon as the tables are there."""
 
+WHOLE = "analysis"
+"""Stands for the one contrast of a clinical analysis, which is confirmatory as a whole or not."""
+
 NOT_LOCKED = "not locked"
 CHANGED = "changed after locking"
+CONFIRMATORY, EXPLORATORY = "confirmatory, ", "exploratory"
 LATE = "locked after results existed"
 IN_TIME = re.compile(r"locked \d{4}-\d\d-\d\d")
 """The state of a model that was locked before it had results."""
@@ -39,7 +43,7 @@ IN_TIME = re.compile(r"locked \d{4}-\d\d-\d\d")
 
 @dataclass(frozen=True)
 class Plan:
-    """What decides the analysis of a model.
+    """What decides a model, or a clinical analysis.
 
     Attributes
     ----------
@@ -48,7 +52,7 @@ class Plan:
     defaults
         Keys whose value is the default of this version of the software.
     contrasts
-        Contrast → whether it is marked confirmatory.
+        Contrast → whether it is marked confirmatory; an analysis has `WHOLE` alone.
     """
 
     settings: Mapping[str, Any]
@@ -70,7 +74,7 @@ class Change:
     key, old, new
         What, from what, to what; ``not there`` where one side has no such key.
     models
-        Models that it concerns.
+        Models and analyses that it concerns.
     """
 
     key: str
@@ -81,7 +85,7 @@ class Change:
 
 @dataclass(frozen=True)
 class LockedModel:
-    """A model as an entry of the lock holds it.
+    """A model or an analysis as an entry of the lock holds it.
 
     Attributes
     ----------
@@ -119,11 +123,13 @@ class Entry:
     reason
         Of an amendment; None for the first entry.
     results_of
-        Models that had group results in the output folder, those of earlier configurations included.
+        Models and analyses that had results in the output folder, those of earlier configurations
+        included.
     changes
         Against the entry before.
     models
-        Every model of the configuration.
+        Every model of the configuration, and every clinical analysis under its section and name, as in
+        ``mediation.carried``.
     previous
         SHA-256 of the entry before; None for the first.
     """
@@ -224,12 +230,17 @@ def label(state: str, *, confirmatory: bool) -> str:
     confirmatory
         Whether it is marked so.
     """
-    return f"confirmatory, {state}" if confirmatory else "exploratory"
+    return f"{CONFIRMATORY}{state}" if confirmatory else EXPLORATORY
 
 
 def in_time(state: str) -> bool:
     """Whether a model was locked before it had results, and is as it was locked."""
     return IN_TIME.fullmatch(state) is not None
+
+
+def is_planned(status: str) -> bool:
+    """Whether a status (see `label`) says confirmatory, and locked in time."""
+    return status.startswith(CONFIRMATORY) and in_time(status.removeprefix(CONFIRMATORY))
 
 
 def day(date: str) -> str:
@@ -266,11 +277,26 @@ def compare(entry: Entry, plans: Mapping[str, Plan]) -> tuple[Change, ...]:
 
 def _model_changes(entry: Entry, name: str, plans: Mapping[str, Plan]) -> Iterator[tuple[str, str, str]]:
     if name not in plans:
-        yield f"models.{name}", PLANNED, NOT_PLANNED
+        yield _place(name), PLANNED, NOT_PLANNED
     elif name not in entry.models:
-        yield f"models.{name}", NOT_PLANNED, PLANNED
+        yield _place(name), NOT_PLANNED, PLANNED
     else:
         yield from _differences(entry.models[name].settings, plans[name])
+
+
+def is_analysis(name: str) -> bool:
+    """Whether a name of a lock is that of a clinical analysis, as in ``mediation.carried``."""
+    return "." in name
+
+
+def _place(name: str) -> str:
+    """Where a model or an analysis stands in the configuration."""
+    return name if is_analysis(name) else f"models.{name}"
+
+
+def title(name: str, contrast: str) -> str:
+    """Model and contrast, or an analysis, which has one alone."""
+    return name if is_analysis(name) else f"{name}, {contrast}"
 
 
 def _differences(old: Mapping[str, Any], plan: Plan) -> Iterator[tuple[str, str, str]]:

@@ -1,10 +1,11 @@
-"""What of a configuration decides the analysis of a model: the plan that `conn lock` locks.
+"""What of a configuration decides a model or a clinical analysis: the plan that `conn lock` locks.
 
-In: the model with its contrasts, seeds and edges spelled out, the definitions of the regions behind them, the
-clinical variables, scores and rules that it names, cleaning, connectivity, inference, which scans are taken,
-the seed of random numbers. Out: where things are (folders; of a table only its name, of an image of a region
-only its content), the report, and whatever is computed beside the model's outcome. Defaults are in, so that a
-plan can be read by itself.
+In: the model (or association, mediation, prediction) with its contrasts, seeds and edges spelled out, the
+definitions of the regions behind them, the clinical variables, scores and rules that it names, cleaning,
+connectivity, inference, which scans are taken, the seed of random numbers. Out: where things are (folders;
+of a table only its name, of an image of a region only its content), the report, and whatever is computed
+beside the outcome. Defaults are in, so that a plan can be read by itself. Reliability has no plan: it tests
+nothing.
 """
 
 from __future__ import annotations
@@ -20,9 +21,11 @@ from pydantic_core import to_jsonable_python
 
 from conn.config.contrasts import chosen_contrasts
 from conn.config.model import Clinical, ClinicalTable, Config, Dataset, Model, Remission, Response
-from conn.config.pairs import pairs_of, partial_set
-from conn.lock import CONTENT, Plan
-from conn.rois import networks, registry, selection
+from conn.config.pairs import partial_set
+from conn.config.prediction import Prediction
+from conn.lock import CONTENT, WHOLE, Plan
+from conn.outcomes import Analysis, Outcomes, outcomes_of_analysis, outcomes_of_model
+from conn.rois import networks, registry
 from conn.rois.registry import Roi
 
 Digest = Callable[[str], str]
@@ -43,7 +46,31 @@ NOT_DECIDING = frozenset({"seeds", "xdf"})
 OF_MAPS = frozenset({"fwhm_mm", "smooth_within_mask"})
 """Keys of `connectivity` that concern maps alone."""
 
+ANALYSES = ("associations", "mediation", "prediction")
+"""Sections of clinical analyses that have a plan."""
+
+UNORDERED = frozenset({"covariates", "strata", "scales", "remove", "clinical", "train", "test"})
+"""Options of models and analyses that are lists whose order means nothing."""
+
+SPELLED = frozenset({"subset", "seeds", "edges", "networks", "together", "contrasts"})
+"""Options of models and analyses that stand in a plan in another form."""
+
 _NO_DEFAULT = object()
+
+
+def plans_of(config: Config, digest: Digest, contents: Contents = lambda *_: None) -> dict[str, Plan]:
+    """The plan of every model, by its name, and of every analysis, as in ``mediation.carried``.
+
+    Parameters
+    ----------
+    config, digest, contents
+        See `plan_of`.
+    """
+    found = {name: plan_of(config, name, digest, contents) for name in config.models}
+    for section in ANALYSES:
+        for name in getattr(config, section):
+            found[f"{section}.{name}"] = analysis_plan(config, section, name, digest, contents)
+    return found
 
 
 def plan_of(config: Config, name: str, digest: Digest, contents: Contents = lambda *_: None) -> Plan:
@@ -65,20 +92,69 @@ def plan_of(config: Config, name: str, digest: Digest, contents: Contents = lamb
     Plan
     """
     model = config.models[name]
+    outcomes = outcomes_of_model(config, model)
     found = [
-        ("seed", config.seed, False),
-        *_datasets(config),
-        *_clinical(config, model),
-        *_tables(config, model, contents),
-        *_section("denoise", config.denoise),
+        *_shared(config, model, outcomes, digest, contents),
         *_section("inference", config.inference),
-        *_connectivity(config, model),
-        *_model(config, name),
-        *_regions(config, model, digest),
+        *_options(f"models.{name}", model),
+        *_looked_at(f"models.{name}", outcomes),
+        *_contrasts(f"models.{name}", model),
     ]
+    return _plan(found, contrasts_of(model))
+
+
+def analysis_plan(
+    config: Config, section: str, name: str, digest: Digest, contents: Contents = lambda *_: None
+) -> Plan:
+    """The plan of a clinical analysis, which is confirmatory as a whole or not.
+
+    Parameters
+    ----------
+    config, digest, contents
+        See `plan_of`.
+    section
+        One of `ANALYSES`.
+    name
+        Of the analysis.
+
+    Returns
+    -------
+    Plan
+    """
+    asked: Analysis = getattr(config, section)[name]
+    outcomes = outcomes_of_analysis(config, asked)
+    # A prediction has permutations of its own; no other option of `inference` touches these analyses.
+    deciding = {"alpha"} if isinstance(asked, Prediction) else {"alpha", "permutations"}
+    key = f"{section}.{name}"
+    found = [
+        *_shared(config, asked, outcomes, digest, contents),
+        *_section("inference", config.inference, set(type(config.inference).model_fields) - deciding),
+        *_options(key, asked),
+        *_looked_at(key, outcomes),
+    ]
+    if outcomes.together:
+        found.append((f"{key}.together", _names(outcomes.together), False))
+    return _plan(found, {WHOLE: asked.confirmatory})
+
+
+def _plan(found: Iterable[Setting], contrasts: Mapping[str, bool]) -> Plan:
+    found = list(found)
     settings = {key: value for key, value, _ in found}
     defaults = frozenset(key for key, _, is_default in found if is_default)
-    return Plan(settings, defaults, contrasts_of(model))
+    return Plan(settings, defaults, contrasts)
+
+
+def _shared(
+    config: Config, asked: Model | Analysis, outcomes: Outcomes, digest: Digest, contents: Contents
+) -> Iterator[Setting]:
+    """What models and analyses have in common."""
+    yield "seed", config.seed, False
+    yield from _datasets(config)
+    yield from _clinical(config, asked)
+    yield from _tables(config, asked, contents)
+    yield from _section("denoise", config.denoise)
+    yield from _connectivity(config, outcomes)
+    yield from _regions(config, outcomes, digest)
 
 
 def contrasts_of(model: Model) -> dict[str, bool]:
@@ -140,14 +216,14 @@ def _file(path: str) -> str:
     return PurePosixPath(path).name
 
 
-def _clinical(config: Config, model: Model) -> Iterator[Setting]:
-    """Tables and rules, and of variables and scores those that the model names."""
+def _clinical(config: Config, asked: Model | Analysis) -> Iterator[Setting]:
+    """Tables and rules, and of variables and scores those that are named."""
     clinical = config.clinical
     apart = {"tables", "scales", "variables", "response", "remission", "improbable_sd"}
     yield from _section("clinical", clinical, apart)
     tables = [{**_json(table), "path": _file(table.path)} for table in clinical.tables]
     yield "clinical.tables", tables, False
-    named = _named(clinical, model)
+    named = _named(clinical, asked)
     for name, rule in _rules(clinical).items():
         if name in named:
             yield from _section(f"clinical.{name}", rule)
@@ -161,19 +237,19 @@ def _rules(clinical: Clinical) -> dict[str, Response | Remission]:
     return {name: rule for name, rule in rules.items() if rule is not None}
 
 
-def _named(clinical: Clinical, model: Model) -> set[str]:
-    """Words of a model, which may be variables, scores and rules, and the scores that these rules need."""
-    named = set(_words(_json(model)))
+def _named(clinical: Clinical, asked: Model | Analysis) -> set[str]:
+    """Words that may be variables, scores and rules, and the scores that these rules need."""
+    named = set(_words(_json(asked)))
     return named | {rule.scale for name, rule in _rules(clinical).items() if name in named}
 
 
-def _tables(config: Config, model: Model, contents: Contents) -> Iterator[Setting]:
-    """What the columns that a model uses hold, by data set and table.
+def _tables(config: Config, asked: Model | Analysis, contents: Contents) -> Iterator[Setting]:
+    """What the columns that are used hold, by data set and table.
 
     They pass for defaults: a lock that was written before the table was there does not know them.
     """
     clinical = config.clinical
-    named = _named(clinical, model)
+    named = _named(clinical, asked)
     used = {one.column for name, one in clinical.variables.items() if name in named}
     for name, scale in clinical.scales.items():
         if name in named:
@@ -199,85 +275,52 @@ def _words(data: Any) -> Iterator[str]:
 # Outcomes -------------------------------------------------------------------------------------------
 
 
-def seeds_of(config: Config, model: Model) -> tuple[selection.Seed, ...]:
-    """Seeds whose maps a model tests."""
-    own, known = registry.own_labels(config.rois), _known_seeds(config)
-    if model.seeds == "none":
-        return ()
-    if model.seeds == "all":
-        return tuple(known.values())
-    labels = registry.expand(model.seeds, (*own, *known), "seeds")
-    return tuple(known[label] for label in labels)
-
-
-def _known_seeds(config: Config) -> dict[str, selection.Seed]:
-    own = registry.own_labels(config.rois)
-    return selection.seeds(config.connectivity.seeds, config.connectivity.together, own)
-
-
-def _maps(config: Config, model: Model) -> tuple[selection.Seed, ...]:
-    """Every seed whose map a model uses, those that it compares with each other included."""
-    known = _known_seeds(config)
-    compared = [known[label] for labels in model.seed_factors.values() for label in labels]
-    return tuple(dict.fromkeys([*seeds_of(config, model), *compared]))
-
-
-def _networks(config: Config, model: Model) -> dict[str, tuple[networks.Edge, ...]]:
-    """Networks that are tested as one, with their edges."""
-    own = config.connectivity.networks
-    return {name: networks.declared(name, own) for name in model.declared_networks}
-
-
 def _signed(edges: Iterable[networks.Edge]) -> list[str]:
     """Edges by their names; those that count turned round say so."""
     return _unordered("-".join(sorted((a, b))) + (" (-1)" if sign < 0 else "") for a, b, sign in edges)
-
-
-def _is_partial(model: Model) -> bool:
-    """Whether anything that a model tests is a partial correlation."""
-    return model.edge_measure == "partial" and (model.edges != "none" or bool(model.networks))
 
 
 def _names(pairs: Iterable[tuple[str, str]]) -> list[str]:
     return _unordered("-".join(sorted(pair)) for pair in pairs)
 
 
-def _set_of_edges(config: Config, model: Model) -> tuple[str, ...]:
-    """Regions whose pairs are tested when all are."""
-    if model.edge_measure == "partial":
-        return partial_set(config)
-    return tuple(roi.label for roi in registry.regions(config.rois))
-
-
-def _model(config: Config, name: str) -> Iterator[Setting]:
-    model, key = config.models[name], f"models.{name}"
-    sets = {"covariates", "strata"}
-    yield from _section(key, model, {*sets, "subset", "seeds", "edges", "networks", "contrasts"})
+def _options(key: str, asked: Model | Analysis) -> Iterator[Setting]:
+    """Options of a model or an analysis but those that are spelled out."""
+    sets = UNORDERED & set(type(asked).model_fields)
+    yield from _section(key, asked, sets | SPELLED)
     for one in sorted(sets):
-        yield f"{key}.{one}", _unordered(getattr(model, one)), not getattr(model, one)
-    yield f"{key}.subset", {k: _unordered(v) for k, v in model.subset.items()}, not model.subset
-    yield f"{key}.seeds", _unordered(seed.label for seed in seeds_of(config, model)), False
-    if model.edges == "all":
+        value = getattr(asked, one)
+        default = type(asked).model_fields[one].get_default()
+        yield f"{key}.{one}", None if value is None else _unordered(value), value == default
+    yield f"{key}.subset", {k: _unordered(v) for k, v in asked.subset.items()}, not asked.subset
+
+
+def _looked_at(key: str, outcomes: Outcomes) -> Iterator[Setting]:
+    """Maps, edges and networks."""
+    yield f"{key}.seeds", _unordered(seed.label for seed in outcomes.seeds), False
+    if outcomes.every_edge:
         yield f"{key}.edges", "all pairs of edge_regions", False
-        yield f"{key}.edge_regions", _unordered(_set_of_edges(config, model)), False
+        yield f"{key}.edge_regions", _unordered(outcomes.edge_regions), False
     else:
-        yield f"{key}.edges", _names(pairs_of(model, config.connectivity.networks)), False
-    united = {network: _signed(edges) for network, edges in _networks(config, model).items()}
+        yield f"{key}.edges", _names(outcomes.pairs), False
+    united = {network: _signed(edges) for network, edges in outcomes.networks.items()}
     yield f"{key}.networks", united, not united
+
+
+def _contrasts(key: str, model: Model) -> Iterator[Setting]:
     for contrast, confirmatory in contrasts_of(model).items():
         yield f"{key}.contrasts.{contrast}.confirmatory", confirmatory, False
 
 
-def _connectivity(config: Config, model: Model) -> Iterator[Setting]:
-    asked = config.connectivity
-    seeds = _maps(config, model)
+def _connectivity(config: Config, outcomes: Outcomes) -> Iterator[Setting]:
+    asked, seeds = config.connectivity, outcomes.maps
     apart = {*NOT_DECIDING, "together", "partial", "nuisance_regions", "networks"}
     yield from _section("connectivity", asked, apart if seeds else apart | OF_MAPS)
     yield "connectivity.nuisance_regions", _unordered(_nuisance(config)), not asked.nuisance_regions
     for seed in seeds:
         if seed.group is not None:
             yield f"connectivity.together.{seed.group}", _unordered(seed.regions), False
-    if _is_partial(model) and asked.partial is not None:
+    if outcomes.partial and asked.partial is not None:
         yield from _section("connectivity.partial", asked.partial, {"rois"})
         yield "connectivity.partial.rois", _unordered(partial_set(config)), False
 
@@ -290,7 +333,7 @@ def _nuisance(config: Config) -> tuple[str, ...]:
 # Regions --------------------------------------------------------------------------------------------
 
 
-def _regions(config: Config, model: Model, digest: Digest) -> Iterator[Setting]:
+def _regions(config: Config, outcomes: Outcomes, digest: Digest) -> Iterator[Setting]:
     """Rules for all regions, and what each region behind an outcome is."""
     rois = config.rois
     yield from _section("rois", rois, {"use", "custom", "atlases", "reference", "transforms"})
@@ -298,19 +341,9 @@ def _regions(config: Config, model: Model, digest: Digest) -> Iterator[Setting]:
     moved = [{"regions": one.regions, "images": one.images, "file": content} for one, content in lead]
     yield "rois.transforms", moved, not moved
     known = {roi.label: roi for roi in registry.regions(rois)}
-    for label in sorted(_used(config, model)):
+    for label in sorted(outcomes.regions | set(_nuisance(config))):
         roi = known[label] if label in known else registry.find(label, rois)
         yield f"regions.{label}", _definition(roi, digest), False
-
-
-def _used(config: Config, model: Model) -> set[str]:
-    used = {region for seed in _maps(config, model) for region in seed.regions}
-    tested = list(pairs_of(model, config.connectivity.networks))
-    tested += [(a, b) for edges in _networks(config, model).values() for a, b, _ in edges]
-    used |= {region for pair in tested for region in pair}
-    if model.edges == "all" or _is_partial(model):
-        used |= set(_set_of_edges(config, model))
-    return used | set(_nuisance(config))
 
 
 def _definition(roi: Roi, digest: Digest) -> Any:

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import conn
 from conn import lock, paths
+from conn.analysis_words import analysis_words
 from conn.errors import ConfigError, ConnError, ResourceError
 from conn.lock import Change, Entry
 from conn.locks import hold
+from conn.plan import ANALYSES
 from conn.preflight import designs
 from conn.study import Study
 
@@ -64,7 +66,10 @@ def lock_plan(study: Study, reason: str | None = None) -> str:
 
 def _refuse_empty(study: Study, reason: str | None) -> None:
     if not study.plans:
-        raise ConfigError(f"{study.config_path.name}: models is empty, so there is no plan to lock")
+        raise ConfigError(
+            f"{study.config_path.name}: models is empty, so there is no plan to lock; nor is there anything "
+            f"under {', '.join(ANALYSES)}"
+        )
     if reason is not None and study.lock.last is None:
         raise ConfigError(f"{study.lock.name}: there is no lock to amend; say conn lock without --amend")
     if reason is not None and not reason.strip():
@@ -77,7 +82,7 @@ def _write(study: Study, reason: str | None) -> Entry:
         study.plans,
         date=now().strftime("%Y-%m-%dT%H:%M:%SZ"),
         version=conn.__version__,
-        results_of=models_with_results(study.out),
+        results_of=with_results(study.out),
         words=words(study),
         reason=None if reason is None else reason.strip(),
     )
@@ -100,22 +105,36 @@ def _alone(study: Study) -> Iterator[None]:
         held.release()
 
 
-def models_with_results(out: Path) -> list[str]:
-    """Models with any group result in the output folder, whether or not they are still configured."""
+def with_results(out: Path) -> list[str]:
+    """Models and analyses with any result in the output folder, whether or not they are still configured."""
     tests = {path.parent.name for path in out.glob(paths.test_result("*", "*").as_posix())}
     corrected = {path.stem for path in out.glob(paths.correct_receipt("*").as_posix())}
     files = [path for path in out.glob(f"{paths.model_folder('*')}/*") if path.is_file()]
     tables = {path.parent.name for path in files if not path.stem.endswith("_design")}
-    return sorted(tests | corrected | tables)
+    return [*sorted(tests | corrected | tables), *_analyses_with_results(out)]
+
+
+def _analyses_with_results(out: Path) -> list[str]:
+    """Analyses are named as in a lock; maps and the model of a prediction belong to the name before them."""
+    found = set()
+    for section in ANALYSES:
+        for path in out.glob(paths.analysis(paths.analysis_folder(section), "*", "").as_posix()):
+            if path.is_file():
+                found.add(f"{section}.{path.name.partition('.')[0].partition('_')[0]}")
+    return sorted(found)
 
 
 def words(study: Study) -> dict[str, dict[str, str]]:
-    """What each contrast estimates, by model; empty when the data are not there to compile designs from."""
+    """What each contrast and each analysis estimates.
+
+    Without those of contrasts as long as the data are not there to compile designs from.
+    """
+    told = {name: {lock.WHOLE: text} for name, text in analysis_words(study.config).items()}
     try:
         compiled = designs(study)
     except ConnError:
-        return {}
-    return {name: {c.name: c.words for c in design.contrasts} for name, design in compiled.items()}
+        return told
+    return told | {name: {c.name: c.words for c in design.contrasts} for name, design in compiled.items()}
 
 
 # Words ----------------------------------------------------------------------------------------------
@@ -145,7 +164,7 @@ def _said(study: Study, entry: Entry) -> Iterator[str]:
     yield from results_words(entry)
     states = {name: lock.state_of(entry, name, plan) for name, plan in study.plans.items()}
     yield from _statuses(study, states)
-    if not any(c["words"] for model in entry.models.values() for c in model.contrasts.values()):
+    if not all(c["words"] for model in entry.models.values() for c in model.contrasts.values()):
         yield "The words of contrasts are not in it: designs cannot be compiled yet (conn check says why)."
     yield f"SHA-256 {entry.sha256}"
     yield PLACE_IT
@@ -167,7 +186,9 @@ def results_words(entry: Entry) -> list[str]:
         found.append(f"Locked after results existed, which all outputs will say: {', '.join(late)}.")
     others = [name for name in entry.results_of if name not in late]
     if others:
-        found.append(f"Group results that were there already, of other models: {', '.join(others)}.")
+        found.append(
+            f"Group results that were there already, of other models or analyses: {', '.join(others)}."
+        )
     return found
 
 
@@ -179,7 +200,7 @@ def statuses(study: Study) -> list[str]:
 def _statuses(study: Study, states: Mapping[str, str]) -> Iterator[str]:
     for name, plan in study.plans.items():
         for contrast, confirmatory in plan.contrasts.items():
-            yield f"{name}, {contrast}: {lock.label(states[name], confirmatory=confirmatory)}"
+            yield f"{lock.title(name, contrast)}: {lock.label(states[name], confirmatory=confirmatory)}"
 
 
 def state_lines(study: Study) -> list[str]:

@@ -28,7 +28,7 @@ from conn.errors import ConfigError, InputError, ResourceError
 from conn.files import digest, read_json, write_json
 from conn.index import Index, Run, build_index, dataset_roots, run_to_record
 from conn.lock import Lock, Plan
-from conn.plan import plan_of
+from conn.plan import plans_of
 from conn.rois import binding, networks, registry, selection, sources
 from conn.stages.collect import index_to_record
 from conn.table_content import content
@@ -445,7 +445,7 @@ class Study:
 
     @cached_property
     def plans(self) -> dict[str, Plan]:
-        """What decides each model."""
+        """What decides each model and each clinical analysis."""
         sums: dict[str, str] = {}
 
         def digest_of(text: str) -> str:
@@ -459,17 +459,23 @@ class Study:
         def contents(dataset: str, table: ClinicalTable, columns: tuple[str, ...]) -> str | None:
             return content(folders[dataset], table, columns)
 
-        return {name: plan_of(self.config, name, digest_of, contents) for name in self.config.models}
+        return plans_of(self.config, digest_of, contents)
 
     @cached_property
     def lock_states(self) -> dict[str, str]:
-        """What the lock says of each model, see `conn.lock.state_of`."""
+        """What the lock says of each model and analysis, see `conn.lock.state_of`."""
         return {name: lock.state_of(self.lock.last, name, plan) for name, plan in self.plans.items()}
 
     def table_state(self, model: str) -> str:
         """What tables of a model print of the lock: of exploratory contrasts nothing, so that they stay."""
         confirmatory = any(self.plans[model].contrasts.values())
         return self.lock_states[model] if confirmatory else lock.NOT_LOCKED
+
+    def analysis_status(self, section: str, name: str) -> str:
+        """Status of a clinical analysis, such as ``confirmatory, locked 2026-03-01`` or ``exploratory``."""
+        key = f"{section}.{name}"
+        confirmatory = any(self.plans[key].contrasts.values())
+        return lock.label(self.lock_states[key], confirmatory=confirmatory)
 
     @cached_property
     def lock_record(self) -> dict[str, Any]:

@@ -93,6 +93,9 @@ rule association:
         permutations=CONFIG.inference.permutations,
         seed=CONFIG.seed,
         alpha=CONFIG.inference.alpha,
+        status=lambda wildcards: STUDY.analysis_status(
+            "associations", wildcards.analysis
+        ),
         code=calls("conn.stages.association", "association"),
     script:
         "../scripts/association.py"
@@ -122,6 +125,7 @@ rule mediation:
         rois=plain(CONFIG.rois),
         folder=STUDY.folder,
         seen=lambda wildcards: STUDY.seen(STUDY.mediator_images(wildcards.analysis)),
+        status=lambda wildcards: STUDY.analysis_status("mediation", wildcards.analysis),
         code=calls("conn.stages.mediation", "mediation"),
     script:
         "../scripts/mediation.py"
@@ -146,6 +150,9 @@ rule prediction:
         edges=lambda wildcards: STUDY.predicting(wildcards.analysis),
         seed=CONFIG.seed,
         alpha=CONFIG.inference.alpha,
+        status=lambda wildcards: STUDY.analysis_status(
+            "prediction", wildcards.analysis
+        ),
         code=calls("conn.stages.prediction", "prediction"),
     script:
         "../scripts/prediction.py"

@@ -17,4 +17,5 @@ with job(Path(snakemake.log[0])):
         permutations=snakemake.params.permutations,
         seed=snakemake.params.seed,
         alpha=snakemake.params.alpha,
+        status=snakemake.params.status,
     )

@@ -21,4 +21,5 @@ with job(Path(snakemake.log[0])):
         Resources(folder, fwhm_mm, rois, snakemake.threads),
         seed=snakemake.params.seed,
         combine_runs=snakemake.params.combine_runs,
+        status=snakemake.params.status,
     )

@@ -16,4 +16,5 @@ with job(Path(snakemake.log[0])):
         seed=snakemake.params.seed,
         alpha=snakemake.params.alpha,
         workers=snakemake.threads,
+        status=snakemake.params.status,
     )

@@ -94,19 +94,8 @@ def differ(
     here, for the common slope is estimated. Equal slopes are not equal correlations: where a scale or
     connectivity varies more in one arm, one may differ and the other not. Both are given.
     """
-    levels = people.levels
-    counts = [int((people.arms == arm).sum()) for arm in levels]
-    if len(levels) < 2 or min(counts) < 3:
-        told = ", ".join(f"{arm} {count}" for arm, count in zip(levels, counts, strict=True))
-        raise DesignError(f"slopes are compared between arms of three people or more; there are: {told}")
-    chosen = permutation_set(
-        people.n,
-        "labels",
-        strata=people.cells,
-        n_permutations=permutations,
-        seed=seed,
-        has_nuisance=True,
-    )
+    refuse(people)
+    levels, chosen = people.levels, rearrangements(people, permutations, seed)
     tests = [_test(people, scale, chosen) for scale in range(people.scores.shape[1])]
     family = inference.correct(tests, alpha / divisor)
     nothing = np.full((len(tests), people.connectivity.shape[1]), np.nan)
@@ -130,6 +119,32 @@ def differ(
         p_fdr=fdr(p),
         permutations=chosen,
         n_features=family.n_features,
+    )
+
+
+def refuse(people: People) -> None:
+    """Refuse people whose slopes cannot be compared; connectivity is not looked at.
+
+    Raises
+    ------
+    DesignError
+        See `differ`.
+    """
+    counts = [int((people.arms == arm).sum()) for arm in people.levels]
+    if len(counts) < 2 or min(counts) < 3:
+        told = ", ".join(f"{arm} {count}" for arm, count in zip(people.levels, counts, strict=True))
+        raise DesignError(f"slopes are compared between arms of three people or more; there are: {told}")
+
+
+def rearrangements(people: People, permutations: int, seed: int) -> PermutationSet:
+    """What changes places: residuals of the common slope, within arms and strata."""
+    return permutation_set(
+        people.n,
+        "labels",
+        strata=people.cells,
+        n_permutations=permutations,
+        seed=seed,
+        has_nuisance=True,
     )
 
 

@@ -132,8 +132,8 @@ def associate(
     Freedman and Lane 1983, 10.2307/1391660; Winkler et al. 2014, 10.1016/j.neuroimage.2014.01.060; Westfall
     and Young 1993.
     """
-    _check(people)
-    chosen = _rearrangements(people, permutations, seed)
+    refuse(people)
+    chosen = rearrangements(people, permutations, seed)
     tests, of_ranks = _tests(people, chosen), _tests(people.ranks, chosen)
     family = inference.correct(tests, alpha / divisor)
     found = {kind: estimate(people, kind, resamples, seed, alpha) for kind in KINDS}
@@ -222,7 +222,14 @@ def each_scale(
     return [replace(one, p_fdr=p_fdr[[i]]) for i, one in enumerate(found)]
 
 
-def _check(people: People) -> None:
+def refuse(people: People) -> None:
+    """Refuse people of whom nothing can be correlated; connectivity is not looked at.
+
+    Raises
+    ------
+    DesignError
+        See `associate`.
+    """
     if people.df < FEWEST_DF:
         cells = np.unique(people.cells).size
         raise DesignError(
@@ -239,7 +246,8 @@ def _check(people: People) -> None:
             )
 
 
-def _rearrangements(people: People, permutations: int, seed: int) -> PermutationSet:
+def rearrangements(people: People, permutations: int, seed: int) -> PermutationSet:
+    """What changes places: residuals, within arms and strata."""
     return permutation_set(
         people.n,
         "labels",

@@ -37,6 +37,8 @@ class Association(Features):
     """An analysis of `reliability` that says how precisely edges are measured, for the ceiling of a correlation. Empty: no ceiling."""
     scale_reliability: dict[Name, Share] = {}
     """Reliability of each scale between people, as in `MADRS: 0.85`, for the ceiling. Name the source in your report. A scale without one counts as free of error, so that its ceiling is too high."""
+    confirmatory: bool = False
+    """Planned before the data were seen, as a whole; `conn lock` writes it down. Otherwise it is labelled exploratory."""
 
     @model_validator(mode="after")
     def _arms(self) -> Association:

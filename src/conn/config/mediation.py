@@ -48,6 +48,8 @@ class Mediation(Section):
     """Also fit the model in which connectivity and outcome go together differently in the two arms, and give the effect through connectivity with the slope of each arm."""
     bootstrap: Annotated[int, Field(ge=1000)] = 5000
     """Bootstrap samples for the intervals of effects through connectivity; 5,000 or more in what is published."""
+    confirmatory: bool = False
+    """Planned before the data were seen, as a whole; `conn lock` writes it down. Otherwise it is labelled exploratory."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Mediation:

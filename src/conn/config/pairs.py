@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from conn.config.association import Association
 from conn.config.mediation import Mediation
 from conn.config.model import Config, ModelBase
 from conn.config.prediction import Prediction
@@ -20,8 +21,10 @@ def partial_set(config: Config) -> tuple[str, ...]:
     return () if chosen is None else selection.partial_set(chosen.rois, config.rois)
 
 
-def pairs_of(model: ModelBase | Mediation, own: networks.Declared) -> tuple[tuple[str, str], ...]:
-    """Pairs of regions that a model names, those of a network spelled out; none for all and none."""
+def pairs_of(
+    model: ModelBase | Association | Mediation, own: networks.Declared
+) -> tuple[tuple[str, str], ...]:
+    """Pairs of regions that a model or an analysis names, those of a network spelled out; none for all and none."""
     if not isinstance(model.edges, str):
         return model.edges
     if model.edges not in (*networks.names(), *own):

@@ -70,6 +70,8 @@ class Prediction(Section):
     """Repeats that the tested score is the mean of, the same for the observed and the permuted ones."""
     learning_curve: tuple[Annotated[float, Field(gt=0, le=1)], ...] = (0.4, 0.6, 0.8, 1.0)
     """Shares of the training part to train on. Empty: no learning curve."""
+    confirmatory: bool = False
+    """Planned before the data were seen, as a whole; `conn lock` writes it down. Otherwise it is labelled exploratory."""
 
     @model_validator(mode="after")
     def _fits(self) -> Prediction:

@@ -99,6 +99,7 @@ def _block(result: Result) -> page.Block:
         pictures=() if picture is None else (picture,),
         tables=(shown,),
         folded=tuple(folded),
+        status=str(result.summary.get("status", "")),
     )
 
 

@@ -16,7 +16,7 @@ from conn.config.model import Config
 from conn.files import read_json
 from conn.tables import MISSING, read_tsv
 
-TEXT = ("kind", "roi_a", "roi_b", "network", "seed", "proportion_flag")
+TEXT = ("kind", "roi_a", "roi_b", "network", "seed", "proportion_flag", "status")
 KINDS = {"edge": "edge", "network": "network", "seed": "seed map"}
 
 

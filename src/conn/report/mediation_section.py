@@ -53,6 +53,7 @@ def blocks(context: Context) -> Iterable[page.Block]:
             tuple(_diagrams(context, result)),
             tuple(_tables(context, result)),
             tuple(_folded(context, result)),
+            str(result.record.get("status", "")),
         )
 
 

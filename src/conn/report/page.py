@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from conn import lock
 from conn.report.style import Picture
 
 
@@ -133,6 +134,13 @@ class Block:
     tables: tuple[Table, ...] = ()
     folded: tuple[tuple[str, Table], ...] = ()
     """Titles and tables that are shown on request."""
+    status: str = ""
+    """``exploratory``, or ``confirmatory`` with what the lock says; empty where nothing is tested."""
+
+    @property
+    def planned(self) -> bool:
+        """Whether it was locked in time, and is as it was locked."""
+        return lock.is_planned(self.status)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import conn
-from conn.lock import Change, read_change
+from conn.lock import NOT_LOCKED, WHOLE, Change, label, read_change, title
+from conn.plan import ANALYSES
 from conn.report import page
 from conn.report.contract import Outputs
 from conn.report.people import Names
@@ -19,7 +20,7 @@ _SUBJECTS = ".subjects"
 def sentences(outputs: Outputs) -> list[str]:
     """What the lock says, in sentences; empty when nothing was locked and nothing is called confirmatory."""
     entries = outputs.lock.get("entries", [])
-    if not outputs.config.models:
+    if not outputs.config.models and not _analyses(outputs):
         return []
     if not entries:
         return list(_without(outputs))
@@ -28,14 +29,18 @@ def sentences(outputs: Outputs) -> list[str]:
         *_results_words(entries),
         *_since_words(outputs),
         *_dropped_words(outputs, entries),
+        *_analysis_words(outputs),
     ]
 
 
 def _without(outputs: Outputs) -> Iterator[str]:
-    if any(contrast.confirmatory for contrast in outputs.contrasts()):
+    analyses = [name for name, confirmatory in _analyses(outputs).items() if confirmatory]
+    if analyses or any(contrast.confirmatory for contrast in outputs.contrasts()):
+        named = f" ({listed(analyses)})" if analyses else ""
+        what = "a contrast or an analysis" if analyses else "a contrast"
         yield (
-            "The plan was not locked (conn lock): that a contrast is marked confirmatory is what the authors "
-            "say, and nothing here shows that it was planned before results were seen."
+            f"The plan was not locked (conn lock): that {what}{named} is marked confirmatory is what the "
+            "authors say, and nothing here shows that it was planned before results were seen."
         )
 
 
@@ -74,8 +79,9 @@ def _since_words(outputs: Outputs) -> Iterator[str]:
 
 
 def _dropped_words(outputs: Outputs, entries: list[dict[str, Any]]) -> Iterator[str]:
-    """Confirmatory contrasts that were planned at any time and that nothing here tests."""
+    """Confirmatory contrasts and analyses that were planned at any time and that nothing here tests."""
     tested = {(contrast.model, contrast.name) for contrast in outputs.contrasts()}
+    tested |= {(name, WHOLE) for name in _analyses(outputs)}
     planned: dict[tuple[str, str], str | None] = {}
     for entry in entries:
         for model, locked in entry["models"].items():
@@ -85,9 +91,30 @@ def _dropped_words(outputs: Outputs, entries: list[dict[str, Any]]) -> Iterator[
     dropped = {key: words for key, words in planned.items() if key not in tested}
     if dropped:
         named = [
-            f"{model}, {name}" + (f" ({words})" if words else "") for (model, name), words in dropped.items()
+            title(model, name) + (f" ({words})" if words else "") for (model, name), words in dropped.items()
         ]
         yield f"Planned as confirmatory and not tested here: {listed(named)}."
+
+
+def _analyses(outputs: Outputs) -> dict[str, bool]:
+    """Clinical analyses, named as in a lock, and whether each is marked confirmatory."""
+    config = outputs.config
+    return {
+        f"{section}.{name}": asked.confirmatory
+        for section in ANALYSES
+        for name, asked in getattr(config, section).items()
+    }
+
+
+def _analysis_words(outputs: Outputs) -> Iterator[str]:
+    """The status of each clinical analysis."""
+    states = outputs.lock.get("models", {})
+    told = [
+        f"{name} ({label(states.get(name, {}).get('state', NOT_LOCKED), confirmatory=confirmatory)})"
+        for name, confirmatory in _analyses(outputs).items()
+    ]
+    if told:
+        yield f"Clinical analyses: {listed(told)}."
 
 
 def history(outputs: Outputs, names: Names) -> page.Table | None:

@@ -43,6 +43,7 @@ def _block(context: Context, name: str, record: Mapping[str, Any]) -> page.Block
         (_picture(context, name, record),),
         (_scores(context, record),),
         tuple(folded),
+        str(record.get("status", "")),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +18,7 @@ from conn.config.association import Association
 from conn.config.model import Clinical, CombineRuns
 from conn.errors import DesignError
 from conn.files import write_json
+from conn.lock import EXPLORATORY
 from conn.stages import association_table
 from conn.stages.association_result import DIFFERENCE, EVERYBODY, Result, baseline_of, needed
 from conn.stages.enrolment import Asked, Enrolled, covariates, enrol
@@ -40,6 +41,7 @@ def association(
     permutations: int,
     seed: int,
     alpha: float = 0.05,
+    status: str = EXPLORATORY,
 ) -> None:
     """Correlate, and write table and summary.
 
@@ -65,6 +67,8 @@ def association(
         Of rearrangements and resamples.
     alpha
         Family-wise error; intervals have coverage 1 - alpha.
+    status
+        What the lock says of it, see `conn.lock.label`.
 
     Raises
     ------
@@ -72,7 +76,7 @@ def association(
         Nothing could be correlated; the reasons are told.
     """
     from_scans = scans(out, f"associations.{name}", combine_runs)
-    enrolled = enrol(from_scans, clinical, _asked(asked, clinical))
+    enrolled = enrolled_in(from_scans, asked, clinical)
     settings = {"permutations": permutations, "seed": seed, "resamples": asked.resamples, "alpha": alpha}
     results, skipped = [], []
     labels: dict[str, tuple[Edge, ...]] = {}
@@ -87,9 +91,26 @@ def association(
     if not results:
         raise DesignError(f"{from_scans.name}: nothing could be correlated. {'; '.join(skipped)}")
     table = association_table.table(out, asked, clinical, enrolled, results, labels, alpha)
-    write_tsv(out / paths.analysis(KIND, name, ".tsv"), table)
+    write_tsv(out / paths.analysis(KIND, name, ".tsv"), table.assign(status=status))
     summary = association_table.summary(name, asked, enrolled, results, labels, table, skipped, alpha)
-    write_json(out / paths.analysis(KIND, name), summary)
+    write_json(out / paths.analysis(KIND, name), summary | {"status": status})
+
+
+def enrolled_in(from_scans: Scans, asked: Association, clinical: Clinical) -> Enrolled:
+    """Who takes part, by the scans that there are.
+
+    Raises
+    ------
+    ConfigError
+        A reference means nothing.
+    DesignError
+        Nobody takes part; a category is a number.
+    """
+    enrolled = enrol(from_scans, clinical, _asked(asked, clinical))
+    if not enrolled.people:
+        reasons = "; ".join(f"sub-{subject}: {why}" for _, subject, why in enrolled.lost[:5])
+        raise DesignError(f"{from_scans.name}: nobody has all that is asked for ({reasons or 'no people'})")
+    return enrolled
 
 
 def _asked(asked: Association, clinical: Clinical) -> Asked:
@@ -122,9 +143,6 @@ def _features(
     kind: str,
 ) -> Features | None:
     """Edges or networks of everybody, or None when none are asked for."""
-    if not enrolled.people:
-        reasons = "; ".join(f"sub-{subject}: {why}" for _, subject, why in enrolled.lost[:5])
-        raise DesignError(f"{from_scans.name}: nobody has all that is asked for ({reasons or 'no people'})")
     points, measure = [asked.before, asked.after], asked.edge_measure
     if kind == "networks":
         return networks_of(from_scans, enrolled.people, points, networks, measure) if networks else None
@@ -180,19 +198,37 @@ def _results(
     clinical: Clinical,
     settings: Mapping[str, Any],
 ) -> tuple[list[Result], list[str]]:
-    """Each arm by itself, everybody, and the difference between arms; and what could not be done."""
-    groups = [asked.scales] if asked.people == "common" else [(one,) for one in asked.scales]
-    everybody = [people_of(features, enrolled, asked, clinical, scales) for scales in groups]
-    several = len(asked.levels) > 1
+    """What was found in each set of people; and what could not be done."""
     made: list[Result] = []
     skipped: list[str] = []
-    for arm in (*asked.levels, EVERYBODY, *((DIFFERENCE,) if several else ())):
-        own = [one.of(one.arms == arm) if arm in asked.levels else one for one in everybody]
+    for arm, own in people_sets(features, enrolled, asked, clinical):
         try:
             made.append(Result(kind, arm, _found(arm, own, settings), tuple(own)))
         except DesignError as error:
             skipped.append(f"{kind}, {arm}: {error}")
     return made, skipped
+
+
+def people_sets(
+    features: Features, enrolled: Enrolled, asked: Association, clinical: Clinical
+) -> Iterator[tuple[str, list[People]]]:
+    """Each arm by itself, everybody, and everybody for the difference between arms.
+
+    Parameters
+    ----------
+    features, enrolled, asked, clinical
+        See `people_of`.
+
+    Yields
+    ------
+    str, list of People
+        Name of the set; its people, once for all scales or once for each.
+    """
+    groups = [asked.scales] if asked.people == "common" else [(one,) for one in asked.scales]
+    everybody = [people_of(features, enrolled, asked, clinical, scales) for scales in groups]
+    several = len(asked.levels) > 1
+    for arm in (*asked.levels, EVERYBODY, *((DIFFERENCE,) if several else ())):
+        yield arm, [one.of(one.arms == arm) if arm in asked.levels else one for one in everybody]
 
 
 def _found(

@@ -127,7 +127,22 @@ def scans(out: Path, name: str, combine_runs: CombineRuns) -> Scans:
     combine_runs
         What is taken of several runs of one time point (`connectivity.combine_runs`).
     """
-    cohort, runs = as_text(read_tsv(out / paths.COHORT)), read_tsv(out / paths.RUNS)
+    return scans_in(out, name, read_tsv(out / paths.COHORT), read_tsv(out / paths.RUNS), combine_runs)
+
+
+def scans_in(
+    out: Path, name: str, cohort: pd.DataFrame, runs: pd.DataFrame, combine_runs: CombineRuns
+) -> Scans:
+    """Which scans everybody has, by tables that need not have been written.
+
+    Parameters
+    ----------
+    out, name, combine_runs
+        See `scans`.
+    cohort, runs
+        `cohort.tsv` and `runs.tsv`.
+    """
+    cohort = as_text(cohort)
     runs_by_point(name, cohort)
     table, _ = choose(cohort, runs, combine_runs)
     found = runs_by_point(name, table)

@@ -19,6 +19,7 @@ from conn.config.mediation import Mediation
 from conn.config.model import Clinical, CombineRuns, Inference, Rois
 from conn.errors import DesignError
 from conn.files import write_json
+from conn.lock import EXPLORATORY
 from conn.rois.registry import Roi
 from conn.stages.features import Edge, Features, Scans, edges_of, maps_of, networks_of, scans
 from conn.stages.grids import away
@@ -96,6 +97,7 @@ def mediate(
     *,
     seed: int,
     combine_runs: CombineRuns = "weighted",
+    status: str = EXPLORATORY,
 ) -> None:
     """Run an analysis and write its table, maps and summary.
 
@@ -115,6 +117,8 @@ def mediate(
         Of permutations and of the bootstrap.
     combine_runs
         What is taken of several runs of one time point.
+    status
+        What the lock says of it, see `conn.lock.label`.
 
     Raises
     ------
@@ -135,9 +139,10 @@ def mediate(
         tables, families, lost = [*tables, table], [*families, family], max(lost, gone)
     joined = _together(job)
     if tables:
-        write_tsv(out / paths.analysis("mediation", name, ".tsv"), pd.concat(tables, ignore_index=True))
+        table = pd.concat(tables, ignore_index=True).assign(status=status)
+        write_tsv(out / paths.analysis("mediation", name, ".tsv"), table)
     record = summary(name, job.rows, settings, clinical, inference, families, joined, lost)
-    write_json(out / paths.analysis("mediation", name), record)
+    write_json(out / paths.analysis("mediation", name), record | {"status": status})
 
 
 def _forget(out: Path, name: str) -> None:

@@ -22,6 +22,7 @@ from conn.config.model import Clinical, CombineRuns
 from conn.config.prediction import Prediction
 from conn.errors import TooLittleDataError
 from conn.files import write_json
+from conn.lock import EXPLORATORY
 from conn.stages import predictors
 from conn.stages.features import Scans, scans
 from conn.stages.predictors import Known, Outcome
@@ -42,6 +43,7 @@ def prediction(
     seed: int,
     alpha: float,
     workers: int = 1,
+    status: str = EXPLORATORY,
 ) -> None:
     """Predict, and write `prediction/<name>.tsv`, `<name>_model.json` and, last, `<name>.json`.
 
@@ -62,6 +64,8 @@ def prediction(
         Intervals cover 1 - alpha.
     workers
         Processes for permutations.
+    status
+        What the lock says of it, see `conn.lock.label`.
 
     Raises
     ------
@@ -73,7 +77,7 @@ def prediction(
     table = scans(out, f"{KIND}.{name}", combine_runs)
     outcome = predictors.outcome_of(table, settings, clinical, f"{KIND}.{name}")
     known = predictors.known(table, settings, clinical, edges, f"{KIND}.{name}")
-    chosen = _chosen(table, name, settings, clinical, outcome, known)
+    chosen = chosen_people(table, name, settings, clinical, outcome, known)
     recipe = _recipe(settings, outcome)
     plan = Plan(
         settings.folds,
@@ -116,7 +120,7 @@ def prediction(
         out / paths.analysis(KIND, f"{name}_model"),
         model_file.record(model, {"conn": conn.__version__, **versions}),
     )
-    record["words"] = sentences(record)
+    record |= {"words": sentences(record), "status": status}
     write_json(out / paths.analysis(KIND, name), record)
 
 
@@ -132,7 +136,7 @@ def _recipe(settings: Prediction, outcome: Outcome) -> Recipe:
 
 
 @dataclass(frozen=True, eq=False)
-class _Chosen:
+class Chosen:
     """Who takes part: rows of everybody that train and test, and who was left out with the reason."""
 
     everybody: tuple[tuple[str, str], ...]
@@ -141,15 +145,32 @@ class _Chosen:
     excluded: tuple[tuple[str, str, str], ...]
 
     def people(self, known: Known, outcome: Outcome, rows: Any) -> tuple[People, Any]:
+        """Values and outcomes of some rows."""
         names = ["/".join(self.everybody[row]) for row in rows]
         site = None if known.site is None else known.site[rows]
         who = people(names, known.imaging[rows], known.predictors[rows], known.removed[rows], site)
         return who, outcome.numbers[rows]
 
 
-def _chosen(
+def chosen_people(
     table: Scans, name: str, settings: Prediction, clinical: Clinical, outcome: Outcome, known: Known
-) -> _Chosen:
+) -> Chosen:
+    """Who trains and who is tested.
+
+    Parameters
+    ----------
+    table, name, settings, clinical
+        See `prediction`.
+    outcome, known
+        Of everybody in the cohort.
+
+    Raises
+    ------
+    ConfigError
+        A value of `subset` that nobody has.
+    TooLittleDataError
+        Nobody is left.
+    """
     wanted = predictors.subset_of(table, settings, clinical, f"{KIND}.{name}")
     training, tested, excluded = [], [], []
     for row, (dataset, subject) in enumerate(table.people):
@@ -167,7 +188,7 @@ def _chosen(
         why = ", ".join(f"{reason} {n}" for reason, n in counts.items())
         part = "train on" if not training else f"test in ({', '.join(settings.test)})"
         raise TooLittleDataError(f"{KIND}.{name}: nobody is left to {part}: {why or 'no such people'}")
-    return _Chosen(table.people, np.array(training), np.array(tested, dtype=np.int64), tuple(excluded))
+    return Chosen(table.people, np.array(training), np.array(tested, dtype=np.int64), tuple(excluded))
 
 
 def _reason(row: int, wanted: Any, outcome: Outcome, known: Known) -> str:
@@ -184,7 +205,7 @@ def _reason(row: int, wanted: Any, outcome: Outcome, known: Known) -> str:
     return ""
 
 
-def _asked(name: str, settings: Prediction, known: Known, outcome: Outcome, chosen: _Chosen) -> Asked:
+def _asked(name: str, settings: Prediction, known: Known, outcome: Outcome, chosen: Chosen) -> Asked:
     rows = np.concatenate([chosen.training, chosen.tested])
     values = known.imaging[rows]
     return Asked(
@@ -211,7 +232,7 @@ def _asked(name: str, settings: Prediction, known: Known, outcome: Outcome, chos
     )
 
 
-def _table(chosen: _Chosen, found: Any, truth: Any, outcome: Outcome) -> pd.DataFrame:
+def _table(chosen: Chosen, found: Any, truth: Any, outcome: Outcome) -> pd.DataFrame:
     """Predictions of everybody: by repeat, of left-out sites, and in other data sets."""
     names = [chosen.everybody[row] for row in chosen.training]
     parts = []

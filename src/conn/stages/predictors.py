@@ -137,7 +137,28 @@ def known(
     ConfigError
         A reference means nothing, or is not known at the time of the scan.
     """
-    imaging, features = _imaging(scans, settings, edges)
+    return known_with(scans, settings, clinical, *_imaging(scans, settings, edges), key)
+
+
+def known_with(
+    scans: Scans,
+    settings: Prediction,
+    clinical: Clinical,
+    imaging: Floats,
+    features: tuple[str, ...],
+    key: str,
+) -> Known:
+    """The same with imaging that is given.
+
+    Parameters
+    ----------
+    scans, settings, clinical, key
+        See `known`.
+    imaging
+        ndarray of shape (n_people, n_features); NaN for people without a scan.
+    features
+        Names of its columns.
+    """
     asked = _clinical_names(settings, clinical)
     for reference in asked:
         _refuse_later(scans, settings, reference, f"{key}.clinical")

@@ -84,9 +84,7 @@ def reliability(
     """
     from_scans = scans(out, f"reliability.{name}", combine_runs)
     points = [asked.before, *([asked.after] if asked.after is not None else [])]
-    extra = () if asked.stable is None else tuple(asked.stable)
-    # Who lacks the second scan has halves of the first one all the same.
-    enrolled = enrol(from_scans, clinical, Asked(asked.subset, [asked.before], categories=extra))
+    enrolled = enrolled_in(from_scans, asked, clinical)
     tables, told = [], {}
     for kind in ("edges", "networks"):
         labels = _labels(from_scans, enrolled, asked, edges, networks, kind)
@@ -98,6 +96,38 @@ def reliability(
     whole = pd.DataFrame([row for table in tables for row in table.to_dict("records")])[list(COLUMNS)]
     write_tsv(out / paths.analysis(KIND, name, ".tsv"), whole)
     write_json(out / paths.analysis(KIND, name), _summary(name, asked, enrolled, told, alpha))
+
+
+def enrolled_in(from_scans: Scans, asked: Reliability, clinical: Clinical) -> Enrolled:
+    """Who takes part; who lacks the second scan has halves of the first one all the same."""
+    extra = () if asked.stable is None else tuple(asked.stable)
+    return enrol(from_scans, clinical, Asked(asked.subset, [asked.before], categories=extra))
+
+
+def stable_in(enrolled: Enrolled, asked: Reliability) -> NDArray[np.bool_]:
+    """Who was not treated in between, of shape (n,)."""
+    if asked.stable is None:
+        return np.zeros(len(enrolled.people), dtype=bool)
+    found = np.ones(len(enrolled.people), dtype=bool)
+    for name, levels in asked.stable.items():
+        found &= np.isin(enrolled.text(name), levels)
+    return found
+
+
+def refuse_few(name: str, asked: Reliability, n: int) -> None:
+    """Refuse agreement of sessions of too few people.
+
+    Raises
+    ------
+    DesignError
+        Fewer than agreement needs have both sessions.
+    """
+    if n < FEWEST:
+        levels = ", ".join(f"{k}: {list(v)}" for k, v in (asked.stable or {}).items())
+        raise DesignError(
+            f"{name}.stable: {n} people ({levels or 'everybody'}) have both sessions; agreement "
+            f"needs {FEWEST}"
+        )
 
 
 def _labels(
@@ -147,13 +177,7 @@ class _Sample:
 
     def stable(self) -> NDArray[np.bool_]:
         """Who was not treated in between, of shape (n,)."""
-        wanted = self.asked.stable
-        if wanted is None:
-            return np.zeros(len(self.people), dtype=bool)
-        found = np.ones(len(self.people), dtype=bool)
-        for name, levels in wanted.items():
-            found &= np.isin(self.enrolled.text(name), levels)
-        return found
+        return stable_in(self.enrolled, self.asked)
 
     def halves(self, point: str) -> tuple[Floats, Floats, Floats]:
         """Fisher z of everybody in first and second halves, and the correlation of halves of noise."""
@@ -224,12 +248,7 @@ def _sessions(table: pd.DataFrame, sample: _Sample, z: Mapping[str, Floats], alp
     both = np.stack([z[point] for point in sample.points], axis=1)[sample.stable()]
     scanned = np.asarray(np.isfinite(both).any(axis=2))
     both = both[np.asarray(scanned.all(axis=1))]
-    if len(both) < FEWEST:
-        levels = ", ".join(f"{k}: {list(v)}" for k, v in (sample.asked.stable or {}).items())
-        raise DesignError(
-            f"{sample.scans.name}.stable: {len(both)} people ({levels or 'everybody'}) have both sessions; "
-            f"agreement needs {FEWEST}"
-        )
+    refuse_few(sample.scans.name, sample.asked, len(both))
     found = agreement(both, alpha)
     there = np.isfinite(found.sem)
     table["n_stable"] = np.where(there, found.n, 0)

@@ -105,15 +105,27 @@ def _outcome_matrix(trial: Trial, m: Floats, o: Floats) -> Floats:
         raise DesignError(f"together: mediators {gone} are missing in somebody; leave them out")
     before = [] if trial.outcome_before is None else [trial.outcome_before]
     matrix = np.column_stack([m, trial.arm, trial.shared, *before, o])
-    n, width = matrix.shape
-    if n < width + 3:
-        raise DesignError(
-            f"together: {n} people for {width} columns of the outcome's equation; at least {width + 3} are "
-            "needed. Name fewer mediators"
-        )
+    width = matrix.shape[1]
+    refuse_many(trial, m.shape[1])
     if np.linalg.matrix_rank(matrix / np.linalg.norm(matrix, axis=0), tol=LEFT) < width:
         raise DesignError("together: one mediator (or its baseline) is a sum of other columns; name fewer")
     return matrix
+
+
+def refuse_many(trial: Trial, n_mediators: int) -> None:
+    """Refuse more mediators than people allow.
+
+    Raises
+    ------
+    DesignError
+        The outcome's equation has too many columns.
+    """
+    width = 2 * n_mediators + 1 + trial.shared.shape[1] + (trial.outcome_before is not None)
+    if trial.n < width + 3:
+        raise DesignError(
+            f"together: {trial.n} people for {width} columns of the outcome's equation; at least {width + 3} "
+            "are needed. Name fewer mediators"
+        )
 
 
 def _observed(

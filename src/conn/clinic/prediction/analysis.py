@@ -19,7 +19,6 @@ from conn.clinic.prediction.people import Floats, People
 from conn.clinic.prediction.pipeline import Fitted, fit
 from conn.clinic.prediction.recipe import Recipe
 from conn.clinic.prediction.scores import SCORES, score
-from conn.errors import DesignError
 
 FINAL = 999_999
 """Stands for no fold in the seed of the final model."""
@@ -243,14 +242,8 @@ def left_out_sites(
     DesignError
         Without a site, the others cannot be trained on.
     """
+    folds.check_sites(outcome, recipe.kind, recipe.inner_folds, groups)
     names, fold = folds.by_site(groups)
-    if len(names) < 2:
-        raise DesignError(f"leave one out: everybody is of {names[0]}; it needs two groups")
-    for number, name in enumerate(names):
-        try:
-            folds.check_training(outcome[fold != number], recipe.kind, recipe.inner_folds)
-        except DesignError as error:
-            raise DesignError(f"leave one out: without {name}, {error}") from None
     found = crossfit(people, outcome, recipe, fold[None], seed)
     first = SCORES[recipe.kind][0]
     one = [_site_score(first, found, outcome, fold == number, recipe) for number in range(len(names))]

@@ -13,7 +13,7 @@ from conn.clinic.prediction.crossfit import crossfit
 from conn.clinic.prediction.people import Floats, Ints, People
 from conn.clinic.prediction.recipe import Recipe
 from conn.clinic.prediction.scores import SCORES, cross_validated
-from conn.permutation import permutation_set
+from conn.permutation import PermutationSet, permutation_set
 
 _TIE = 1e-12
 
@@ -82,15 +82,7 @@ def chance(
     workers
         Processes. The result does not depend on their number.
     """
-    orders = permutation_set(
-        people.n,
-        "labels",
-        strata=strata,
-        matrix_effect=np.arange(people.n),
-        n_permutations=n_permutations,
-        seed=seed,
-        has_nuisance=False,
-    ).table
+    orders = rearrangements(people.n, strata, n_permutations, seed).table
     task = _Task(people, outcome, recipe, fold, seed, imaging_only)
     pieces = [piece for piece in np.array_split(orders, max(1, min(workers, len(orders)))) if len(piece)]
     if len(pieces) == 1:
@@ -101,6 +93,19 @@ def chance(
     # The identity comes first, and counts once.
     p = float((found >= found[0] - _TIE).sum() / found.size)
     return Chance(float(found[0]), found[1:], p)
+
+
+def rearrangements(n: int, strata: NDArray[Any] | None, n_permutations: int, seed: int) -> PermutationSet:
+    """Orders of n people, within strata."""
+    return permutation_set(
+        n,
+        "labels",
+        strata=strata,
+        matrix_effect=np.arange(n),
+        n_permutations=n_permutations,
+        seed=seed,
+        has_nuisance=False,
+    )
 
 
 def _scores(task: _Task, orders: Ints) -> Floats:

@@ -145,3 +145,30 @@ def by_site(site: NDArray[Any]) -> tuple[tuple[str, ...], Ints]:
     """Each site is a fold: its name, and the fold of each person."""
     names, fold = np.unique(site, return_inverse=True)
     return tuple(str(name) for name in names), np.asarray(fold.reshape(-1), dtype=np.int64)
+
+
+def check_sites(outcome: Floats, kind: Kind, inner_folds: int, groups: NDArray[Any]) -> None:
+    """Refuse groups of which one cannot be left out.
+
+    Parameters
+    ----------
+    outcome
+        ndarray of shape (n,).
+    kind, inner_folds
+        See `check_training`.
+    groups
+        array of shape (n,): sites.
+
+    Raises
+    ------
+    DesignError
+        One group, or one without which the others cannot be trained on.
+    """
+    names, fold = by_site(groups)
+    if len(names) < 2:
+        raise DesignError(f"leave one out: everybody is of {names[0]}; it needs two groups")
+    for number, name in enumerate(names):
+        try:
+            check_training(outcome[fold != number], kind, inner_folds)
+        except DesignError as error:
+            raise DesignError(f"leave one out: without {name}, {error}") from None
