@@ -100,9 +100,13 @@ def test_enumerated_designs_of_few_people_never_exceed_the_error(name: str) -> N
 
 def test_every_contrast_of_every_design_has_null_trials() -> None:
     tried = {(case.model.design, case.name) for case in NOMINAL.values()}
-    known = {(design, name) for design, names in CONTRASTS.items() for name in names}
+    known = {(design, name) for design, names in CONTRASTS.items() for name in names if design not in ELSEWHERE}
     assert known - tried == set()
-    assert {design for design, _ in tried} == set(CONTRASTS)
+    assert {design for design, _ in tried} == set(CONTRASTS) - ELSEWHERE
+
+
+ELSEWHERE = {"moderator"}
+"""Its null is one of outcomes, not of scans: see `test_responders.py`."""
 
 
 # The simulated trials themselves --------------------------------------------------------------------
@@ -229,7 +233,9 @@ SAID = re.compile(r"reach (\d+) % instead of 5 %(?:, (\d+) % with strong skew)?"
 def promised(case: nt.Case) -> tuple[int, int] | None:
     """Highest rates without and with skew that the notes of a design name; None without such a note."""
     notes = compiled(case.model, trial(case.people, case.points)).notes
-    found = [(match, note) for note in notes if (match := SAID.search(note))]
+    # A dichotomy of outcomes is accompanied by its score, which has a note of its own.
+    own = [note for note in notes if case.name in re.findall(r"\w+", note.split(":", maxsplit=1)[0])]
+    found = [(match, note) for note in own if (match := SAID.search(note))]
     if not found:
         return None
     ((match, note),) = found

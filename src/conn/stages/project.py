@@ -206,7 +206,7 @@ def signal_numbers(arrays: dict[str, NDArray[Any]]) -> dict[str, float | None]:
     good = arrays["valid"]
     mean, sd = arrays["mean"][good].astype(np.float64), arrays["sd"][good].astype(np.float64)
     # The basis is orthonormal, so that a sum of squares of coefficients is one of the cleaned series.
-    summed = arrays["Y"].astype(np.float64)[:, good].sum(axis=1)
+    summed = np.array([row[good].sum(dtype=np.float64) for row in arrays["Y"]])
     total = float(mean.sum())
     amplitude = float(np.sqrt(np.square(summed).mean()))
     return {
