@@ -233,6 +233,10 @@ def test_nothing_is_locked_while_a_run_is_at_work(config: Path, call):
 
 CONFIRMATORY = {"prepost": {**SETTINGS["models"]["prepost"], "contrasts": {"change": {"confirmatory": True}}}}
 MODELS = {**SETTINGS["models"], **CONFIRMATORY}
+MOOD = {
+    "before": "pre", "after": "post", "scales": ["MADRS.change"], "edges": [["insulaL", "precuneusL"]],
+    "resamples": 0, "confirmatory": True,
+}  # fmt: skip
 
 
 @pytest.fixture(name="planned_trial", scope="module")
@@ -241,7 +245,7 @@ def fixture_planned_trial(pristine: World, tmp_path_factory: pytest.TempPathFact
 
     def make(folder: Path) -> None:
         made = pristine.copy(folder)
-        config = made.configure(models=MODELS)
+        config = made.configure(models=MODELS, associations={"mood": MOOD})
         locked = made.conn("lock", config)
         (folder / "said").write_text(locked.stdout + locked.stderr)
         assert locked.returncode == 0, locked.stderr
@@ -287,6 +291,7 @@ class TestOutputs:
         assert statuses(group / "prepost" / "model-prepost_edges.tsv") == status
         assert statuses(group / "prepost" / "model-prepost_edges.tsv", "changeFD") == {"exploratory"}
         assert list(table(group / "prepost" / "model-prepost_clusters.tsv").columns)[-1] == "status"
+        assert set(table(planned_trial.out / "association" / "mood.tsv")["status"]) == status
         families = json.loads((group / "prepost" / "model-prepost_families.json").read_text())
         assert {one["status"] for one in families if one["contrast"] == "change"} == status
         assert set(table(group / "armbytime" / "model-armbytime_edges.tsv")["status"]) == {"exploratory"}
@@ -296,7 +301,8 @@ class TestOutputs:
         words = f"confirmatory, locked {lock.day(entry.date)}"
         html = (planned_trial.out / "report.html").read_text(encoding="utf-8")
         methods = (planned_trial.out / "methods.md").read_text(encoding="utf-8")
-        assert html.count(f'<span class="badge planned">{words}</span>') == 3
+        assert html.count(f'<span class="badge planned">{words}</span>') == 4
+        assert f"Clinical analyses: associations.mood ({words})." in html
         assert entry.sha256 in html
         assert f"({words})" in methods and entry.sha256 in methods
         assert "lock.json" in (planned_trial.out / ".bidsignore").read_text().splitlines()
@@ -310,6 +316,9 @@ class TestOutputs:
         assert main(["check", config]) == 0
         said = capsys.readouterr().out
         assert f"prepost, change: confirmatory, locked {day}\n" in said
+        assert f"associations.mood: confirmatory, locked {day}\n" in said
+        assert "ASSOCIATION mood\nDoes the change of connectivity (post minus pre) go with MADRS" in said
+        assert "all, n = 6: 1 scale by 1 edge, one family; " in said
         assert "nothing changed since" in said
         assert main(["status", config]) == 0
         assert f"plan: locked on {day}, nothing changed since" in capsys.readouterr().out
@@ -322,7 +331,7 @@ class TestOutputs:
         assert rerun(world, config) == {}
         path = world.study / "study.lock.json"
         path.unlink()
-        expected = {"correct": 1, "settings": 1, "lock": 1, "report": 1, "all": 1}
+        expected = {"association": 1, "correct": 1, "settings": 1, "lock": 1, "report": 1, "all": 1}
         assert rerun(world, config) == expected
         locked = world.conn("lock", config)
         assert "prepost, change: confirmatory, locked after results existed" in locked.stdout
