@@ -100,9 +100,10 @@ def test_enumerated_designs_of_few_people_never_exceed_the_error(name: str) -> N
 
 def test_every_contrast_of_every_design_has_null_trials() -> None:
     tried = {(case.model.design, case.name) for case in NOMINAL.values()}
-    known = {(design, name) for design, names in CONTRASTS.items() for name in names if design not in ELSEWHERE}
+    here = {design: names for design, names in CONTRASTS.items() if design not in ELSEWHERE}
+    known = {(design, name) for design, names in here.items() for name in names}
     assert known - tried == set()
-    assert {design for design, _ in tried} == set(CONTRASTS) - ELSEWHERE
+    assert {design for design, _ in tried} == set(here)
 
 
 ELSEWHERE = {"moderator"}

@@ -331,7 +331,8 @@ class TestOutputs:
         assert rerun(world, config) == {}
         path = world.study / "study.lock.json"
         path.unlink()
-        expected = {"association": 1, "correct": 1, "settings": 1, "lock": 1, "report": 1, "all": 1}
+        printing = ("association", "correct", "confounding", "settings", "lock", "report", "all")
+        expected = dict.fromkeys(printing, 1)
         assert rerun(world, config) == expected
         locked = world.conn("lock", config)
         assert "prepost, change: confirmatory, locked after results existed" in locked.stdout
