@@ -150,9 +150,7 @@ rule prediction:
         edges=lambda wildcards: STUDY.predicting(wildcards.analysis),
         seed=CONFIG.seed,
         alpha=CONFIG.inference.alpha,
-        status=lambda wildcards: STUDY.analysis_status(
-            "prediction", wildcards.analysis
-        ),
+        status=lambda wildcards: STUDY.analysis_status("prediction", wildcards.analysis),
         code=calls("conn.stages.prediction", "prediction"),
     script:
         "../scripts/prediction.py"
