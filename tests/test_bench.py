@@ -77,6 +77,7 @@ def test_the_permutation_line_runs_beside_nilearn(tmp_path):
     assert str(BENCH.parent) not in printed
 
 
+@pytest.mark.slow
 def test_a_covariate_of_each_voxel_and_unequal_variances_are_ratios_to_less(tmp_path):
     records, _ = tiny("statistics", tmp_path)
     assert list(records) == [

@@ -166,6 +166,7 @@ def _subject(name: str) -> str:
     return name.partition("_")[0].removeprefix("sub-")
 
 
+@pytest.mark.slow
 @pytest.mark.xdist_group("ds005917")
 def test_all_runs_of_the_crossover_are_checked_and_the_check_tells_who_drops_out(shared_data, tmp_path):
     skeleton = shared_data / "openneuro" / "ds005917"
