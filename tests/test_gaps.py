@@ -94,7 +94,10 @@ def test_the_average_size_of_changes_with_gaps_is_that_of_the_people_who_have_bo
     a, b = rng.normal(size=(2, 9, 2))
     there = np.ones((9, 2), dtype=bool)
     there[2, 1] = False
-    size_of = lambda rows, which: g_av(a[np.ix_(rows, which)], b[np.ix_(rows, which)], n_boot=99)  # noqa: E731
+
+    def size_of(rows, which):
+        return g_av(a[np.ix_(rows, which)], b[np.ix_(rows, which)], n_boot=99)
+
     found = filled(nothing(2), there, np.ones(2, dtype=bool), size_of)
     assert np.isnan(found.g[0])
     assert found.g[1] == pytest.approx(
