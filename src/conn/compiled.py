@@ -23,3 +23,12 @@ def compiled(function: F) -> F:
         Of arrays and numbers.
     """
     return cast(F, numba.njit(nogil=True, cache=True)(function))
+
+
+def compiled_maxima(function: F) -> F:
+    """As `compiled`, of loops that look for the largest of numbers among which there is no NaN.
+
+    With that promise several numbers are compared at once. A maximum is the same in any order, and sums are
+    still not reordered.
+    """
+    return cast(F, numba.njit(nogil=True, cache=True, fastmath={"nnan", "nsz"})(function))

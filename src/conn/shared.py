@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from conn import shares
 from conn.glm import Floats, Kernel, Model, fit, magnitude, make_kernel, residuals, t_to_z, variance_and_df
 from conn.permutation import PermutationSet
 from conn.tiles import TILE_FEATURES, TILE_PERMUTATIONS, Job, Scale, Tile, padded
@@ -104,11 +105,10 @@ class Shared(Job):
 
     def judged(self, tile: SharedTile, turned: Turned, maxima: Floats) -> tuple[NDArray[np.bool_], Floats]:
         """See `Job.judged`; fewer steps than by way of every statistic."""
-        squared, sums = self._products(tile, turned)
-        np.square(squared, out=squared)
+        products, sums = self._products(tile, turned)
         if not self.pooled:
-            return self._welch(tile, squared, sums, maxima)
-        reached, best = self._judge_share(tile, squared, maxima.size)
+            return self._welch(tile, np.square(products, out=products), sums, maxima)
+        reached, best = self._judge_share(tile, products, maxima.size)
         return reached, self._rescaled(best)
 
     def _products(self, tile: SharedTile, turned: Turned) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -132,15 +132,15 @@ class Shared(Job):
         return magnitude(np.square(size), df, self.model.rank, "z")
 
     def _judge_share(
-        self, tile: SharedTile, squared: NDArray[Any], used: int
+        self, tile: SharedTile, products: NDArray[Any], used: int
     ) -> tuple[NDArray[np.bool_], Floats]:
         """By the share of the variance left by the nuisance that the effect explains."""
-        share, left = self._share(squared)
-        share /= left
         df = self.model.df / self.model.rank
         limit = np.square(tile.limit)
-        reached = share >= (limit / (df + limit)).astype(self.dtype)
-        top = np.minimum(share[:used].max(axis=1).astype(np.float64), 1 - self.floor)
+        limit = (limit / (df + limit)).astype(self.dtype)
+        reached = np.empty(products.shape[1:], dtype=np.bool_)
+        best = shares.judge(products, self.model.rank, limit, self.dtype(self.floor), reached)
+        top = np.minimum(best[:used].astype(np.float64), 1 - self.floor)
         return reached, np.sqrt(df * top / (1 - top))
 
     def _share(self, squared: NDArray[Any]) -> tuple[NDArray[Any], Any]:
