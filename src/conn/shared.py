@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,10 @@ from conn.zscale import signed_z, squared_to_z
 
 @dataclass(frozen=True, eq=False)
 class SharedTile(Tile):
-    """`residuals` (n, width) of the nuisance model have length 1, `squares` are their squares."""
+    """`residuals` (n, width) of the nuisance model have length 1, `squares` are their squares.
+
+    With one variance they are coordinates in the space that the nuisance leaves, of which there are fewer.
+    """
 
     residuals: NDArray[Any]
     squares: NDArray[Any]
@@ -60,6 +64,12 @@ class Shared(Job):
         """Whether all rows share a variance."""
         return self.model.n_groups == 1
 
+    @cached_property
+    def coordinates(self) -> Floats:
+        """Orthonormal basis of what the nuisance leaves, of shape (n, n - rank of the nuisance)."""
+        n, q = self.model.nuisance.shape
+        return np.linalg.qr(np.hstack([self.model.nuisance, np.eye(n)]))[0][:, q:n]
+
     @property
     def scale(self) -> Scale:
         """``z`` when degrees of freedom differ between features."""
@@ -83,7 +93,8 @@ class Shared(Job):
         observed = fit(data, self.model)
         columns = np.flatnonzero(observed.valid)
         there = padded(columns, self.width)
-        e = residuals(data[:, there], self.model.nuisance)
+        left = data[:, there]
+        e = self.coordinates.T @ left if self.pooled else residuals(left, self.model.nuisance)
         e = (e / np.linalg.norm(e, axis=0)).astype(self.dtype)
         squares = e[:0] if self.pooled else np.square(e)
         limit = self.lowered(observed.size(self.limit_scale)[there])
@@ -99,6 +110,8 @@ class Shared(Job):
     def turned(self, batch: slice) -> Turned:
         """See `Job.turned`."""
         rows = self.rearranged(self.kernel.rows, batch)
+        if self.pooled:
+            rows = (rows @ self.coordinates).astype(self.dtype)
         inside = self.rearranged(self.kernel.indicators, batch, squares=True)
         n_rows = len(rows) if self.pooled else len(rows) + len(inside)
         return Turned(rows, inside, np.empty((n_rows, self.width), dtype=self.dtype))

@@ -14,8 +14,8 @@ from conn.permutation import PermutationSet
 from conn.zscale import TABLE_TOLERANCE
 
 # The shape of every matrix product. Constants, so that the bytes of a result depend neither on the memory
-# that was allowed nor on the number of workers. With 60 rows, products of this shape run at the speed of large
-# square ones, those of 1024 features at 0.85 of it: their operands no longer fit into the nearest caches.
+# that was allowed nor on the number of workers. With 60 rows, products of this shape run at the speed of
+# large square ones, those of 1024 features at 0.85 of it: operands no longer fit into the nearest caches.
 TILE_FEATURES = 512
 TILE_PERMUTATIONS = 64
 MAP_FEATURES = 20_000
