@@ -2,6 +2,7 @@
 
 .venv/bin/python scripts/prediction_calibration.py             measures what is missing, up to 200 sets a cell
 .venv/bin/python scripts/prediction_calibration.py --sets 600  adds sets to those that are there
+.venv/bin/python scripts/prediction_calibration.py --coverage  only intervals, not p
 .venv/bin/python scripts/prediction_calibration.py --page      only writes the tables into the page
 
 Every set has its own seed, so that the result depends on neither the order nor the number of calls. Results
@@ -141,11 +142,11 @@ def tested(cohort: Cohort, imaging_only: bool, seed: int) -> Entry:
     return {"test": {**below, "honest": found.observed, "apparent": apparent}}
 
 
-def measure(sets: int) -> None:
-    """Add sets to every cell; what is kept are sums over sets."""
+def measure(sets: int, coverage_only: bool = False) -> None:
+    """Add sets to every cell, or to those of coverage; what is kept are sums over sets."""
     results = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
     cells: list[tuple[str, Callable[[int], Entry]]] = []
-    for cohort, imaging_only in NULL:
+    for cohort, imaging_only in () if coverage_only else NULL:
         cells.append((null_key(cohort, imaging_only), partial(tested, cohort, imaging_only)))
     for cohort in COVERAGE:
         cells.append((cohort.name, partial(covered, cohort)))
@@ -219,10 +220,11 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--sets", type=int, default=200)
+    parser.add_argument("--coverage", action="store_true")
     parser.add_argument("--page", action="store_true")
     options = parser.parse_args()
     if not options.page:
-        measure(options.sets)
+        measure(options.sets, options.coverage)
     if PAGE.is_file():
         write_page()
 

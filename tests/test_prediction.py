@@ -319,7 +319,9 @@ def test_the_interval_is_that_of_a_plain_loop():
             b.append(loss.var(ddof=1) / loss.size)
     every = (made.predicted - outcome) ** 2
     usual = np.sqrt(np.mean(every.var(axis=1, ddof=1)) / outcome.size)
-    se = np.clip(np.sqrt(max(3 / 4 * (np.mean(a) - np.mean(b)), 0)), usual, 2 * usual)
+    nested = np.clip(np.sqrt(max(3 / 4 * (np.mean(a) - np.mean(b)), 0)), usual, 2 * usual)
+    correlated = np.sqrt(1 / 4 + 1 / 3) * 2 * usual
+    se = np.sqrt((nested**2 + correlated**2) / 2)
     found = interval("brier", made, outcome, "classifier")
     assert found.se == pytest.approx(se)
     width = logit(found.high) - logit(found.low)

@@ -163,6 +163,10 @@ BATES = Reference(
     "Journal of the American Statistical Association 119, 1434-1445 (2024).",
     "10.1080/01621459.2023.2197686",
 )
+NADEAU = Reference(
+    "Nadeau C, Bengio Y. Inference for the generalization error. Machine Learning 52, 239-281 (2003).",
+    "10.1023/A:1024068626366",
+)
 DELONG = Reference(
     "DeLong ER, DeLong DM, Clarke-Pearson DL. Comparing the areas under two or more correlated receiver "
     "operating characteristic curves: a nonparametric approach. Biometrics 44, 837-845 (1988).",
@@ -241,7 +245,7 @@ def cited(outputs: Outputs) -> list[Reference]:
 
 def _of_predictions(outputs: Outputs) -> list[Reference]:
     asked = outputs.config.prediction.values()
-    used = [BATES] if asked else []
+    used = [BATES, NADEAU] if asked else []
     used += [DELONG] if any(one.test for one in asked) else []
     return used + ([JOHNSON] if any(one.harmonise for one in asked) else [])
 

@@ -4,6 +4,10 @@ Scores of different folds depend on each other, because their models share peopl
 does not know that and is too small. Here each fold in turn is held out, and the cross-validated score of the
 others is compared with the score in the fold. Their squared difference is the error of cross-validation plus
 the sampling error of one fold, and the latter is known.
+
+With the few people of a trial that estimate is itself uncertain: in a quarter of samples it is below the
+usual one. It is therefore averaged with what that becomes when errors of folds are correlated as the
+shares of people in training and in testing say.
 """
 
 from __future__ import annotations
@@ -34,7 +38,7 @@ class Interval:
     low, high
         Limits; NaN where the score does not exist.
     se
-        Standard error, between the usual one and that times the root of the number of folds.
+        Standard error, above the usual one and below that times the root of the number of folds.
     usual_se
         Standard error if predictions of different people were independent.
     """
@@ -66,6 +70,7 @@ def interval(name: str, found: Crossfit, outcome: Floats, kind: Kind, alpha: flo
     ----------
     Bates 2023, 10.1080/01621459.2023.2197686, algorithm 1. There the score is a mean over people. For the AUC
     the sampling variance in a fold is the unbiased one of a U statistic; other scores enter by influence.
+    Nadeau 2003, 10.1023/A:1024068626366: the corrected resampled variance, which it is averaged with.
     """
     estimate = cross_validated(name, found, outcome, kind)
     nan = float("nan")
@@ -75,7 +80,8 @@ def interval(name: str, found: Crossfit, outcome: Floats, kind: Kind, alpha: flo
     squared = pieces.squared / max(pieces.n_pairs, 1)
     usual = float(np.sqrt(pieces.usual))
     k = found.n_folds
-    se = float(np.sqrt(np.clip((k - 1) / k * squared, usual**2, k * usual**2)))
+    nested = np.clip((k - 1) / k * squared, usual**2, k * usual**2)
+    se = float(np.sqrt((nested + usual**2 * (1 + k / (k - 1))) / 2))
     low, high = _limits(SCALES[name], estimate, se, float(norm.isf(alpha / 2)))
     return Interval(estimate, low, high, se, usual)
 
