@@ -84,6 +84,7 @@ COVERAGE = (
     Cohort("classifier", 50, effect=1.0),
     Cohort("classifier", 50, effect=0.7, cases=0.3),
     Cohort("classifier", 50, n_features=200, effect=0.7, reduce="best"),
+    Cohort("classifier", 18, n_features=10, effect=1.5, cases=0.45),
     Cohort("regression", 40),
     Cohort("regression", 40, effect=0.4),
     Cohort("regression", 80, effect=0.4),

@@ -17,6 +17,7 @@ from sklearn.metrics import balanced_accuracy_score, brier_score_loss, roc_auc_s
 
 from conn.clinic.prediction import combat, folds, kernel, model_file, scores
 from conn.clinic.prediction.analysis import Plan, predict
+from conn.clinic.prediction.bounded import auc_variance, limits
 from conn.clinic.prediction.chance import chance
 from conn.clinic.prediction.crossfit import Crossfit, crossfit, folds_of
 from conn.clinic.prediction.curves import learning_curve, roc
@@ -322,11 +323,54 @@ def test_the_interval_is_that_of_a_plain_loop():
     nested = np.clip(np.sqrt(max(3 / 4 * (np.mean(a) - np.mean(b)), 0)), usual, 2 * usual)
     correlated = np.sqrt(1 / 4 + 1 / 3) * 2 * usual
     se = np.sqrt((nested**2 + correlated**2) / 2)
+    assert 0 < nested < 2 * usual
     found = interval("brier", made, outcome, "classifier")
-    assert found.se == pytest.approx(se)
+    assert np.sqrt(found.inflation) * found.usual_se == pytest.approx(se)
     width = logit(found.high) - logit(found.low)
     level = found.estimate * (1 - found.estimate)
     assert width == pytest.approx(2 * 1.959964 * se / level, rel=1e-6)
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize(
+    ("hits", "n", "low", "high"), [(8, 10, 0.4902, 0.9433), (0, 15, 0.0, 0.2039), (29, 29, 0.8830, 1.0)]
+)
+def test_limits_of_a_share_are_wilsons(hits, n, low, high):
+    """Newcombe 1998, 10.1002/(SICI)1097-0258(19980430)17:8<857::AID-SIM777>3.0.CO;2-E, defines them."""
+    from statsmodels.stats.proportion import proportion_confint
+
+    found = limits(hits / n, lambda true: true * (1 - true) / n, stats.norm.isf(0.025))
+    assert found == pytest.approx(proportion_confint(hits, n, method="wilson"), abs=1e-8)
+    assert found == pytest.approx((low, high), abs=1e-4)
+
+
+@pytest.mark.oracle
+def test_the_variance_of_an_auc_is_that_of_exponential_scores():
+    """For these Hanley and McNeil's formula is exact."""
+    rng = np.random.default_rng(5)
+    m, n, rate = 4, 6, 3.0
+    y = np.repeat([1.0, 0.0], [m, n])
+    drawn = rng.exponential(size=(20_000, m + n)) * np.where(y == 1, rate, 1.0)
+    areas = np.array([scores.auc(values, y) for values in drawn])
+    assert areas.mean() == pytest.approx(rate / (1 + rate), abs=0.005)
+    assert auc_variance(rate / (1 + rate), m, n) == pytest.approx(areas.var(), rel=0.03)
+
+
+@pytest.mark.calibration
+def test_an_interval_of_a_perfect_score_of_few_people_has_a_width_and_covers():
+    """In many of these every fold is told apart without a mistake; variances estimated there are 0."""
+    perfect, covered = 0, 0
+    for seed in range(40):
+        who, outcome = cohort(seed, n=18, n_features=10, effect=1.6)
+        made = crossfit(who, outcome, QUICK, folds_of(outcome, QUICK, 4, 2, seed), seed, inner=True)
+        found = interval("auc", made, outcome, "classifier")
+        new, truth = cohort(10_000 + seed, n=2000, n_features=10, effect=1.6)
+        true = scores.auc(fit(who, outcome, QUICK, (seed,)).predict(new), truth)
+        perfect += found.estimate == 1
+        covered += found.low <= true <= found.high
+        assert found.high - found.low > 0.1
+    assert perfect >= 10
+    assert covered >= 36
 
 
 def test_models_without_two_folds_saw_neither():
@@ -551,3 +595,12 @@ def test_scores_without_both_classes_are_missing():
     assert np.isnan(scores.cross_validated("auc", found, np.ones(4), "classifier"))
     alone = external(fit(*cohort(0), QUICK, (0,)), cohort(1, n=5)[0], np.ones(5), 0)
     assert np.isnan([alone.scores["auc"].estimate, alone.scores["auc"].low]).all()
+
+
+def test_a_perfect_score_in_new_people_has_an_interval_with_a_width():
+    made = fit(*cohort(0, n=40, n_features=5, effect=4.0), QUICK, (0,))
+    new, truth = cohort(1, n=12, n_features=5, effect=4.0)
+    found = external(made, new, truth, 0).scores["auc"]
+    assert (found.estimate, found.high) == (1, 1)
+    m, n = truth.sum(), (1 - truth).sum()
+    assert 0.5 < found.low < 1 - 1 / max(m, n), "one pair in the wrong order is well within what is possible"

@@ -12,9 +12,10 @@ _ALWAYS = (
     "Imputation, harmonisation, removal of covariates, scaling, the choice of features and the penalty were "
     "all learnt inside each training part, and folds were made of people. AUC was averaged within folds; "
     "intervals of cross-validated scores come from folds within folds (Bates et al. 2024), averaged with the "
-    "corrected resampled variance (Nadeau and Bengio 2003). Tests are one-sided, with p = (b + 1) / (n + 1): "
-    "for the whole, outcomes were permuted and everything was fitted again; for what imaging adds to "
-    "clinical values, scans were permuted with outcome and clinical values fixed."
+    "corrected resampled variance (Nadeau and Bengio 2003), those of AUC with limits after Newcombe (2006). "
+    "Tests are one-sided, with p = (b + 1) / (n + 1): for the whole, outcomes were permuted and everything "
+    "was fitted again; for what imaging adds to clinical values, scans were permuted with outcome and "
+    "clinical values fixed."
 )
 
 

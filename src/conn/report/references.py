@@ -167,6 +167,11 @@ NADEAU = Reference(
     "Nadeau C, Bengio Y. Inference for the generalization error. Machine Learning 52, 239-281 (2003).",
     "10.1023/A:1024068626366",
 )
+NEWCOMBE = Reference(
+    "Newcombe RG. Confidence intervals for an effect size measure based on the Mann-Whitney statistic. "
+    "Part 2: Asymptotic methods and evaluation. Statistics in Medicine 25, 559-573 (2006).",
+    "10.1002/sim.2324",
+)
 DELONG = Reference(
     "DeLong ER, DeLong DM, Clarke-Pearson DL. Comparing the areas under two or more correlated receiver "
     "operating characteristic curves: a nonparametric approach. Biometrics 44, 837-845 (1988).",
@@ -245,7 +250,7 @@ def cited(outputs: Outputs) -> list[Reference]:
 
 def _of_predictions(outputs: Outputs) -> list[Reference]:
     asked = outputs.config.prediction.values()
-    used = [BATES, NADEAU] if asked else []
+    used = [BATES, NADEAU, NEWCOMBE] if asked else []
     used += [DELONG] if any(one.test for one in asked) else []
     return used + ([JOHNSON] if any(one.harmonise for one in asked) else [])
 

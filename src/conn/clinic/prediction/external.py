@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import norm
 
+from conn.clinic.prediction.bounded import auc_variance, limits
 from conn.clinic.prediction.delong import delong
 from conn.clinic.prediction.interval import BOUNDS
 from conn.clinic.prediction.people import Floats, Ints, People
@@ -39,8 +41,8 @@ class External:
     predicted
         ndarray of shape (n,).
     scores
-        By name; the interval of the AUC is DeLong's, those of others are bootstrap percentiles over people;
-        calibration has none.
+        By name. The interval of the AUC is DeLong's, or that of `bounded.limits` where his error is 0; those
+        of others are bootstrap percentiles over people; calibration has none.
     """
 
     predicted: Floats
@@ -70,9 +72,18 @@ def external(fitted: Fitted, people: People, outcome: Floats, seed: int, alpha: 
         own = draws[:0] if name in CALIBRATION else draws
         found[name] = _with_bootstrap(name, values, centre, outcome, own, fitted, alpha)
     if "auc" in found and min(outcome.sum(), (1 - outcome).sum()) >= 2:
-        area = delong(values, outcome, alpha)
-        found["auc"] = FixedScore(area.auc, area.low, area.high)
+        found["auc"] = _area(values, outcome, alpha)
     return External(values, found)
+
+
+def _area(values: Floats, outcome: Floats, alpha: float) -> FixedScore:
+    """AUC with DeLong's interval, or with one that has a width where nobody is out of order."""
+    area = delong(values, outcome, alpha)
+    if area.se > 0:
+        return FixedScore(area.auc, area.low, area.high)
+    m, n = int(outcome.sum()), int((1 - outcome).sum())
+    z = float(norm.isf(alpha / 2))
+    return FixedScore(area.auc, *limits(area.auc, lambda true: auc_variance(true, m, n), z))
 
 
 def _with_bootstrap(

@@ -19,6 +19,7 @@ import numpy as np
 from scipy.special import expit, logit
 from scipy.stats import norm
 
+from conn.clinic.prediction.bounded import accuracy_variance, fold_variance, limits
 from conn.clinic.prediction.crossfit import Crossfit
 from conn.clinic.prediction.people import Floats
 from conn.clinic.prediction.recipe import Kind
@@ -37,8 +38,8 @@ class Interval:
         Cross-validated score, averaged over repeats.
     low, high
         Limits; NaN where the score does not exist.
-    se
-        Standard error, above the usual one and below that times the root of the number of folds.
+    inflation
+        Ratio of the variance of the score to the usual one, between 1 and the number of folds.
     usual_se
         Standard error if predictions of different people were independent.
     """
@@ -46,7 +47,7 @@ class Interval:
     estimate: float
     low: float
     high: float
-    se: float
+    inflation: float
     usual_se: float
 
 
@@ -71,30 +72,39 @@ def interval(name: str, found: Crossfit, outcome: Floats, kind: Kind, alpha: flo
     Bates 2023, 10.1080/01621459.2023.2197686, algorithm 1. There the score is a mean over people. For the AUC
     the sampling variance in a fold is the unbiased one of a U statistic; other scores enter by influence.
     Nadeau 2003, 10.1023/A:1024068626366: the corrected resampled variance, which it is averaged with.
+    Newcombe 2006, 10.1002/sim.2324: limits of AUC and balanced accuracy.
     """
     estimate = cross_validated(name, found, outcome, kind)
     nan = float("nan")
     if np.isnan(estimate) or found.inner is None or name in CALIBRATION:
         return Interval(estimate, nan, nan, nan, nan)
     pieces = _auc_pieces(found, outcome) if name == "auc" else _mean_pieces(name, found, outcome, kind)
-    squared = pieces.squared / max(pieces.n_pairs, 1)
-    usual = float(np.sqrt(pieces.usual))
-    k = found.n_folds
-    nested = np.clip((k - 1) / k * squared, usual**2, k * usual**2)
-    se = float(np.sqrt((nested + usual**2 * (1 + k / (k - 1))) / 2))
-    low, high = _limits(SCALES[name], estimate, se, float(norm.isf(alpha / 2)))
-    return Interval(estimate, low, high, se, usual)
+    inflation = _inflation(pieces, found.n_folds)
+    z = float(norm.isf(alpha / 2))
+    if name in SCALES:
+        low, high = _limits(SCALES[name], estimate, float(np.sqrt(inflation * pieces.usual)), z)
+    else:
+        usual = fold_variance(found.fold, outcome) if name == "auc" else accuracy_variance(outcome)
+        low, high = limits(estimate, lambda true: inflation * usual(true), z)
+    return Interval(estimate, low, high, inflation, float(np.sqrt(pieces.usual)))
 
 
-SCALES: dict[str, Scale] = {
-    "auc": "logit",
-    "balanced_accuracy": "logit",
-    "brier": "logit",
-    "r2": "one_minus_log",
-    "mae": "log",
-}
+def _inflation(pieces: _Pieces, k: int) -> float:
+    """How much larger than the usual variance that of the score is, with k folds."""
+    shared = 1 + k / (k - 1)
+    if pieces.n_pairs == 0 or pieces.usual <= _NOTHING:
+        return shared
+    nested = (k - 1) / k * pieces.squared / pieces.n_pairs / pieces.usual
+    return float((np.clip(nested, 1, k) + shared) / 2)
+
+
+_NOTHING = 1e-12
+"""A variance below it says that all folds were alike, and nothing about the ratio."""
+
+SCALES: dict[str, Scale] = {"brier": "logit", "r2": "one_minus_log", "mae": "log"}
 """Scale on which limits are equally far from the score. A score that came out too good has too small a
-standard error; on these scales the limit on the other side is the farther one."""
+standard error; on these scales the limit on the other side is the farther one. AUC and balanced accuracy have
+limits of their own, see `conn.clinic.prediction.bounded`."""
 
 BOUNDS = {
     "auc": (0.0, 1.0),
@@ -141,8 +151,14 @@ def _auc_pieces(found: Crossfit, outcome: Floats) -> _Pieces:
                 squared += (float(np.mean(inside)) - outside) ** 2 - variance
                 n_pairs += 1
             variances.append(variance)
-        usual.append(np.nanmean(variances) / len(held))
-    return _Pieces(squared, n_pairs, float(max(np.nanmean(usual), 0.0)))
+        usual.append(_mean(variances) / len(held))
+    return _Pieces(squared, n_pairs, max(_mean(usual), 0.0))
+
+
+def _mean(values: list[float]) -> float:
+    """Of those that exist; 0 where none does."""
+    there = [value for value in values if not np.isnan(value)]
+    return float(np.mean(there)) if there else 0.0
 
 
 def u_variance(values: Floats, outcome: Floats) -> float:
