@@ -357,6 +357,17 @@ def test_the_variance_of_an_auc_is_that_of_exponential_scores():
 
 
 @pytest.mark.calibration
+def test_kept_measurements_say_that_the_interval_of_the_auc_covers_at_least_92_percent():
+    """Of scripts/prediction_calibration.py, which the page of the documentation shows."""
+    kept = json.loads((Path(__file__).parents[1] / "docs/explanation/prediction_rates.json").read_text())
+    cells = {name: cell for name, cell in kept.items() if "auc" in cell["sums"]}
+    assert len(cells) >= 9
+    for name, cell in cells.items():
+        assert cell["sets"] >= 300, name
+        assert cell["sums"]["auc"]["covered"] >= 0.92 * cell["sets"], name
+
+
+@pytest.mark.calibration
 def test_an_interval_of_a_perfect_score_of_few_people_has_a_width_and_covers():
     """In many of these every fold is told apart without a mistake; variances estimated there are 0."""
     perfect, covered = 0, 0
