@@ -265,6 +265,21 @@ def test_moderation_and_prognosis_are_those_of_the_model_of_the_outcome() -> Non
     assert (both.result.effect < high).all()
 
 
+@pytest.mark.oracle
+def test_the_partial_correlation_of_a_moderator_is_that_of_one_variance_also_beside_a_robust_t() -> None:
+    rng = np.random.default_rng(8)
+    tables, z, (arm, values_, start, end) = simulated(26, rng, n_edges=4, slope=10)
+    one = contrast(compiled(moderator(contrasts={"moderation": Contrast()}), tables), "moderation")
+    assert one.own_variances
+    found = run(one, z)
+    for edge in range(4):
+        m = values_[:, edge]
+        fitted = sm.OLS(end, sm.add_constant(np.column_stack([arm, m, arm * m, start]))).fit()
+        t = fitted.tvalues[3]
+        assert found.size.g[edge] == pytest.approx(t / np.sqrt(t**2 + fitted.df_resid), abs=1e-9)
+        assert found.result.stat[edge] != pytest.approx(t, rel=1e-3)
+
+
 def test_the_other_side_is_missing_where_nothing_is_left_of_the_data() -> None:
     data = np.column_stack([np.ones(6), np.arange(6.0), [np.nan, 1, 2, 3, 4, 9]])
     matrix = np.column_stack([np.ones(6), [3.0, 1, 4, 1, 5, 9]])

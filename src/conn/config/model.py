@@ -673,7 +673,7 @@ class Inference(Section):
     robust_slopes: bool = True
     """Slopes: let every person have an error variance of their own (HC3), because people with extreme values of the predictor often vary more. false: one variance for all, which finds more where that is true and makes up to six times as many false positives where it is not."""
     equivalence: Positive | None = None
-    """Bound in Fisher z: `p_equivalence` tests that an effect of an edge or network lies within plus and minus this (two one-sided tests). Empty: not tested."""
+    """Bound in Fisher z: `p_equivalence` tests that an effect of an edge or network lies within plus and minus this (two one-sided tests). Slopes, and terms of a formula, have other units and no such p. Empty: not tested."""
 
     @model_validator(mode="after")
     def _one_scale(self) -> Inference:
