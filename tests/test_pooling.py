@@ -119,7 +119,9 @@ def trials(rng, sizes, sd, effect=0.0, between=0.0):
     sizes, sd = np.array(sizes), np.array(sd)
     true = effect + between * rng.standard_normal((sizes.size, SETS))
     mean = true + (sd / np.sqrt(sizes))[:, None] * rng.standard_normal((sizes.size, SETS))
-    variance = (sd**2)[:, None] * rng.chisquare((sizes - 1)[:, None], (sizes.size, SETS)) / (sizes - 1)[:, None]
+    variance = (
+        (sd**2)[:, None] * rng.chisquare((sizes - 1)[:, None], (sizes.size, SETS)) / (sizes - 1)[:, None]
+    )
     df = np.repeat((sizes - 1.0)[:, None], SETS, axis=1)
     return pooling.estimates(mean, np.sqrt(variance / sizes[:, None]), df), true
 

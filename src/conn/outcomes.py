@@ -102,7 +102,9 @@ def outcomes_of_analysis(config: Config, asked: Analysis) -> Outcomes:
             united=asked.networks,
             measure=asked.edge_measure,
         )
-    looked_at = replicated_features(asked, config.models[asked.model]) if isinstance(asked, Replication) else asked
+    looked_at = (
+        replicated_features(asked, config.models[asked.model]) if isinstance(asked, Replication) else asked
+    )
     return _outcomes(
         config,
         every_edge=looked_at.edges == "all",

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from conn.permutation import PermutationSet
 
-Floats = NDArray[np.float64]
+Floats = NDArray[np.floating[Any]]
 
 TOLERANCE = 1e-9
 """Relative; a rearrangement that gives the observed statistic but for rounding counts as reaching it."""
@@ -93,7 +94,7 @@ class PooledTest:
     z
         Weighted sum of the trials' z over its standard deviation.
     p, p_fwe
-        Two-sided, of each feature and by the largest \\|z\\| over the features.
+        Two-sided, of each feature and by the largest absolute z over the features.
     """
 
     z: Floats

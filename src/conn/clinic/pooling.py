@@ -14,11 +14,11 @@ from scipy import special, stats
 
 from conn.errors import DesignError
 
-Floats = NDArray[np.float64]
+Floats = NDArray[np.floating[Any]]
 
 FEWEST_FOR_RANDOM = 3
 """Trials from which the variance between trials is estimated: with two it rests on one degree of freedom."""
-STEPS = 200
+STEPS = 60
 """Halvings of an interval that holds a variance between trials."""
 
 
@@ -78,8 +78,8 @@ def estimates(effect: ArrayLike, se: ArrayLike, df: ArrayLike) -> Estimates:
     shapes = {one.shape for one in arrays}
     if len(shapes) > 1 or arrays[0].ndim != 2:
         raise DesignError(
-            f"effect, se and df have shapes {[one.shape for one in arrays]}; equal (n_trials, n_features) are "
-            "needed"
+            f"effect, se and df have shapes {[one.shape for one in arrays]}; equal (n_trials, n_features) "
+            "are needed"
         )
     if arrays[0].shape[0] < 2:
         raise DesignError("there is an estimate of one trial; a replication needs two")
@@ -208,8 +208,7 @@ def heterogeneity(found: Estimates, alpha: float = 0.05) -> Heterogeneity:
     with np.errstate(invalid="ignore", divide="ignore"):
         typical = _typical(found)
         tau2 = _tau2(found, df)
-        low = _tau2(found, stats.chi2.ppf(1 - alpha / 2, df))
-        high = _tau2(found, stats.chi2.ppf(alpha / 2, df))
+        low, high = (_tau2(found, np.asarray(stats.chi2.ppf(a, df))) for a in (1 - alpha / 2, alpha / 2))
         share = [tau / (tau + typical) for tau in (tau2, low, high)]
         p, p_chi2 = _welch(found, q, df), stats.chi2.sf(q, df)
     values = (q, df, p, p_chi2, tau2, *share)

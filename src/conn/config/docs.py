@@ -147,6 +147,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
             "levels": ["drug", "placebo"],
         },
     },
+    "replication": {"bothTrials": {"model": "prepost", "by": "dataset"}},
     "reliability": {"stability": {"before": "pre", "after": "post", "stable": {"arm": ["placebo"]}}},
 }
 """What the commented configuration shows where the default is nothing, by path without names."""

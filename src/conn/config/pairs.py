@@ -29,9 +29,7 @@ def replicated_features(asked: Replication, model: ModelBase) -> Features:
     return Features(edges=edges, networks=named, edge_measure=model.edge_measure, subset=model.subset)
 
 
-def pairs_of(
-    model: ModelBase | Features | Mediation, own: networks.Declared
-) -> tuple[tuple[str, str], ...]:
+def pairs_of(model: ModelBase | Features | Mediation, own: networks.Declared) -> tuple[tuple[str, str], ...]:
     """Pairs of regions that a model or an analysis names, those of a network spelled out; none for all and none."""
     if not isinstance(model.edges, str):
         return model.edges

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
 
 from pydantic import model_validator
 
@@ -14,7 +13,7 @@ class Replication(Section):
 
     model: Label
     """The model. Within each trial its design is compiled for the people of that trial alone: same contrast, same covariates; one that is constant within a trial drops out there, which is said."""
-    by: Name | Literal["dataset"] = "dataset"
+    by: Name = "dataset"
     """What tells trials apart: `dataset`, or a category of `clinical.variables` such as `trial` or `site`."""
     trials: tuple[str, ...] = ()
     """The trials, two or more, in the order they are shown. Empty: every value of `by`. The data sets that are found in the configuration keep their order, other values go by the alphabet."""

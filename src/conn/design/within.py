@@ -12,8 +12,8 @@ from conn.cohort import Person, as_text, natural, resolve
 from conn.combination import choose
 from conn.config.contrasts import chosen_contrasts
 from conn.config.model import Clinical, CombineRuns, Contrast, Inference, Model
-from conn.design.compiler import compile_model
 from conn.design.companions import complete_plan
+from conn.design.compiler import compile_model
 from conn.design.rows import Rows, select
 from conn.design.source import Source, run_df, runs_by_point
 from conn.design.spec import Design, DesignContrast
@@ -167,8 +167,8 @@ def contrasts_to_replicate(asked: Sequence[str], model: Model, clinical: Clinica
     several = [name for name in wanted if name not in single]
     if several and (asked or not single):
         raise DesignError(
-            f"{key}.contrasts: {several[0]!r} tests several numbers together by an F, which has no one estimate "
-            "to compare over trials. Name a contrast of two groups or of one column."
+            f"{key}.contrasts: {several[0]!r} tests several numbers together by an F, which has no one "
+            "estimate to compare over trials. Name a contrast of two groups or of one column."
         )
     return single
 
@@ -252,7 +252,8 @@ def _without_constants(
     if not constant:
         return model, ()
     left = {
-        key: tuple(one for one in getattr(model, key) if one not in constant) for key in ("covariates", "strata")
+        key: tuple(one for one in getattr(model, key) if one not in constant)
+        for key in ("covariates", "strata")
     }
     return model.model_copy(update=left), constant
 

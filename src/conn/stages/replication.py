@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -122,6 +123,19 @@ def prepare(
     if len(skipped) == len(designs):
         raise DesignError(f"{key}: {'. '.join(f'{one}: {why}' for one, why in skipped.items())}")
     return Prepared(trials, designs, skipped)
+
+
+def trial_words(one: TrialDesign) -> str:
+    """A trial before anything is computed: how many people, what dropped out, or why it is left out."""
+    if one.design is None:
+        return f"{one.trial}: left out: {one.reason}"
+    contrast = one.contrast
+    groups = Counter(contrast.row_levels)
+    told = ", ".join(f"{level} {groups[level]}" for level in contrast.levels)
+    text = f"{one.trial}: n = {contrast.n}{f' ({told})' if told else ''}"
+    if one.constant:
+        text += f"; the same in everybody, and so not in its design: {', '.join(one.constant)}"
+    return text + (f"; {len(contrast.lost)} lost" if contrast.lost else "")
 
 
 def replicate(

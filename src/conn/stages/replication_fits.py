@@ -18,7 +18,7 @@ from conn.glm import t_to_z
 from conn.stages.rows import Rows, rearrangements, tested
 from conn.stages.tested import Tested
 
-Floats = NDArray[np.float64]
+Floats = NDArray[np.floating[Any]]
 
 FEATURES_AT_A_TIME = 512
 """Whose statistics under every rearrangement are held at once."""
@@ -121,11 +121,7 @@ def fit(trials: Sequence[TrialRows], chance: Chance) -> Fitted:
     -------
     Fitted
     """
-    sets = [
-        rearrangements(one.contrast, chance.permutations, chance.of_trial(place))
-        for place, one in enumerate(trials)
-    ]
-    joint = joint_set(sets, chance.permutations, chance.seed)
+    joint = joint_of([one.contrast for one in trials], chance)
     parts: list[list[Tested]] = []
     test = pooled_test(_blocks(trials, chance, parts), [one.weight for one in trials], joint)
     found = pooling.estimates(*(_stacked(parts, name) for name in ("effect", "se", "df")))
@@ -144,6 +140,23 @@ def fit(trials: Sequence[TrialRows], chance: Chance) -> Fitted:
         p_replicability_holm=multiplicity.holm(p_replicability),
         joint=joint,
     )
+
+
+def joint_of(contrasts: Sequence[DesignContrast], chance: Chance) -> JointSet:
+    """Rearrangements of all trials at once.
+
+    Parameters
+    ----------
+    contrasts
+        Of every trial.
+    chance
+        Their number and seed.
+    """
+    sets = [
+        rearrangements(one, chance.permutations, chance.of_trial(place))
+        for place, one in enumerate(contrasts)
+    ]
+    return joint_set(sets, chance.permutations, chance.seed)
 
 
 def _stacked(parts: Sequence[Sequence[Tested]], name: str) -> Floats:
@@ -195,15 +208,15 @@ class _Kept:
 
     @property
     def table(self) -> Floats:
-        """ndarray of shape (n_set, n_features), what was observed first."""
+        """Ndarray of shape (n_set, n_features), what was observed first."""
         return np.concatenate(self.maps)
 
-    def scores(self, values: ArrayLike) -> Floats:
+    def scores(self, values: ArrayLike) -> NDArray[np.float64]:
         """The statistic itself."""
         return np.asarray(values, dtype=np.float64)
 
-    def maxima(self, values: ArrayLike) -> Floats:
+    def maxima(self, values: ArrayLike) -> NDArray[np.float64]:
         """Keeps the maps, which are valid until the next batch."""
-        kept: NDArray[Any] = np.array(values, dtype=np.float64)
+        kept = np.array(values, dtype=np.float64)
         self.maps.append(kept)
         return np.asarray(np.abs(kept).max(axis=1, initial=0.0))
