@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from pydantic import model_validator
 
 from conn.config.base import Label, Name, Section
