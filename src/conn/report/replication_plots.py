@@ -36,6 +36,8 @@ class Line:
         With its interval.
     weight
         Share of the trial in the common effect; NaN for a mean.
+    random
+        A mean of random effects, which is not what is tested.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Line:
     low: float
     high: float
     weight: float = float("nan")
+    random: bool = False
 
     @property
     def pooled(self) -> bool:
@@ -84,18 +87,19 @@ def forest(groups: Sequence[Group], unit: str, level: str) -> Figure:
             _line(axes, place, line, found=group.found)
         place += 1.5
     _finish(axes, unit, level)
-    _legend(figure)
+    _legend(figure, any(line.random for group in groups for line in group.lines))
     return figure
 
 
 def _line(axes: Axes, place: float, line: Line, *, found: bool) -> None:
-    colour = style.PALETTE[0] if line.pooled else style.INK
+    colour = style.PALETTE[1 if line.random else 0] if line.pooled else style.INK
+    found = found and line.pooled and not line.random
     name = textwrap.shorten(line.name, 34, placeholder="…")
-    _text(axes, place, 0.0, name, -LEFT + 0.24, bold=line.pooled and found)
+    _text(axes, place, 0.0, name, -LEFT + 0.24, bold=found)
     if line.n is not None:
         _text(axes, place, 0.0, str(line.n), -0.18, right=True)
     words = f"{fixed(line.estimate, 3)} ({interval(line.low, line.high, 3)})"
-    _text(axes, place, 1.0, words, 0.14, bold=line.pooled and found)
+    _text(axes, place, 1.0, words, 0.14, bold=found)
     if not line.pooled:
         _text(axes, place, 1.0, f"{100 * line.weight:.0f}{SPACE}%", RIGHT - 0.1, right=True)
         axes.plot([line.low, line.high], [place, place], color=colour, lw=1.3, zorder=2)
@@ -167,10 +171,15 @@ def _finish(axes: Axes, unit: str, level: str) -> None:
     axes.set_axisbelow(True)
 
 
-def _legend(figure: Figure) -> None:
+def _legend(figure: Figure, random: bool) -> None:
     handles = [
         Line2D([], [], color=style.INK, marker="s", lw=1.3, ms=6, label="a trial (size by weight)"),
-        Line2D([], [], color=style.PALETTE[0], marker="D", lw=0, ms=6, label="mean over trials, p_fwe ≤ α"),
+        Line2D([], [], color=style.PALETTE[0], marker="D", lw=0, ms=6, label="common effect, p_fwe ≤ α"),
         Line2D([], [], color=style.PALETTE[0], marker="D", mfc="white", lw=0, ms=6, label="p_fwe > α"),
     ]
-    figure.legend(handles=handles, loc="lower left", bbox_to_anchor=(0.01, 0.0), ncol=3)
+    if random:
+        colour = style.PALETTE[1]
+        handles.append(
+            Line2D([], [], color=colour, marker="D", mfc="white", lw=0, ms=6, label="random effects")
+        )
+    figure.legend(handles=handles, loc="lower left", bbox_to_anchor=(0.01, 0.0), ncol=len(handles))

@@ -19,7 +19,6 @@ from conn.report.style import Picture
 from conn.report.words import (
     MISSING,
     SPACE,
-    capital,
     count,
     fixed,
     interval,
@@ -57,7 +56,8 @@ def blocks(context: Context) -> Iterator[page.Block]:
         names = context.names
         yield page.Block(
             f"replication-{result.name}",
-            f"{result.name}: does {result.asked.model} come out the same way in {_trials_words(result)}?",
+            f"{result.name}: does the model {result.asked.model} come out the same way in "
+            f"{_trials_words(result)}?",
             tuple(names.text(one) for one in _sentences(context, result)),
             caution=CAUTION,
             pictures=tuple(_pictures(context, result)),
@@ -209,8 +209,8 @@ def _group(context: Context, result: ReplicationResult, row: Row) -> Group:
     ]
     means = [Line("common effect", int(row["n"]), *_numbers(row))]
     if np.isfinite(float(row["random_estimate"])):
-        means.append(Line("random effects", None, *_numbers(row, "random_")))
-    return Group(capital(feature(row)), (*trials, *means), bool(row["p_fwe"] <= result.alpha))
+        means.append(Line("random effects", None, *_numbers(row, "random_"), random=True))
+    return Group(feature(row), (*trials, *means), bool(row["p_fwe"] <= result.alpha))
 
 
 def _numbers(row: Row, of: str = "") -> tuple[float, float, float]:
@@ -227,37 +227,61 @@ def _tables(context: Context, result: ReplicationResult) -> Iterator[page.Table]
         hits = int((rows["p_fwe"] <= result.alpha).sum())
         shown = rows.head(min(max(hits, TOP), MOST))
         total = "" if len(shown) == len(rows) else f", the {len(shown)} strongest of {len(rows)} features"
-        yield _table(context, result, contrast, shown, f"{contrast}: what the trials say together{total}.")
+        yield _side_by_side(context, result, contrast, shown, f"{contrast}: trials side by side{total}.")
+        yield _further(
+            context, result, shown, f"{contrast}: do trials differ, and is it in two of them{total}."
+        )
 
 
-def _table(
+def _side_by_side(
     context: Context, result: ReplicationResult, contrast: str, rows: pd.DataFrame, caption: str
 ) -> page.Table:
+    """Both intervals, agreement in sign, and the common effect."""
     names = [str(one["trial"]) for one in result.fitted(contrast)]
     names = names if len(names) <= COLUMNS_OF_TRIALS else []
-    shown = [context.names.text(name) for name in names]
-    random = bool(np.isfinite(rows["random_estimate"]).any())
-    numbers = ["Trials", "Same sign", *shown, "Common effect", *(["Random effects"] if random else [])]
-    numbers += ["p", "p_fwe", "p_holm", "Q, p", "I² (%)", "Replicability p", "Holm"]
+    numbers = [*map(context.names.text, names), "Same sign", "Common effect", "p_fwe", "Replicability p"]
     made = []
     for row in _records(rows):
         own = {str(one["trial"]): _effect(one) for one in _records(result.of(row))}
-        cells = [feature(row), f"{int(row['n_trials'])}", f"{int(row['same_sign'])}"]
-        cells += [own.get(name, MISSING) for name in names]
-        cells.append(_effect(row))
-        if random:
-            mean = interval(float(row["random_ci_low"]), float(row["random_ci_high"]), 3)
-            cells.append(f"{fixed(float(row['random_estimate']), 3)} ({mean})")
-        cells += [p_cell(float(row[key])) for key in ("p", "p_fwe", "p_holm")]
-        cells.append(f"{fixed(float(row['q']), 2)}, {p_cell(float(row['p_q']))}")
+        cells = [
+            feature(row),
+            *(own.get(name, MISSING) for name in names),
+            f"{int(row['same_sign'])} of {int(row['n_trials'])}",
+            _effect(row),
+            p_cell(float(row["p_fwe"])),
+            p_cell(float(row["p_replicability_holm"])),
+        ]
+        made.append(page.Row(tuple(cells), strong=bool(row["p_fwe"] <= result.alpha)))
+    note = (
+        f"Bold: p_fwe ≤ {result.alpha:g} (no effect in any trial). Replicability p: an effect in one "
+        f"direction in fewer than two trials, by Holm. In brackets: {context.level} intervals, not corrected "
+        f"for the number of features. Unit: {unit_of(context, result, contrast)}."
+    )
+    return page.table(caption, ["Pair", *numbers], made, numbers, note)
+
+
+def _further(context: Context, result: ReplicationResult, rows: pd.DataFrame, caption: str) -> page.Table:
+    """Heterogeneity, random effects, and every p."""
+    random = bool(np.isfinite(rows["random_estimate"]).any())
+    numbers = ["p", "p_fwe", "p_holm", "Q", "p of Q", "I² (%)"]
+    numbers += ["Random effects", "Further trial"] if random else []
+    numbers += ["Replicability p", "by Holm"]
+    made = []
+    for row in _records(rows):
         bounds = interval(100 * float(row["i2_ci_low"]), 100 * float(row["i2_ci_high"]), 0)
+        cells = [feature(row), *(p_cell(float(row[key])) for key in ("p", "p_fwe", "p_holm"))]
+        cells += [fixed(float(row["q"]), 2), p_cell(float(row["p_q"]))]
         cells.append(f"{fixed(100 * float(row['i2']), 0)} ({bounds})")
+        if random:
+            estimate, low, high = _numbers(row, "random_")
+            cells.append(f"{fixed(estimate, 3)} ({interval(low, high, 3)})" if np.isfinite(low) else MISSING)
+            cells.append(interval(float(row["predicted_low"]), float(row["predicted_high"]), 3))
         cells += [p_cell(float(row[key])) for key in ("p_replicability", "p_replicability_holm")]
         made.append(page.Row(tuple(cells), strong=bool(row["p_fwe"] <= result.alpha)))
     note = (
-        f"Bold: p_fwe ≤ {result.alpha:g}. In brackets: {context.level} intervals. p, p_fwe, p_holm: no "
-        "effect in any trial. Q, p: one effect in all trials. Replicability p: an effect in one direction in "
-        f"fewer than two trials. Unit: {unit_of(context, result, contrast)}."
+        "p, p_fwe, p_holm: no effect in any trial; by rearrangement within trials: by itself, over the "
+        "family, over all families of the analysis. p of Q: one effect in all trials. In brackets: "
+        f"{context.level} intervals."
     )
     return page.table(caption, ["Pair", *numbers], made, numbers, note)
 
