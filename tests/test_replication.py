@@ -14,7 +14,7 @@ from scipy import stats
 from conn import paths
 from conn.clinic.pooled_test import joint_set, pooled_test
 from conn.clinic.pooling import common_effect, estimates
-from conn.config.model import Inference, OneSample, Paired, TwoSample
+from conn.config.model import Inference, Moderator, OneSample, Paired, TwoSample
 from conn.config.replication import Replication
 from conn.design import compile_model
 from conn.design.within import contrasts_to_replicate
@@ -31,7 +31,13 @@ TWO = {"first": Trial(30, effect=0.35), "second": Trial(44, effect=0.3)}
 NETWORK = {"both": [["PAG", "sgACCL"], ["PAG", "insulaL", -1]]}
 
 
-def run(out: Path, asked: dict[str, Any] | None = None, settings: Any = None, **wanted: Any):
+def run(
+    out: Path,
+    asked: dict[str, Any] | None = None,
+    settings: Any = None,
+    min_share: float = 1.0,
+    **wanted: Any,
+):
     """Run the stage: the table over trials, the table of trials, and the summary."""
     options = {"model": "arms"} | (asked or {})
     replicate(
@@ -40,7 +46,7 @@ def run(out: Path, asked: dict[str, Any] | None = None, settings: Any = None, **
         Replication(**options),
         settings or model(),
         CLINICAL,
-        Inference(permutations=199),
+        Inference(permutations=199, min_share=min_share),
         Wanted(**({"edges": "all", "networks": {}} | wanted)),
         seed=3,
         order=["first", "second"],
@@ -389,6 +395,32 @@ def _outcome(rng: np.random.Generator, contrast, effect: float) -> np.ndarray:
     values = 0.3 * rng.standard_normal((contrast.n, 3))
     values[contrast.cells == 0, 0] += effect
     return values
+
+
+def test_estimates_and_z_of_a_moderator_go_the_same_way(tmp_path):
+    """Its estimate is a slope of the outcome, and its test has the roles exchanged."""
+    write(tmp_path, TWO)
+    settings = Moderator(design="moderator", at="pre", arm="arm", levels=("drug", "placebo"), outcome="age")
+    pooled, trials, _ = run(tmp_path, settings=settings)
+    assert (trials["se"] > 0).all()
+    assert (np.sign(trials["stat"]) == np.sign(trials["estimate"])).all()
+    agree = pooled[pooled["same_sign"] == 2]
+    assert len(agree)
+    assert (np.sign(agree["z"]) == np.sign(agree["estimate"])).all()
+
+
+def test_features_that_some_lack_are_tested_with_min_share(tmp_path):
+    write(tmp_path, {"first": Trial(24, effect=0.5), "second": Trial(30, effect=0.5)})
+    (file,) = tmp_path.glob("seconds101post*relmat.tsv")
+    table = read_tsv(file).set_index("roi")
+    table.loc["PAG", "sgACCL"] = table.loc["sgACCL", "PAG"] = "n/a"
+    table.to_csv(file, sep="\t")
+    pooled, trials, _ = run(tmp_path, {"contrasts": ("change",)}, min_share=0.8)
+    assert edge(trials, "change")["n"].tolist() == [24, 29]
+    row = edge(pooled, "change").iloc[0]
+    assert row["n"] == 53
+    assert row["p_fwe"] < 0.05
+    assert np.sign(row["z"]) == np.sign(row["estimate"]) == 1
 
 
 def test_paired_models_are_replicated_too(tmp_path):

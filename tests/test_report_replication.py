@@ -227,10 +227,10 @@ def test_a_replication_that_cannot_be_is_a_problem_of_conn_check(study, tmp_path
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"model": "chnage"}, "there is no model 'chnage'; did you mean change"),
+        ({"model": "changex"}, "there is no model 'changex'; did you mean change"),
         ({"model": "change", "contrasts": ["slope"]}, "'slope' is no contrast of paired; known: change"),
         ({"model": "change", "by": "site"}, "no variable 'site'"),
-        ({"model": "change", "trials": ["first", "scond"]}, "no data set 'scond'; did you mean second"),
+        ({"model": "change", "trials": ["first", "secondx"]}, "no data set 'secondx'; did you mean second"),
         ({"model": "change", "edges": [["insulaL", "PAG"]]}, "PAG is not a region of this study"),
     ],
 )

@@ -178,7 +178,9 @@ rule replication:
         order=list(CONFIG.datasets),
         combine_runs=CONFIG.connectivity.combine_runs,
         seed=CONFIG.seed,
-        status=lambda wildcards: STUDY.analysis_status("replication", wildcards.analysis),
+        status=lambda wildcards: STUDY.analysis_status(
+            "replication", wildcards.analysis
+        ),
         code=calls("conn.stages.replication", "replication"),
     script:
         "../scripts/replication.py"

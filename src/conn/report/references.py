@@ -242,10 +242,17 @@ HIGGINS = Reference(
 )
 
 
+ZAYKIN = Reference(
+    "Zaykin DV. Optimally weighted Z-test is a powerful method for combining probabilities in meta-analysis. "
+    "Journal of Evolutionary Biology 24, 1836-1841 (2011).",
+    "10.1111/j.1420-9101.2011.02297.x",
+)
+
+
 def of_replication(outputs: Outputs) -> list[Reference]:
     """Works on replications that ran."""
     found = replication_words.ran(outputs)
-    used = [MEIER, WELCH, VIECHTBAUER, HELLER] if found else []
+    used = [MEIER, WELCH, VIECHTBAUER, HELLER, ZAYKIN] if found else []
     return used + ([PAULE, ROEVER, HIGGINS] if any(one.most_trials > 2 for one in found) else [])
 
 

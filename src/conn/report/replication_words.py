@@ -56,7 +56,7 @@ def _one(result: ReplicationResult) -> Iterable[str]:
             f"{family['contrast']}, {count(int(family['features']), str(family['kind']).removesuffix('s'))}: "
             "p_fwe by the largest |z| over features, where z is the sum of the trials' z weighted by the "
             f"precision that their designs promise, under {sets} combinations of rearrangements within "
-            "trials."
+            "trials (Zaykin 2011)."
         )
 
 
