@@ -21,6 +21,7 @@ from conn.stages.exclusions import gather
 from conn.stages.measure import measure
 from conn.stages.mediation import Mediators, Resources, mediate
 from conn.stages.project import RunSettings, project
+from conn.stages.replication import Wanted, replicate
 from conn.stages.test import test_edges as edges_stage
 from conn.stages.test import test_factor as factor_stage
 from conn.stages.test import test_networks as networks_stage
@@ -52,6 +53,8 @@ def walk(config: Path) -> Study:
             group(study, name)
         for name in study.config.mediation:
             mediation(study, name)
+        for name in study.config.replication:
+            replication(study, name)
         write_json(paths.LOCK, study.lock_record)
         gather(Path(), study.index, list(study.config.models))
         build_report(Path(), load(paths.CONFIG))
@@ -90,6 +93,23 @@ def mediation(study: Study, name: str) -> None:
         Resources(Path(study.folder), study.map_fwhm, config.rois),
         seed=config.seed,
         combine_runs=config.connectivity.combine_runs,
+    )
+
+
+def replication(study: Study, name: str) -> None:
+    config, asked = study.config, study.config.replication[name]
+    replicate(
+        Path(),
+        name,
+        asked,
+        config.models[asked.model],
+        config.clinical,
+        config.inference,
+        Wanted(**study.replicated(name)),
+        seed=config.seed,
+        order=list(config.datasets),
+        combine_runs=config.connectivity.combine_runs,
+        status=study.analysis_status("replication", name),
     )
 
 

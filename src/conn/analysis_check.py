@@ -17,16 +17,18 @@ from conn.config.association import Association
 from conn.config.mediation import Mediation
 from conn.config.model import Config
 from conn.config.prediction import Prediction
+from conn.config.replication import Replication
 from conn.errors import ConnError, DesignError
 from conn.outcomes import Outcomes, outcomes_of_analysis
 from conn.permutation import PermutationSet
 from conn.stages import association as association_stage
-from conn.stages import predictors, reliability
+from conn.stages import predictors, reliability, replication
 from conn.stages.association_result import DIFFERENCE
 from conn.stages.features import Features, Scans, scans_in
 from conn.stages.mediation_rows import rows_of
 from conn.stages.mediation_table import told
 from conn.stages.prediction import chosen_people
+from conn.stages.replication_fits import Chance, joint_of
 from conn.study import Study
 
 SHOWN = 5
@@ -75,6 +77,7 @@ def analyses(
         "mediation": _mediation,
         "prediction": _prediction,
         "reliability": _reliability,
+        "replication": _replication,
     }
     for section, describe in kinds.items():
         for name in getattr(study.config, section):
@@ -185,6 +188,40 @@ def _reliability(foreseen: _Foreseen, name: str, key: str) -> Iterator[str]:
         reliability.refuse_few(key, asked, n)
 
 
+def _replication(foreseen: _Foreseen, name: str, key: str) -> Iterator[str]:
+    config = foreseen.config
+    asked = config.replication[name]
+    yield analysis_words.replication_words(asked)
+    prepared = replication.prepare(
+        name,
+        asked,
+        config.models[asked.model],
+        config.clinical,
+        config.inference,
+        foreseen.cohort,
+        foreseen.runs,
+        order=list(config.datasets),
+        combine_runs=config.connectivity.combine_runs,
+    )
+    yield from _left_out(prepared.trials.homeless)
+    for contrast, designs in prepared.designs.items():
+        for one in designs:
+            yield f"{contrast}, {replication.trial_words(one)}"
+        if contrast in prepared.skipped:
+            yield f"WARNING, will be left out, {contrast}: {prepared.skipped[contrast]}"
+            continue
+        chance = Chance(config.inference.permutations, config.seed)
+        joint = joint_of([one.contrast for one in prepared.usable(contrast)], chance)
+        every = "all " if joint.complete else ""
+        sizes = ", ".join(_sizes(config, asked))
+        yield (
+            f"{contrast}: {sizes}; {every}{joint.n_set:,} rearrangements within trials, smallest attainable "
+            f"p {joint.smallest_p:.3g}"
+        )
+        if joint.smallest_p > config.inference.alpha:
+            yield f"WARNING: no p can be {config.inference.alpha:g} or less: too few people, or permutations."
+
+
 # Words ----------------------------------------------------------------------------------------------
 
 
@@ -204,7 +241,7 @@ def _left_out(lost: Sequence[tuple[str, str, str]]) -> Iterator[str]:
         yield f"  left out, {reason}: {len(people)} ({', '.join(people[:SHOWN])}{more})"
 
 
-def _sizes(config: Config, asked: Association | Mediation | Prediction) -> list[str]:
+def _sizes(config: Config, asked: Association | Mediation | Prediction | Replication) -> list[str]:
     """Kinds of features with their numbers; voxels are not known before the images are read."""
     found = outcomes_of_analysis(config, asked)
     edges = _edges(found)

@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from conn.config.association import Association
 from conn.config.mediation import Mediation
 from conn.config.model import Config, Model
-from conn.config.pairs import pairs_of, partial_set, predicting_edges
+from conn.config.pairs import pairs_of, partial_set, predicting_edges, replicated_features
 from conn.config.prediction import Prediction
+from conn.config.replication import Replication
 from conn.rois import networks, registry, selection
 
 Pairs = tuple[tuple[str, str], ...]
-Analysis = Association | Mediation | Prediction
+Analysis = Association | Mediation | Prediction | Replication
 """A clinical analysis that tests something; reliability tests nothing."""
 
 
@@ -101,12 +102,15 @@ def outcomes_of_analysis(config: Config, asked: Analysis) -> Outcomes:
             united=asked.networks,
             measure=asked.edge_measure,
         )
+    looked_at = (
+        replicated_features(asked, config.models[asked.model]) if isinstance(asked, Replication) else asked
+    )
     return _outcomes(
         config,
-        every_edge=asked.edges == "all",
-        pairs=pairs_of(asked, own),
-        united=asked.declared_networks,
-        measure=asked.edge_measure,
+        every_edge=looked_at.edges == "all",
+        pairs=pairs_of(looked_at, own),
+        united=looked_at.declared_networks,
+        measure=looked_at.edge_measure,
     )
 
 

@@ -156,6 +156,36 @@ rule prediction:
         "../scripts/prediction.py"
 
 
+rule replication:
+    input:
+        cohort=paths.COHORT,
+        runs=paths.RUNS,
+        collected=paths.COLLECTED,
+    output:
+        trials=paths.analysis("replication", "{analysis}_trials", ".tsv"),
+        table=paths.analysis("replication", "{analysis}", ".tsv"),
+        json=paths.analysis("replication", "{analysis}"),
+    log:
+        paths.LOGS / "replication" / "{analysis}.log",
+    params:
+        asked=lambda wildcards: plain(CONFIG.replication[wildcards.analysis]),
+        model=lambda wildcards: plain(
+            CONFIG.models[CONFIG.replication[wildcards.analysis].model]
+        ),
+        wanted=lambda wildcards: STUDY.replicated(wildcards.analysis),
+        clinical=plain(CONFIG.clinical),
+        inference=plain(CONFIG.inference),
+        order=list(CONFIG.datasets),
+        combine_runs=CONFIG.connectivity.combine_runs,
+        seed=CONFIG.seed,
+        status=lambda wildcards: STUDY.analysis_status(
+            "replication", wildcards.analysis
+        ),
+        code=calls("conn.stages.replication", "replication"),
+    script:
+        "../scripts/replication.py"
+
+
 rule clinic_all:
     input:
         upto("clinic"),

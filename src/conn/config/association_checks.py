@@ -28,7 +28,7 @@ def problems(config: Config, labels: Set[str], partial: Set[str]) -> Iterator[st
     asked += [(f"associations.{name}", one) for name, one in config.associations.items()]
     asked += [(f"reliability.{name}", one) for name, one in config.reliability.items()]
     for key, one in asked:
-        yield from _features(key, one, labels, partial if one.edge_measure == "partial" else labels, config)
+        yield from features(key, one, labels, partial if one.edge_measure == "partial" else labels, config)
         yield from _time_points(key, one, config)
     for name, association in config.associations.items():
         yield from _association(f"associations.{name}", association, config)
@@ -37,7 +37,20 @@ def problems(config: Config, labels: Set[str], partial: Set[str]) -> Iterator[st
         yield from _variables(f"reliability.{name}", wanted, config)
 
 
-def _features(key: str, asked: Features, labels: Set[str], known: Set[str], config: Config) -> Iterator[str]:
+def features(key: str, asked: Features, labels: Set[str], known: Set[str], config: Config) -> Iterator[str]:
+    """What is wrong with the edges and networks of an analysis.
+
+    Parameters
+    ----------
+    key
+        Where it stands.
+    asked
+        Its edges and networks.
+    labels, known
+        Regions of the study, and those that its edges may be taken from.
+    config
+        A configuration that is valid by itself.
+    """
     if asked.edge_measure == "partial" and config.connectivity.partial is None:
         yield f"{key}.edge_measure: partial correlations are not computed; add connectivity.partial"
         return

@@ -22,6 +22,7 @@ from conn.config.formula import parse
 from conn.config.mediation import Mediation
 from conn.config.prediction import Prediction
 from conn.config.reliability import Reliability
+from conn.config.replication import Replication
 from conn.confounds import lowest_high_pass
 
 Strategy = Literal[
@@ -720,6 +721,8 @@ class Config(Section):
     """Correlations of the change of connectivity with scores, by name."""
     reliability: dict[Label, Reliability] = {}
     """How precisely connectivity is measured, by name."""
+    replication: dict[Label, Replication] = {}
+    """Replications by name: does one model come out the same way in several trials?"""
     inference: Inference = Inference()
     """Permutation tests."""
     prediction: dict[Label, Prediction] = {}

@@ -12,6 +12,8 @@ from conn.report import (
     prediction_section,
     prediction_words,
     reliability_section,
+    replication_section,
+    replication_words,
     responders_section,
 )
 from conn.report.context import Context
@@ -25,12 +27,14 @@ PARTS: tuple[Callable[[Context], Iterable[page.Block]], ...] = (
     mediation_section.blocks,
     prediction_section.blocks,
     reliability_section.blocks,
+    replication_section.blocks,
 )
 """Each gives the blocks of one kind of analysis."""
 
 METHODS: tuple[tuple[str, Callable[[Outputs], Iterable[str]]], ...] = (
     ("Mediation", mediation_words.methods),
     ("Prediction", prediction_words.methods),
+    ("Replication", replication_words.methods),
 )
 """Titles and sentences of the methods text of each kind of analysis."""
 

@@ -24,7 +24,14 @@ from conn.config.model import (
 )
 from conn.confounds import STRATEGIES, takes_components
 from conn.design import exchange_words
-from conn.report import clinic_section, inference_words, mediation_words, plan_section, references
+from conn.report import (
+    clinic_section,
+    inference_words,
+    mediation_words,
+    plan_section,
+    references,
+    replication_words,
+)
 from conn.report.brain import TEMPLATE
 from conn.report.context import anchor_of
 from conn.report.contract import ContrastResult, Outputs
@@ -347,6 +354,7 @@ def _limits_of_models(outputs: Outputs) -> Iterable[str]:
         yield "A slope is an association between people, not a prediction for a new person."
     yield from inference_words.limits(outputs)
     yield from mediation_words.limits(outputs)
+    yield from replication_words.limits(outputs)
     if len(models) > 1:
         yield (
             "Error is controlled within a family of tests (p_fwe) and within a model (p_holm). "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from conn.confounds import takes_components
-from conn.report import inference_words, mediation_words
+from conn.report import inference_words, mediation_words, replication_words
 from conn.report.contract import Outputs
 
 
@@ -224,6 +224,47 @@ def of_mediation(outputs: Outputs) -> list[Reference]:
     return [reference for reference, wanted in asked if wanted]
 
 
+MEIER = Reference("Meier P. Variance of a weighted mean. Biometrics 9, 59-73 (1953).", "10.2307/3001633")
+VIECHTBAUER = Reference(
+    "Viechtbauer W. Confidence intervals for the amount of heterogeneity in meta-analysis. Statistics in "
+    "Medicine 26, 37-52 (2007).",
+    "10.1002/sim.2514",
+)
+HELLER = Reference(
+    "Benjamini Y, Heller R. Screening for partial conjunction hypotheses. Biometrics 64, 1215-1222 (2008).",
+    "10.1111/j.1541-0420.2007.00984.x",
+)
+PAULE = Reference(
+    "Paule RC, Mandel J. Consensus values and weighting factors. Journal of Research of the National Bureau "
+    "of Standards 87, 377-385 (1982).",
+    "10.6028/jres.087.022",
+)
+ROEVER = Reference(
+    "Röver C, Knapp G, Friede T. Hartung-Knapp-Sidik-Jonkman approach and its modification for "
+    "random-effects meta-analysis with few studies. BMC Medical Research Methodology 15, 99 (2015).",
+    "10.1186/s12874-015-0091-1",
+)
+HIGGINS = Reference(
+    "Higgins JPT, Thompson SG, Spiegelhalter DJ. A re-evaluation of random-effects meta-analysis. Journal of "
+    "the Royal Statistical Society A 172, 137-159 (2009).",
+    "10.1111/j.1467-985X.2008.00552.x",
+)
+
+
+ZAYKIN = Reference(
+    "Zaykin DV. Optimally weighted Z-test is a powerful method for combining probabilities in meta-analysis. "
+    "Journal of Evolutionary Biology 24, 1836-1841 (2011).",
+    "10.1111/j.1420-9101.2011.02297.x",
+)
+
+
+def of_replication(outputs: Outputs) -> list[Reference]:
+    """Works on replications that ran."""
+    found = replication_words.ran(outputs)
+    used = [MEIER, WELCH, VIECHTBAUER, HELLER, ZAYKIN] if found else []
+    return used + ([PAULE, ROEVER, HIGGINS] if any(one.most_trials > 2 for one in found) else [])
+
+
 def cited(outputs: Outputs) -> list[Reference]:
     """Works that this study's text refers to, by first author."""
     used = [WANG, NILEARN, SNAKEMAKE]
@@ -244,6 +285,7 @@ def cited(outputs: Outputs) -> list[Reference]:
     used += [AFYOUNI] if outputs.config.connectivity.xdf else []
     used += _of_tests(outputs)
     used += of_mediation(outputs)
+    used += [one for one in of_replication(outputs) if one not in used]
     used += _of_predictions(outputs)
     return sorted(used, key=lambda r: r.text)
 

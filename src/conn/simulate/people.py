@@ -64,8 +64,9 @@ def draw_people(spec: CohortSpec) -> tuple[Person, ...]:
     """Participants of a trial; arms are dealt evenly in random order."""
     dealt = [spec.arms[i % len(spec.arms)] for i in range(spec.n_subjects)]
     order = stream(spec.seed, ASSIGNMENT).permutation(spec.n_subjects)
-    width = max(2, len(str(spec.n_subjects)))
-    return tuple(_draw_person(spec, i, f"{i + 1:0{width}d}", dealt[order[i]]) for i in range(spec.n_subjects))
+    labels = range(spec.first_label, spec.first_label + spec.n_subjects)
+    width = max(2, len(str(labels[-1])))
+    return tuple(_draw_person(spec, i, f"{n:0{width}d}", dealt[order[i]]) for i, n in enumerate(labels))
 
 
 def _draw_person(spec: CohortSpec, number: int, label: str, arm: str) -> Person:
