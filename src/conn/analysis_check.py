@@ -18,14 +18,15 @@ from conn.config.mediation import Mediation
 from conn.config.model import Config
 from conn.config.prediction import Prediction
 from conn.errors import ConnError, DesignError
-from conn.outcomes import Outcomes, outcomes_of_analysis
+from conn.outcomes import Outcomes, needs_of, outcomes_of_analysis
 from conn.permutation import PermutationSet
 from conn.stages import association as association_stage
-from conn.stages import predictors, reliability
+from conn.stages import left_out, predictors, reliability
 from conn.stages.association_result import DIFFERENCE
 from conn.stages.features import Features, Scans, scans_in
 from conn.stages.mediation_rows import rows_of
 from conn.stages.mediation_table import told
+from conn.stages.needs import Gaps
 from conn.stages.prediction import chosen_people
 from conn.study import Study
 
@@ -43,6 +44,7 @@ class _Foreseen:
     study: Study
     cohort: pd.DataFrame
     runs: pd.DataFrame
+    gaps: Gaps
 
     @property
     def config(self) -> Config:
@@ -54,7 +56,11 @@ class _Foreseen:
 
 
 def analyses(
-    study: Study, cohort: pd.DataFrame, runs: pd.DataFrame, problems: list[ConnError]
+    study: Study,
+    cohort: pd.DataFrame,
+    runs: pd.DataFrame,
+    problems: list[ConnError],
+    gaps: Gaps | None = None,
 ) -> Iterator[list[str]]:
     """Lines for every clinical analysis.
 
@@ -68,8 +74,10 @@ def analyses(
         Its run table.
     problems
         Whatever would stop an analysis is put here too.
+    gaps
+        What each run lacks, as far as it is foreseen; nothing by default.
     """
-    foreseen = _Foreseen(study, cohort, runs)
+    foreseen = _Foreseen(study, cohort, runs, gaps or {})
     kinds: dict[str, Callable[[_Foreseen, str, str], Iterator[str]]] = {
         "associations": _association,
         "mediation": _mediation,
@@ -99,7 +107,7 @@ def _association(foreseen: _Foreseen, name: str, key: str) -> Iterator[str]:
     enrolled = association_stage.enrolled_in(scans, asked, clinical)
     arms = enrolled.text(asked.arm).tolist() if asked.arm is not None else []
     yield _people(len(enrolled.people), Counter(arms), asked.levels)
-    yield from _left_out(enrolled.lost)
+    yield from _left_out(association_stage.lost_in(enrolled, asked, clinical))
     one = np.zeros((len(enrolled.people), 1))
     features = Features("edges", ((ANYTHING, ANYTHING),), {asked.before: one, asked.after: one})
     sizes = _sizes(config, asked)
@@ -142,9 +150,9 @@ def _prediction(foreseen: _Foreseen, name: str, key: str) -> Iterator[str]:
     asked, clinical, scans = config.prediction[name], config.clinical, foreseen.scans(key)
     yield analysis_words.prediction_words(asked)
     outcome = predictors.outcome_of(scans, asked, clinical, key)
-    scanned = [bool(scans.runs.get((person, asked.at))) for person in scans.people]
-    imaging = np.where(scanned, 0.0, np.nan)[:, None]
-    known = predictors.known_with(scans, asked, clinical, imaging, (ANYTHING,), key)
+    needs = needs_of(config, asked)
+    imaging = left_out.imaging(scans, asked, needs, foreseen.gaps)
+    known = predictors.known_with(scans, asked, clinical, imaging, needs.names, key)
     chosen = chosen_people(scans, name, asked, clinical, outcome, known)
     _, truth = chosen.people(known, outcome, chosen.training)
     classes: Counter[str] = Counter()
@@ -176,7 +184,7 @@ def _reliability(foreseen: _Foreseen, name: str, key: str) -> Iterator[str]:
     yield analysis_words.reliability_words(asked)
     enrolled = reliability.enrolled_in(scans, asked, config.clinical)
     yield f"n = {len(enrolled.people)} with a scan at {asked.before}"
-    yield from _left_out(enrolled.lost)
+    yield from _left_out(reliability.lost_in(scans, enrolled, asked))
     if asked.stable is not None and asked.after is not None:
         stable = reliability.stable_in(enrolled, asked)
         both = [bool(scans.runs.get((person, asked.after))) for person in enrolled.people]

@@ -6,6 +6,7 @@ from conn.config.association import Association
 from conn.config.mediation import Mediation
 from conn.config.model import Config, ModelBase
 from conn.config.prediction import Prediction
+from conn.config.reliability import Reliability
 from conn.rois import networks, selection
 
 
@@ -22,7 +23,7 @@ def partial_set(config: Config) -> tuple[str, ...]:
 
 
 def pairs_of(
-    model: ModelBase | Association | Mediation, own: networks.Declared
+    model: ModelBase | Association | Mediation | Reliability, own: networks.Declared
 ) -> tuple[tuple[str, str], ...]:
     """Pairs of regions that a model or an analysis names, those of a network spelled out; none for all and none."""
     if not isinstance(model.edges, str):

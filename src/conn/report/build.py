@@ -18,7 +18,7 @@ from conn import paths
 from conn.config.load import to_yaml
 from conn.config.model import Config
 from conn.errors import ConnError
-from conn.exclusions import OF_MEASURES
+from conn.exclusions import ANALYSES, OF_MEASURES
 from conn.files import write_text
 from conn.report import (
     clinic_section,
@@ -321,7 +321,18 @@ def _exclusion_words(outputs: Outputs) -> str:
         listed(parts)
         + "."
         + (" Who is left out of a single contrast stands with its design." if outputs.contrasts() else "")
+        + _out_of_analyses(outputs)
     )
+
+
+def _out_of_analyses(outputs: Outputs) -> str:
+    """How many people clinical analyses ask for and lack."""
+    rows = outputs.exclusions[outputs.exclusions["stage"].isin(ANALYSES)]
+    n = methods.people(rows)
+    if not n:
+        return ""
+    who = f"{capital(spelled(n))} {'person is' if n == 1 else 'people are'}"
+    return f" {who} asked for and missing in at least one clinical analysis, and listed with it."
 
 
 def _be(n: int) -> str:

@@ -219,7 +219,6 @@ def summary(
         "alpha": alpha,
         "n": len(enrolled.people),
         "families": [_family(result, len(asked.scales)) for result in results],
-        "lost": [list(one) for one in enrolled.lost],
         "skipped": list(skipped),
         "declared": {"edges": asked.edges != "all", "networks": True},
         "shown": _shown(asked, enrolled, results, labels, rows),

@@ -21,7 +21,7 @@ from conn.config.model import Clinical, CombineRuns
 from conn.config.reliability import Reliability
 from conn.errors import DesignError
 from conn.files import read_json, write_json
-from conn.stages.enrolment import Asked, Enrolled, enrol
+from conn.stages.enrolment import Asked, Enrolled, Lost, enrol
 from conn.stages.features import Edge, Scans, edges_of, networks_of, scans, signed_places
 from conn.tables import MISSING, read_tsv, to_number, write_tsv
 
@@ -95,13 +95,25 @@ def reliability(
         tables.append(table)
     whole = pd.DataFrame([row for table in tables for row in table.to_dict("records")])[list(COLUMNS)]
     write_tsv(out / paths.analysis(KIND, name, ".tsv"), whole)
-    write_json(out / paths.analysis(KIND, name), _summary(name, asked, enrolled, told, alpha))
+    write_json(
+        out / paths.analysis(KIND, name),
+        _summary(name, asked, enrolled, told, alpha, lost_in(from_scans, enrolled, asked)),
+    )
 
 
 def enrolled_in(from_scans: Scans, asked: Reliability, clinical: Clinical) -> Enrolled:
     """Who takes part; who lacks the second scan has halves of the first one all the same."""
     extra = () if asked.stable is None else tuple(asked.stable)
     return enrol(from_scans, clinical, Asked(asked.subset, [asked.before], categories=extra))
+
+
+def lost_in(from_scans: Scans, enrolled: Enrolled, asked: Reliability) -> tuple[Lost, ...]:
+    """Who is asked for and is not there, or only with the first of two scans."""
+    if asked.after is None:
+        return enrolled.lost
+    once = [person for person in enrolled.people if not from_scans.runs.get((person, asked.after))]
+    why = f"no included run at {asked.after}" + (f", so halves of {asked.before} alone" * asked.split_half)
+    return (*enrolled.lost, *((*person, why) for person in once))
 
 
 def stable_in(enrolled: Enrolled, asked: Reliability) -> NDArray[np.bool_]:
@@ -317,7 +329,12 @@ def _change(table: pd.DataFrame, sample: _Sample, z: Mapping[str, Floats]) -> No
 
 
 def _summary(
-    name: str, asked: Reliability, enrolled: Enrolled, told: Mapping[str, Any], alpha: float
+    name: str,
+    asked: Reliability,
+    enrolled: Enrolled,
+    told: Mapping[str, Any],
+    alpha: float,
+    lost: Sequence[Lost],
 ) -> dict[str, Any]:
     return {
         "name": name,
@@ -330,5 +347,5 @@ def _summary(
         "alpha": alpha,
         "n": len(enrolled.people),
         "found": dict(told),
-        "lost": [list(one) for one in enrolled.lost],
+        "lost": [list(one) for one in lost],
     }
