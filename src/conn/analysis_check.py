@@ -22,7 +22,7 @@ from conn.outcomes import Outcomes, needs_of, outcomes_of_analysis
 from conn.permutation import PermutationSet
 from conn.stages import association as association_stage
 from conn.stages import left_out, predictors, reliability
-from conn.stages.association_result import DIFFERENCE
+from conn.stages.association_result import DIFFERENCE, scale_reliability
 from conn.stages.features import Features, Scans, scans_in
 from conn.stages.mediation_rows import rows_of
 from conn.stages.mediation_table import told
@@ -104,6 +104,10 @@ def _association(foreseen: _Foreseen, name: str, key: str) -> Iterator[str]:
     config = foreseen.config
     asked, clinical, scans = config.associations[name], config.clinical, foreseen.scans(key)
     yield analysis_words.association_words(asked)
+    for scale in asked.scale_reliability:
+        share = scale_reliability(asked, clinical, scale)
+        if share is not None:
+            yield f"Reliability of {scale} for the ceiling: {share.value:g}, {share.words} ({share.source})"
     enrolled = association_stage.enrolled_in(scans, asked, clinical)
     arms = enrolled.text(asked.arm).tolist() if asked.arm is not None else []
     yield _people(len(enrolled.people), Counter(arms), asked.levels)

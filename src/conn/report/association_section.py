@@ -100,6 +100,7 @@ def _block(result: Result) -> page.Block:
         tables=(shown,),
         folded=tuple(folded),
         status=str(result.summary.get("status", "")),
+        headline=tuple(result.context.names.text(one) for one in list(_found(result))[:2]),
     )
 
 
@@ -151,6 +152,12 @@ def _found(result: Result) -> Iterator[str]:
             f"{count(unknown, 'correlation has', 'correlations have')} no ceiling: there the error of "
             "measurement is not known, or estimated to be as large as all that was observed."
         )
+    for scale, used in result.summary.get("scale_reliability", {}).items():
+        if result.asked.reliability is not None:
+            yield (
+                f"Reliability of {scale} in the ceiling: {used['value']:g}, {used['words']} "
+                f"({used['source']})."
+            )
     flagged = hits[hits["flag"].isin(["near", "above"])]
     for row in flagged.head(5).to_dict("records"):
         yield (

@@ -54,6 +54,7 @@ def blocks(context: Context) -> Iterable[page.Block]:
             tuple(_tables(context, result)),
             tuple(_folded(context, result)),
             str(result.record.get("status", "")),
+            tuple(_carried(context, result)),
         )
 
 
@@ -65,9 +66,13 @@ def _sentences(context: Context, result: MediationResult) -> Iterable[str]:
     yield str(record["question"])
     yield _people(context, result)
     yield _total(context, result)
-    for family in record["families"]:
+    yield from _carried(context, result)
+
+
+def _carried(context: Context, result: MediationResult) -> Iterable[str]:
+    for family in result.record["families"]:
         yield _family(context, result, family)
-    if record["together"] is not None:
+    if result.record["together"] is not None:
         yield _joined(context, result)
 
 

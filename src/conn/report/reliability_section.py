@@ -54,14 +54,16 @@ def _block(context: Context, name: str, table: pd.DataFrame, summary: Mapping[st
     lost = [(context.names.person(d, bare(s)), context.names.text(why)) for d, s, why in summary["lost"]]
     folded = [("All edges", rest)] if rest is not None else []
     folded += [("People left out", page.table("People left out.", ["Person", "Why"], lost))] if lost else []
+    sentences = tuple(_sentences(table, summary, measures))
     return page.Block(
         f"reliability-{name}",
         f"Reliability: {name}",
-        tuple(_sentences(table, summary, measures)),
+        sentences,
         caution=_caution(summary),
         pictures=() if picture is None else (picture,),
         tables=(first,),
         folded=tuple(folded),
+        headline=sentences[-len(measures) :][:2] if measures else ("Nothing could be compared.",),
     )
 
 

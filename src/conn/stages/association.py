@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,7 +21,14 @@ from conn.errors import DesignError
 from conn.files import write_json
 from conn.lock import EXPLORATORY
 from conn.stages import association_table
-from conn.stages.association_result import DIFFERENCE, EVERYBODY, Result, baseline_of, needed
+from conn.stages.association_result import (
+    DIFFERENCE,
+    EVERYBODY,
+    Result,
+    baseline_of,
+    needed,
+    scale_reliability,
+)
 from conn.stages.enrolment import Asked, Enrolled, Lost, covariates, enrol
 from conn.stages.features import Edge, Features, Scans, edges_of, networks_of, scans
 from conn.tables import write_tsv
@@ -94,7 +102,10 @@ def association(
     write_tsv(out / paths.analysis(KIND, name, ".tsv"), table.assign(status=status))
     summary = association_table.summary(name, asked, enrolled, results, labels, table, skipped, alpha)
     lost = [list(one) for one in lost_in(enrolled, asked, clinical)]
-    write_json(out / paths.analysis(KIND, name), summary | {"lost": lost, "status": status})
+    used = {scale: scale_reliability(asked, clinical, scale) for scale in asked.scale_reliability}
+    sources = {scale: asdict(one) for scale, one in used.items() if one is not None}
+    more = {"lost": lost, "scale_reliability": sources, "status": status}
+    write_json(out / paths.analysis(KIND, name), summary | more)
 
 
 def enrolled_in(from_scans: Scans, asked: Association, clinical: Clinical) -> Enrolled:

@@ -20,7 +20,7 @@ from conn.config.association import Association
 from conn.config.model import Clinical
 from conn.errors import InputError
 from conn.multiplicity import holm_families
-from conn.stages.association_result import DIFFERENCE, EVERYBODY, Result, baseline_of
+from conn.stages.association_result import DIFFERENCE, EVERYBODY, Result, baseline_of, scale_reliability
 from conn.stages.enrolment import Enrolled
 from conn.stages.features import Edge
 from conn.tables import MISSING, read_tsv, to_number
@@ -164,12 +164,12 @@ def _sem_of_change(out: Path, asked: Association, kind: str, labels: Sequence[Ed
 def _sem_of_scale(asked: Association, clinical: Clinical, enrolled: Enrolled, reference: str) -> float:
     """Standard error of measurement of one score of a scale; NaN where its reliability is not given."""
     scale, _, what = reference.partition(".")
-    share = asked.scale_reliability.get(scale)
+    share = scale_reliability(asked, clinical, scale)
     if share is None or what.startswith("percent_change"):
         return float("nan")
     column = enrolled.columns.get(baseline_of(reference, clinical), enrolled.columns[reference])
     scores = [float(v) for person, v in column.by_person.items() if person in set(enrolled.people)]
-    return float(np.std(scores, ddof=1) * np.sqrt(1 - share))
+    return float(np.std(scores, ddof=1) * np.sqrt(1 - share.value))
 
 
 def _add_ceiling(
