@@ -13,10 +13,12 @@ from conn import analysis_words
 from conn.clinic import arm_difference, association
 from conn.clinic.mediation import joint, together, words
 from conn.clinic.prediction import chance, folds
+from conn.cohort import Person
 from conn.config.association import Association
 from conn.config.mediation import Mediation
 from conn.config.model import Config
 from conn.config.prediction import Prediction
+from conn.config.reliability import Reliability
 from conn.errors import ConnError, DesignError
 from conn.outcomes import Outcomes, needs_of, outcomes_of_analysis
 from conn.permutation import PermutationSet
@@ -24,9 +26,10 @@ from conn.stages import association as association_stage
 from conn.stages import left_out, predictors, reliability
 from conn.stages.association_result import DIFFERENCE, scale_reliability
 from conn.stages.features import Features, Scans, scans_in
+from conn.stages.mediation import refuse_gaps
 from conn.stages.mediation_rows import rows_of
 from conn.stages.mediation_table import told
-from conn.stages.needs import Gaps
+from conn.stages.needs import Gaps, Needs
 from conn.stages.prediction import chosen_people
 from conn.study import Study
 
@@ -128,6 +131,7 @@ def _association(foreseen: _Foreseen, name: str, key: str) -> Iterator[str]:
         n = ", ".join(dict.fromkeys(str(people.n) for people in own))
         possible.append(arm)
         yield from _families(arm, sizes, f"n = {n}", sets, len(asked.scales), len(own))
+    yield from _lacking(foreseen, asked, scans, enrolled.people, [asked.before, asked.after])
     if not possible:
         raise DesignError(f"{key}: nothing can be correlated; the reasons stand with it")
 
@@ -136,7 +140,8 @@ def _mediation(foreseen: _Foreseen, name: str, key: str) -> Iterator[str]:
     config = foreseen.config
     asked = config.mediation[name]
     yield words.question(told(asked))
-    rows = rows_of(name, foreseen.scans(key), asked, config.clinical)
+    scans = foreseen.scans(key)
+    rows = rows_of(name, scans, asked, config.clinical)
     yield _people(len(rows.people), Counter(rows.levels), asked.levels)
     yield from _left_out(rows.left_out)
     first, second = joint.exchanges(rows.trial, config.inference.permutations, config.seed)
@@ -144,7 +149,11 @@ def _mediation(foreseen: _Foreseen, name: str, key: str) -> Iterator[str]:
         yield f"family of {size}: path a {_permutations([first])}; path b {_permutations([second])}"
     if asked.together:
         together.refuse_many(rows.trial, len(asked.together))
+        apart = Needs(sets={"-".join(pair): pair for pair in asked.together})
+        gone = apart.lacking(scans, rows.people, [asked.before, asked.after], foreseen.gaps)
+        refuse_gaps(name, apart.names, np.any(gone, axis=0).tolist())
         yield f"{len(asked.together)} edges together"
+    yield from _lacking(foreseen, asked, scans, rows.people, [asked.before, asked.after])
     yield f"The larger p of both paths counts, so that none is below {_smallest([first, second])}."
     yield from _too_coarse([first, second], config.inference.alpha)
 
@@ -173,6 +182,8 @@ def _prediction(foreseen: _Foreseen, name: str, key: str) -> Iterator[str]:
     sets = chance.rearrangements(
         truth.size, known.strata_of(chosen.training), asked.permutations, config.seed
     )
+    people = [scans.people[row] for row in (*chosen.training, *chosen.tested)]
+    yield from _lacking(foreseen, asked, scans, people, [asked.at])
     sizes = ", ".join(_sizes(config, asked))
     yield f"{sizes}, all in one model; clinical predictors: {', '.join(known.clinical) or 'none'}"
     tests = "everything against the outcome" + (
@@ -195,6 +206,40 @@ def _reliability(foreseen: _Foreseen, name: str, key: str) -> Iterator[str]:
         n = int((stable & np.array(both, dtype=bool)).sum())
         yield f"{n} people who were not treated in between have both sessions"
         reliability.refuse_few(key, asked, n)
+    if asked.split_half:
+        counts = {"before": len(enrolled.people)}
+        if asked.after is not None:
+            twice = sum(bool(scans.runs.get((person, asked.after))) for person in enrolled.people)
+            counts |= {"after": twice, "change": twice}
+        for text in reliability.few_halves(key, asked, counts):
+            yield f"WARNING, will be left out: {text}."
+    points = [asked.before, *([asked.after] if asked.after is not None else [])]
+    yield from _lacking(foreseen, asked, scans, enrolled.people, points)
+
+
+def _lacking(
+    foreseen: _Foreseen,
+    asked: Association | Mediation | Prediction | Reliability,
+    scans: Scans,
+    people: Sequence[Person],
+    points: Sequence[str],
+) -> Iterator[str]:
+    """Features that somebody lacks, as far as exclusions tell before the images are read."""
+    needs = needs_of(foreseen.config, asked)
+    lacking = needs.lacking(scans, people, points, foreseen.gaps).sum(axis=0)
+    worst = [int(i) for i in np.argsort(-lacking, kind="stable") if lacking[i]]
+    if not worst:
+        return
+    named = ", ".join(f"{needs.names[i]} ({lacking[i]} of {len(people)} people)" for i in worst[:SHOWN])
+    more = " …" if len(worst) > SHOWN else ""
+    what = f"{len(worst)} of {len(needs.names)} features: {named}{more}"
+    if isinstance(asked, Prediction):
+        yield f"Missing in somebody, and filled inside each fold: {what}."
+        return
+    yield (
+        f"WILL BE n/a where somebody lacks them, for inference.min_share counts for models alone: {what}. "
+        "Leave these people out by subset, or the regions."
+    )
 
 
 # Words ----------------------------------------------------------------------------------------------

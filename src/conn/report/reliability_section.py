@@ -14,6 +14,7 @@ from conn.report import page, scatter, style
 from conn.report.association_section import feature
 from conn.report.context import Context
 from conn.report.contract import numeric
+from conn.report.lacking_words import lacking_words
 from conn.report.people import bare
 from conn.report.style import Picture
 from conn.report.words import count, fixed, interval, listed
@@ -85,6 +86,13 @@ def _sentences(table: pd.DataFrame, summary: Mapping[str, Any], measures: Mappin
             else ""
         )
         yield f"Halves of runs are compared across people, stepped up to whole runs.{told}"
+    for text in summary.get("skipped", ()):
+        yield f"Not done: {text}."
+    lacking = table[table["n_lacking"] > 0]
+    named = [(feature(row), int(row["n_lacking"])) for row in lacking.to_dict("records")]
+    text = lacking_words(named, len(table), "compared in everybody")
+    if text:
+        yield text
     for key, words in measures.items():
         values = table[key].to_numpy(float)
         values = values[np.isfinite(values)]

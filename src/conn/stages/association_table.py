@@ -32,7 +32,7 @@ COLUMNS = (
     *("slope", "slope_se", "stat", "p", "p_fwe", "p_fdr", "p_holm", "p_fisher_z"),
     *("r_spearman", "ci_spearman_low", "ci_spearman_high", "p_spearman"),
     *("r_robust", "ci_robust_low", "ci_robust_high", "p_robust"),
-    *("reliability_edge", "reliability_scale", "ceiling", "flag"),
+    *("reliability_edge", "reliability_scale", "ceiling", "flag", "n_lacking"),
 )
 """Of the table."""
 
@@ -85,7 +85,7 @@ def table(
 
 
 def _rows(result: Result, scale: int, reference: str, labels: Sequence[Edge]) -> pd.DataFrame:
-    found, _, row = result.of(scale)
+    found, people, row = result.of(scale)
     networks = result.kind == "networks"
     rows = pd.DataFrame(index=range(len(labels)), columns=pd.Index(COLUMNS), dtype=object)
     rows["scale"], rows["arm"], rows["family"] = reference, result.arm, result.family
@@ -98,6 +98,7 @@ def _rows(result: Result, scale: int, reference: str, labels: Sequence[Edge]) ->
         rows[column] = numbers
     rows["n"] = np.where(np.isfinite(values["p"]), found.n, 0)
     rows["flag"] = MISSING
+    rows["n_lacking"] = (~np.isfinite(people.connectivity)).sum(axis=0)
     return rows
 
 
