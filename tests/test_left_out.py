@@ -185,7 +185,7 @@ def test_features_are_lacking_where_one_of_their_parts_is(out: Path):
     needs = Needs(("sgACCL", "insulaL", "PAG"), {"network N": ("sgACCL", "NAcL"), "map of PAG": ("PAG",)})
     assert needs.names == ("sgACCL-insulaL", "sgACCL-PAG", "insulaL-PAG", "network N", "map of PAG")
     gone = needs.lacking(own, people, ["pre", "post"], gaps)
-    assert gone.tolist() == [[False, True, True, False, True], [False] * 5, [False] * 5]
+    assert gone.tolist() == [[False, True, True, False, True], [False] * 5, [False, True, True, False, True]]
     partial = Needs(needs.every, needs.sets, partial=True)
     assert partial.lacking(own, people, ["pre", "post"], gaps)[1].all()
 

@@ -330,7 +330,7 @@ def _together(job: _Job) -> together.Together | None:
     features = edges_of(job.scans, job.rows.people, points, settings.together, settings.edge_measure)
     mediator, own = job.rows.data(*(features.z[point] for point in points))
     gone = ~(np.isfinite(mediator) & np.isfinite(own)).all(axis=0)
-    refuse_gaps(job.name, ["-".join(pair) for pair in features.labels], gone.tolist())
+    refuse_gaps(job.name, ["-".join(pair) for pair in features.labels], np.ravel(gone).tolist())
     try:
         return together.together(
             job.rows.trial,

@@ -43,7 +43,7 @@ class Needs:
         return (*(f"{a}-{b}" for a, b in combinations(self.every, 2)), *self.sets)
 
     def lacking(self, scans: Scans, people: Sequence[Person], points: Sequence[str], gaps: Gaps) -> Bools:
-        """Who has a scan at every time point, but one without a feature.
+        """Who has a scan at one of the time points without a feature.
 
         Parameters
         ----------
@@ -73,11 +73,9 @@ class Needs:
 
 
 def _without(scans: Scans, person: Person, points: Sequence[str], gaps: Gaps) -> set[str]:
-    """What a person lacks in any run at some time points; nothing where there is no run at one of them."""
-    runs = [scans.runs.get((person, point), ()) for point in points]
-    if not all(runs):
-        return set()
-    return {label for several in runs for run in several for label in gaps.get(run, ())}
+    """What a person lacks in any run at some time points."""
+    runs = [run for point in points for run in scans.runs.get((person, point), ())]
+    return {label for run in runs for label in gaps.get(run, ())}
 
 
 def gaps_of(rows: Iterable[Exclusion]) -> dict[str, frozenset[str]]:
