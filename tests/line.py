@@ -18,6 +18,7 @@ from conn.stages.correct import correct
 from conn.stages.coupling import couple
 from conn.stages.design import design
 from conn.stages.exclusions import gather
+from conn.stages.left_out import from_record
 from conn.stages.measure import measure
 from conn.stages.mediation import Mediators, Resources, mediate
 from conn.stages.project import RunSettings, project
@@ -56,7 +57,7 @@ def walk(config: Path) -> Study:
         for name in study.config.replication:
             replication(study, name)
         write_json(paths.LOCK, study.lock_record)
-        gather(Path(), study.index, list(study.config.models))
+        gather(Path(), study.index, list(study.config.models), from_record(study.analyses_record))
         build_report(Path(), load(paths.CONFIG))
     return study
 

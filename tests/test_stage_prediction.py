@@ -216,7 +216,8 @@ def test_a_subset_and_missing_categories_leave_people_out_with_their_reason(made
     record, _ = run(out, settings)
     assert record["n"] == 18
     reasons = [one["reason"] for one in record["excluded"]]
-    assert reasons.count("not_in_subset") == 21
+    assert reasons.count("not_in_subset") == 20
+    assert reasons.count("subset_unknown") == 1
     with pytest.raises(ConfigError, match="nobody has 'ketamine'"):
         run(out, NO_TESTS.model_copy(update={"subset": {"arm": ("ketamine",)}}))
 

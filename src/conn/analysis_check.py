@@ -13,20 +13,24 @@ from conn import analysis_words
 from conn.clinic import arm_difference, association
 from conn.clinic.mediation import joint, together, words
 from conn.clinic.prediction import chance, folds
+from conn.cohort import Person
 from conn.config.association import Association
 from conn.config.mediation import Mediation
 from conn.config.model import Config
 from conn.config.prediction import Prediction
+from conn.config.reliability import Reliability
 from conn.config.replication import Replication
 from conn.errors import ConnError, DesignError
-from conn.outcomes import Outcomes, outcomes_of_analysis
+from conn.outcomes import Outcomes, needs_of, outcomes_of_analysis
 from conn.permutation import PermutationSet
 from conn.stages import association as association_stage
-from conn.stages import predictors, reliability, replication
-from conn.stages.association_result import DIFFERENCE
+from conn.stages import left_out, predictors, reliability, replication
+from conn.stages.association_result import DIFFERENCE, scale_reliability
 from conn.stages.features import Features, Scans, scans_in
+from conn.stages.mediation import refuse_gaps
 from conn.stages.mediation_rows import rows_of
 from conn.stages.mediation_table import told
+from conn.stages.needs import Gaps, Needs
 from conn.stages.prediction import chosen_people
 from conn.stages.replication_fits import Chance, joint_of
 from conn.study import Study
@@ -45,6 +49,7 @@ class _Foreseen:
     study: Study
     cohort: pd.DataFrame
     runs: pd.DataFrame
+    gaps: Gaps
 
     @property
     def config(self) -> Config:
@@ -56,7 +61,11 @@ class _Foreseen:
 
 
 def analyses(
-    study: Study, cohort: pd.DataFrame, runs: pd.DataFrame, problems: list[ConnError]
+    study: Study,
+    cohort: pd.DataFrame,
+    runs: pd.DataFrame,
+    problems: list[ConnError],
+    gaps: Gaps | None = None,
 ) -> Iterator[list[str]]:
     """Lines for every clinical analysis.
 
@@ -70,8 +79,10 @@ def analyses(
         Its run table.
     problems
         Whatever would stop an analysis is put here too.
+    gaps
+        What each run lacks, as far as it is foreseen; nothing by default.
     """
-    foreseen = _Foreseen(study, cohort, runs)
+    foreseen = _Foreseen(study, cohort, runs, gaps or {})
     kinds: dict[str, Callable[[_Foreseen, str, str], Iterator[str]]] = {
         "associations": _association,
         "mediation": _mediation,
@@ -99,10 +110,14 @@ def _association(foreseen: _Foreseen, name: str, key: str) -> Iterator[str]:
     config = foreseen.config
     asked, clinical, scans = config.associations[name], config.clinical, foreseen.scans(key)
     yield analysis_words.association_words(asked)
+    for scale in asked.scale_reliability:
+        share = scale_reliability(asked, clinical, scale)
+        if share is not None:
+            yield f"Reliability of {scale} for the ceiling: {share.value:g}, {share.words} ({share.source})"
     enrolled = association_stage.enrolled_in(scans, asked, clinical)
     arms = enrolled.text(asked.arm).tolist() if asked.arm is not None else []
     yield _people(len(enrolled.people), Counter(arms), asked.levels)
-    yield from _left_out(enrolled.lost)
+    yield from _left_out(association_stage.lost_in(enrolled, asked, clinical))
     one = np.zeros((len(enrolled.people), 1))
     features = Features("edges", ((ANYTHING, ANYTHING),), {asked.before: one, asked.after: one})
     sizes = _sizes(config, asked)
@@ -119,6 +134,7 @@ def _association(foreseen: _Foreseen, name: str, key: str) -> Iterator[str]:
         n = ", ".join(dict.fromkeys(str(people.n) for people in own))
         possible.append(arm)
         yield from _families(arm, sizes, f"n = {n}", sets, len(asked.scales), len(own))
+    yield from _lacking(foreseen, asked, scans, enrolled.people, [asked.before, asked.after])
     if not possible:
         raise DesignError(f"{key}: nothing can be correlated; the reasons stand with it")
 
@@ -127,7 +143,8 @@ def _mediation(foreseen: _Foreseen, name: str, key: str) -> Iterator[str]:
     config = foreseen.config
     asked = config.mediation[name]
     yield words.question(told(asked))
-    rows = rows_of(name, foreseen.scans(key), asked, config.clinical)
+    scans = foreseen.scans(key)
+    rows = rows_of(name, scans, asked, config.clinical)
     yield _people(len(rows.people), Counter(rows.levels), asked.levels)
     yield from _left_out(rows.left_out)
     first, second = joint.exchanges(rows.trial, config.inference.permutations, config.seed)
@@ -135,7 +152,11 @@ def _mediation(foreseen: _Foreseen, name: str, key: str) -> Iterator[str]:
         yield f"family of {size}: path a {_permutations([first])}; path b {_permutations([second])}"
     if asked.together:
         together.refuse_many(rows.trial, len(asked.together))
+        apart = Needs(sets={"-".join(pair): pair for pair in asked.together})
+        gone = apart.lacking(scans, rows.people, [asked.before, asked.after], foreseen.gaps)
+        refuse_gaps(name, apart.names, np.any(gone, axis=0).tolist())
         yield f"{len(asked.together)} edges together"
+    yield from _lacking(foreseen, asked, scans, rows.people, [asked.before, asked.after])
     yield f"The larger p of both paths counts, so that none is below {_smallest([first, second])}."
     yield from _too_coarse([first, second], config.inference.alpha)
 
@@ -145,9 +166,9 @@ def _prediction(foreseen: _Foreseen, name: str, key: str) -> Iterator[str]:
     asked, clinical, scans = config.prediction[name], config.clinical, foreseen.scans(key)
     yield analysis_words.prediction_words(asked)
     outcome = predictors.outcome_of(scans, asked, clinical, key)
-    scanned = [bool(scans.runs.get((person, asked.at))) for person in scans.people]
-    imaging = np.where(scanned, 0.0, np.nan)[:, None]
-    known = predictors.known_with(scans, asked, clinical, imaging, (ANYTHING,), key)
+    needs = needs_of(config, asked)
+    imaging = left_out.imaging(scans, asked, needs, foreseen.gaps)
+    known = predictors.known_with(scans, asked, clinical, imaging, needs.names, key)
     chosen = chosen_people(scans, name, asked, clinical, outcome, known)
     _, truth = chosen.people(known, outcome, chosen.training)
     classes: Counter[str] = Counter()
@@ -164,6 +185,8 @@ def _prediction(foreseen: _Foreseen, name: str, key: str) -> Iterator[str]:
     sets = chance.rearrangements(
         truth.size, known.strata_of(chosen.training), asked.permutations, config.seed
     )
+    people = [scans.people[row] for row in (*chosen.training, *chosen.tested)]
+    yield from _lacking(foreseen, asked, scans, people, [asked.at])
     sizes = ", ".join(_sizes(config, asked))
     yield f"{sizes}, all in one model; clinical predictors: {', '.join(known.clinical) or 'none'}"
     tests = "everything against the outcome" + (
@@ -179,13 +202,47 @@ def _reliability(foreseen: _Foreseen, name: str, key: str) -> Iterator[str]:
     yield analysis_words.reliability_words(asked)
     enrolled = reliability.enrolled_in(scans, asked, config.clinical)
     yield f"n = {len(enrolled.people)} with a scan at {asked.before}"
-    yield from _left_out(enrolled.lost)
+    yield from _left_out(reliability.lost_in(scans, enrolled, asked))
     if asked.stable is not None and asked.after is not None:
         stable = reliability.stable_in(enrolled, asked)
         both = [bool(scans.runs.get((person, asked.after))) for person in enrolled.people]
         n = int((stable & np.array(both, dtype=bool)).sum())
         yield f"{n} people who were not treated in between have both sessions"
         reliability.refuse_few(key, asked, n)
+    if asked.split_half:
+        counts = {"before": len(enrolled.people)}
+        if asked.after is not None:
+            twice = sum(bool(scans.runs.get((person, asked.after))) for person in enrolled.people)
+            counts |= {"after": twice, "change": twice}
+        for text in reliability.few_halves(key, asked, counts):
+            yield f"WARNING, will be left out: {text}."
+    points = [asked.before, *([asked.after] if asked.after is not None else [])]
+    yield from _lacking(foreseen, asked, scans, enrolled.people, points)
+
+
+def _lacking(
+    foreseen: _Foreseen,
+    asked: Association | Mediation | Prediction | Reliability,
+    scans: Scans,
+    people: Sequence[Person],
+    points: Sequence[str],
+) -> Iterator[str]:
+    """Features that somebody lacks, as far as exclusions tell before the images are read."""
+    needs = needs_of(foreseen.config, asked)
+    lacking = needs.lacking(scans, people, points, foreseen.gaps).sum(axis=0)
+    worst = [int(i) for i in np.argsort(-lacking, kind="stable") if lacking[i]]
+    if not worst:
+        return
+    named = ", ".join(f"{needs.names[i]} ({lacking[i]} of {len(people)} people)" for i in worst[:SHOWN])
+    more = " …" if len(worst) > SHOWN else ""
+    what = f"{len(worst)} of {len(needs.names)} features: {named}{more}"
+    if isinstance(asked, Prediction):
+        yield f"Missing in somebody, and filled inside each fold: {what}."
+        return
+    yield (
+        f"WILL BE n/a where somebody lacks them, for inference.min_share counts for models alone: {what}. "
+        "Leave these people out by subset, or the regions."
+    )
 
 
 def _replication(foreseen: _Foreseen, name: str, key: str) -> Iterator[str]:

@@ -28,9 +28,11 @@ from conn.errors import ConfigError, InputError, ResourceError
 from conn.files import digest, read_json, write_json
 from conn.index import Index, Run, build_index, dataset_roots, run_to_record
 from conn.lock import Lock, Plan
+from conn.outcomes import needs_of
 from conn.plan import plans_of
 from conn.rois import binding, networks, registry, selection, sources
 from conn.stages.collect import index_to_record
+from conn.stages.left_out import Analyses, to_record
 from conn.table_content import content
 from conn.tissues import find_tissues
 
@@ -380,6 +382,21 @@ class Study:
             "networks": self.spelled(looked_at.declared_networks),
             "measure": looked_at.edge_measure,
         }
+
+    @property
+    def analyses_record(self) -> dict[str, Any]:
+        """Every clinical analysis, as JSON-ready values: what says who takes part."""
+        config = self.config
+        found = Analyses(
+            config.clinical,
+            config.connectivity.combine_runs,
+            config.associations,
+            config.mediation,
+            config.prediction,
+            config.reliability,
+            {name: needs_of(config, one) for name, one in config.prediction.items()},
+        )
+        return to_record(found)
 
     def coupled(self, model: str) -> bool:
         """Whether a model speaks of scores, so that change and baseline in its people are of interest."""

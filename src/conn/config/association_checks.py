@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Iterator, Set
 
+from conn.clinic.scales import KINDS, REGISTRY, retest
 from conn.config.association import Association
 from conn.config.features import Features
 from conn.config.model import Config
@@ -110,11 +111,29 @@ def _association(key: str, asked: Association, config: Config) -> Iterator[str]:
             yield f"{key}.adjusted: {reference!r} is no scale of clinical.scales and has no baseline"
     if asked.adjusted and config.clinical.baseline is None:
         yield f"{key}.adjusted: the baseline of scales is that at clinical.baseline, which is not set"
-    for scale in asked.scale_reliability:
+    for scale, share in asked.scale_reliability.items():
         if scale not in scales:
             yield f"{key}.scale_reliability: {scale!r} is none of its scales: {', '.join(scales)}"
+        elif share == REGISTRY:
+            yield from _registered(f"{key}.scale_reliability.{scale}", scale, config)
     if asked.reliability is not None:
         yield from _reliability(key, asked, config)
+
+
+def _registered(key: str, scale: str, config: Config) -> Iterator[str]:
+    """Why the registry has no reliability of a scale that could be taken without a choice."""
+    kind = config.clinical.scales[scale].kind if scale in config.clinical.scales else None
+    if kind is None:
+        yield f"{key}: {scale} has no kind in clinical.scales, so that nothing is known of it; give a number"
+        return
+    known = KINDS[kind].retest
+    if retest(kind) is None:
+        listed = "; ".join(
+            f"{one.value:g}, {one.words} ({one.source}{'' if one.verified else '; not checked'})"
+            for one in known
+        )
+        why = f"its reliabilities need a choice: {listed}" if known else "no test-retest reliability is known"
+        yield f"{key}: of {kind} {why}; give a number"
 
 
 def _reliability(key: str, asked: Association, config: Config) -> Iterator[str]:

@@ -670,7 +670,7 @@ class Inference(Section):
     edge_enhancement: EdgeEnhancement | None = None
     """Edges: score them by their neighbours too (`edge_enhancement: {}` is TFNBS), as `score` and `p_score` beside the largest edge. Empty: no scores."""
     min_share: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Share of rows with a value from which a voxel or edge is tested. 1: all of them. Below 1, every cell of the design needs 3 values, every statistic goes to z by its own degrees of freedom, and tests take longer."""
+    """Share of rows with a value from which a voxel or edge is tested. 1: all of them. Below 1, every cell of the design needs 3 values, every statistic goes to z by its own degrees of freedom, and tests take longer. Of group models alone: associations, mediation and reliability take a feature that everybody has, and tell who lacks one; a prediction fills what is missing."""
     robust_slopes: bool = True
     """Slopes: let every person have an error variance of their own (HC3), because people with extreme values of the predictor often vary more. false: one variance for all, which finds more where that is true and makes up to six times as many false positives where it is not."""
     equivalence: Positive | None = None

@@ -6,6 +6,7 @@ from conn.config.features import Features
 from conn.config.mediation import Mediation
 from conn.config.model import Config, ModelBase
 from conn.config.prediction import Prediction
+from conn.config.reliability import Reliability
 from conn.config.replication import Replication
 from conn.rois import networks, selection
 
@@ -29,7 +30,9 @@ def replicated_features(asked: Replication, model: ModelBase) -> Features:
     return Features(edges=edges, networks=named, edge_measure=model.edge_measure, subset=model.subset)
 
 
-def pairs_of(model: ModelBase | Features | Mediation, own: networks.Declared) -> tuple[tuple[str, str], ...]:
+def pairs_of(
+    model: ModelBase | Features | Mediation | Reliability, own: networks.Declared
+) -> tuple[tuple[str, str], ...]:
     """Pairs of regions that a model or an analysis names, those of a network spelled out; none for all and none."""
     if not isinstance(model.edges, str):
         return model.edges

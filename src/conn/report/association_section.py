@@ -16,6 +16,7 @@ from conn.files import read_json
 from conn.report import page, scatter, style
 from conn.report.context import Context
 from conn.report.contract import numeric
+from conn.report.lacking_words import lacking_words
 from conn.report.people import bare
 from conn.report.regions import edge
 from conn.report.style import Picture
@@ -100,6 +101,7 @@ def _block(result: Result) -> page.Block:
         tables=(shown,),
         folded=tuple(folded),
         status=str(result.summary.get("status", "")),
+        headline=tuple(result.context.names.text(one) for one in list(_found(result))[:2]),
     )
 
 
@@ -151,6 +153,12 @@ def _found(result: Result) -> Iterator[str]:
             f"{count(unknown, 'correlation has', 'correlations have')} no ceiling: there the error of "
             "measurement is not known, or estimated to be as large as all that was observed."
         )
+    for scale, used in result.summary.get("scale_reliability", {}).items():
+        if result.asked.reliability is not None:
+            yield (
+                f"Reliability of {scale} in the ceiling: {used['value']:g}, {used['words']} "
+                f"({used['source']})."
+            )
     flagged = hits[hits["flag"].isin(["near", "above"])]
     for row in flagged.head(5).to_dict("records"):
         yield (
@@ -177,8 +185,20 @@ def _tested(result: Result) -> Iterator[str]:
         "primary one; correlations of ranks and percentage bend correlations, which single people cannot "
         "pull, stand beside it with uncorrected p."
     )
+    yield from _lacking(result)
     for text in result.summary["skipped"]:
         yield f"Not done: {text}."
+
+
+def _lacking(result: Result) -> Iterator[str]:
+    """Features that are correlated nowhere, or not over everybody."""
+    rows = result.table[result.table["arm"] == EVERYBODY]
+    most: dict[str, int] = {}
+    for row in rows.to_dict("records"):
+        most[feature(row)] = max(most.get(feature(row), 0), int(row["n_lacking"]))
+    text = lacking_words([one for one in most.items() if one[1]], len(most), "correlated over everybody")
+    if text:
+        yield text
 
 
 def _caution(result: Result) -> str:

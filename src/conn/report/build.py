@@ -18,13 +18,14 @@ from conn import paths
 from conn.config.load import to_yaml
 from conn.config.model import Config
 from conn.errors import ConnError
-from conn.exclusions import OF_MEASURES
+from conn.exclusions import ANALYSES, OF_MEASURES
 from conn.files import write_text
 from conn.report import (
     clinic_section,
     cohort_section,
     confounding_section,
     methods,
+    opening,
     page,
     plan_section,
     quality_section,
@@ -155,7 +156,7 @@ def _page(context: Context, methods_text: str) -> dict[str, Any]:
         "truth_description": names.text(str((outputs.truth or {}).get("description", ""))),
         "problems": [names.text(p) for p in outputs.problems],
         "lead": [names.text(sentence) for sentence in _lead(outputs)],
-        "findings": [results_section.finding(context, c) for c in contrasts],
+        "findings": [*(results_section.finding(context, c) for c in contrasts), *opening.findings(clinic)],
         "truth": results_section.truth_table(context),
         "sections": _sections(outputs, clinic, other),
         "other_title": confounding_section.TITLE,
@@ -229,12 +230,7 @@ def _refuse_leaks(html: str, names: Names) -> None:
 
 def _kicker(outputs: Outputs) -> str:
     datasets = list(outputs.config.datasets)
-    n_models = len(outputs.config.models)
-    models = (
-        f"{capital(spelled(n_models))} group model{'s' if n_models > 1 else ''}"
-        if n_models
-        else "First level only"
-    )
+    models = opening.kicker(outputs.config)
     return (
         f"Data set{'s' if len(datasets) > 1 else ''} {listed(datasets)} · {models} · conn {conn.__version__}"
     )
@@ -260,8 +256,9 @@ def _lead(outputs: Outputs) -> list[str]:
 
 def _tested(outputs: Outputs) -> str:
     config, contrasts = outputs.config, outputs.contrasts()
+    clinical = opening.sentences(outputs)
     if not config.models:
-        return (
+        return clinical or (
             "No group model was configured, so nothing is tested: this report shows the quality of "
             "the data and the connectivity of single runs."
         )
@@ -278,7 +275,7 @@ def _tested(outputs: Outputs) -> str:
     )
     if missing:
         text += f" There are no results of {listed(missing)}."
-    return text
+    return text + clinical
 
 
 def _locked(planned: list[ContrastResult]) -> str:
@@ -321,7 +318,18 @@ def _exclusion_words(outputs: Outputs) -> str:
         listed(parts)
         + "."
         + (" Who is left out of a single contrast stands with its design." if outputs.contrasts() else "")
+        + _out_of_analyses(outputs)
     )
+
+
+def _out_of_analyses(outputs: Outputs) -> str:
+    """How many people clinical analyses ask for and lack."""
+    rows = outputs.exclusions[outputs.exclusions["stage"].isin(ANALYSES)]
+    n = methods.people(rows)
+    if not n:
+        return ""
+    who = f"{capital(spelled(n))} {'person is' if n == 1 else 'people are'}"
+    return f" {who} asked for and missing in at least one clinical analysis, and listed with it."
 
 
 def _be(n: int) -> str:
@@ -329,6 +337,11 @@ def _be(n: int) -> str:
 
 
 def _no_results(outputs: Outputs) -> str:
+    if not outputs.config.models and opening.has_analyses(outputs.config):
+        return (
+            "No group model was configured. What clinical analyses found stands under "
+            f"{clinic_section.TITLE}, mean connectivity under data quality."
+        )
     if not outputs.config.models:
         return (
             "No group model was configured, so there is nothing to test. Mean connectivity stands "

@@ -10,6 +10,7 @@ import pandas as pd
 
 from conn.report import page, style
 from conn.report.context import Context, row_of
+from conn.report.lacking_words import lacking_words
 from conn.report.mediation_results import KINDS, MediationResult, results
 from conn.report.path_diagram import Side, diagram
 from conn.report.regions import edge
@@ -54,6 +55,7 @@ def blocks(context: Context) -> Iterable[page.Block]:
             tuple(_tables(context, result)),
             tuple(_folded(context, result)),
             str(result.record.get("status", "")),
+            tuple(_carried(context, result)),
         )
 
 
@@ -65,10 +67,26 @@ def _sentences(context: Context, result: MediationResult) -> Iterable[str]:
     yield str(record["question"])
     yield _people(context, result)
     yield _total(context, result)
-    for family in record["families"]:
+    yield from _carried(context, result)
+
+
+def _carried(context: Context, result: MediationResult) -> Iterable[str]:
+    for family in result.record["families"]:
         yield _family(context, result, family)
-    if record["together"] is not None:
+    yield from _lacking(result)
+    if result.record["together"] is not None:
         yield _joined(context, result)
+
+
+def _lacking(result: MediationResult) -> Iterable[str]:
+    """Features that are not tested, because somebody lacks them."""
+    rows, people = result.table, int(result.record["n"])
+    if len(rows):
+        gone = rows[rows["n"] < people]
+        named = [(feature(row_of(row)), people - int(row["n"])) for row in gone.to_dict("records")]
+        text = lacking_words(named, len(rows), "tested")
+        if text:
+            yield text
 
 
 def _people(context: Context, result: MediationResult) -> str:

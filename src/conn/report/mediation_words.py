@@ -27,7 +27,9 @@ def _one(result: MediationResult) -> Iterable[str]:
     chance = "randomised" if settings.randomised else "not randomised"
     yield (
         f"Mediation {result.name} ({design}, {chance}, n = {record['n']}): {record['equations'][0]}; "
-        f"{record['equations'][1]}. {record['exchange']}"
+        f"{record['equations'][1]}. {record['exchange'].removesuffix('.')} (Freedman and Lane 1983; Winkler "
+        "et al. 2014). How strongly the errors of both would have to be correlated for b to vanish is "
+        "rho_zero (Imai et al. 2010)."
     )
     families = [_family(one) for one in record["families"]]
     if families:

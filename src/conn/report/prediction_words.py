@@ -26,6 +26,17 @@ def methods(outputs: Outputs) -> Iterator[str]:
         yield _one(name, settings)
     if asked:
         yield _ALWAYS
+    if any(one.test for one in asked.values()):
+        yield "The AUC in another data set has the interval of DeLong et al. (1988)."
+
+
+def limits(outputs: Outputs) -> Iterator[str]:
+    """What predictions cannot tell."""
+    if outputs.config.prediction:
+        yield (
+            "A score in people whom a model has not seen holds for people like these, scanned and treated "
+            "like these; which features carry it is not tested."
+        )
 
 
 def _one(name: str, settings: Prediction) -> str:
@@ -48,7 +59,10 @@ def _one(name: str, settings: Prediction) -> str:
     if settings.remove:
         parts.append(f"without what {listed(settings.remove)} explained")
     if settings.harmonise:
-        parts.append(f"harmonised over {settings.harmonise} by ComBat, which did not know the outcome")
+        parts.append(
+            f"harmonised over {settings.harmonise} by ComBat (Johnson et al. 2007), which did not know the "
+            "outcome"
+        )
     if settings.test:
         parts.append(f"and the finished model was tested in {listed(settings.test)}")
     return f"{', '.join(parts)}."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,8 +21,15 @@ from conn.errors import DesignError
 from conn.files import write_json
 from conn.lock import EXPLORATORY
 from conn.stages import association_table
-from conn.stages.association_result import DIFFERENCE, EVERYBODY, Result, baseline_of, needed
-from conn.stages.enrolment import Asked, Enrolled, covariates, enrol
+from conn.stages.association_result import (
+    DIFFERENCE,
+    EVERYBODY,
+    Result,
+    baseline_of,
+    needed,
+    scale_reliability,
+)
+from conn.stages.enrolment import Asked, Enrolled, Lost, covariates, enrol
 from conn.stages.features import Edge, Features, Scans, edges_of, networks_of, scans
 from conn.tables import write_tsv
 
@@ -93,7 +101,11 @@ def association(
     table = association_table.table(out, asked, clinical, enrolled, results, labels, alpha)
     write_tsv(out / paths.analysis(KIND, name, ".tsv"), table.assign(status=status))
     summary = association_table.summary(name, asked, enrolled, results, labels, table, skipped, alpha)
-    write_json(out / paths.analysis(KIND, name), summary | {"status": status})
+    lost = [list(one) for one in lost_in(enrolled, asked, clinical)]
+    used = {scale: scale_reliability(asked, clinical, scale) for scale in asked.scale_reliability}
+    sources = {scale: asdict(one) for scale, one in used.items() if one is not None}
+    more = {"lost": lost, "scale_reliability": sources, "status": status}
+    write_json(out / paths.analysis(KIND, name), summary | more)
 
 
 def enrolled_in(from_scans: Scans, asked: Association, clinical: Clinical) -> Enrolled:
@@ -106,14 +118,26 @@ def enrolled_in(from_scans: Scans, asked: Association, clinical: Clinical) -> En
     DesignError
         Nobody takes part; a category is a number.
     """
-    enrolled = enrol(from_scans, clinical, _asked(asked, clinical))
+    enrolled = enrol(from_scans, clinical, asked_of(asked, clinical))
     if not enrolled.people:
         reasons = "; ".join(f"sub-{subject}: {why}" for _, subject, why in enrolled.lost[:5])
         raise DesignError(f"{from_scans.name}: nobody has all that is asked for ({reasons or 'no people'})")
     return enrolled
 
 
-def _asked(asked: Association, clinical: Clinical) -> Asked:
+def lost_in(enrolled: Enrolled, asked: Association, clinical: Clinical) -> tuple[Lost, ...]:
+    """Who is asked for and is not there; with people of their own for each scale, also who lacks a scale."""
+    lost = list(enrolled.lost)
+    for one in asked.scales if asked.people == "each" else ():
+        for name in needed(asked, clinical, one):
+            there = enrolled.having([name])
+            gone = [person for person, has in zip(enrolled.people, there, strict=True) if not has]
+            lost += [(*person, f"{name} missing, so not with {one}") for person in gone]
+    return tuple(lost)
+
+
+def asked_of(asked: Association, clinical: Clinical) -> Asked:
+    """What people of an association must have."""
     scores = [name for one in asked.scales for name in needed(asked, clinical, one)]
     common = asked.people == "common"
     return Asked(

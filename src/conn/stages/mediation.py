@@ -297,6 +297,31 @@ def _write_maps(out: Path, name: str, one: _SeedMap, tested: Joint) -> None:
         images.write_map(path, one.grid, flat.reshape(one.grid.shape, order="F"))
 
 
+def refuse_gaps(name: str, labels: Sequence[str], gone: Sequence[bool]) -> None:
+    """Refuse mediators that enter together when somebody lacks one.
+
+    Parameters
+    ----------
+    name
+        Of the analysis.
+    labels
+        Of the mediators.
+    gone
+        Of each: whether somebody lacks it.
+
+    Raises
+    ------
+    DesignError
+        Any of them is.
+    """
+    if any(gone):
+        names = ", ".join(label for label, missing in zip(labels, gone, strict=True) if missing)
+        raise DesignError(
+            f"mediation.{name}.together: {names} is missing in somebody; take it out, or leave "
+            "people without it out by subset"
+        )
+
+
 def _together(job: _Job) -> together.Together | None:
     settings = job.settings
     if not settings.together:
@@ -305,12 +330,7 @@ def _together(job: _Job) -> together.Together | None:
     features = edges_of(job.scans, job.rows.people, points, settings.together, settings.edge_measure)
     mediator, own = job.rows.data(*(features.z[point] for point in points))
     gone = ~(np.isfinite(mediator) & np.isfinite(own)).all(axis=0)
-    if gone.any():
-        names = ", ".join("-".join(features.labels[i]) for i in np.flatnonzero(gone))
-        raise DesignError(
-            f"mediation.{job.name}.together: {names} is missing in somebody; take it out, or leave "
-            "people without it out by subset"
-        )
+    refuse_gaps(job.name, ["-".join(pair) for pair in features.labels], np.ravel(gone).tolist())
     try:
         return together.together(
             job.rows.trial,

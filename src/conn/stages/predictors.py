@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from conn.clinic.prediction.recipe import Kind
-from conn.cohort import Column, resolve
+from conn.cohort import Column, Person, resolve
 from conn.config.model import Clinical
 from conn.config.prediction import Prediction
 from conn.errors import ConfigError
@@ -19,6 +19,10 @@ from conn.stages.features import Maps, Scans, edges_of, maps_of
 
 Floats = NDArray[np.floating[Any]]
 Labels = NDArray[np.str_]
+NOT_IN_SUBSET, THIRD_CLASS = "not_in_subset", "third_class"
+NOT_ASKED_FOR = frozenset({NOT_IN_SUBSET, THIRD_CLASS})
+"""Reasons of people whom a prediction does not ask for; all others lack something."""
+
 EVENTS = {"response": "responder", "remission": "remitted"}
 
 
@@ -34,11 +38,14 @@ class Outcome:
         The value that is 1; empty for a number.
     numbers
         ndarray of shape (n_people,): 0, 1 or a number, NaN where it is missing.
+    aside
+        Rows of people of a third class, whom nobody asks for.
     """
 
     kind: Kind
     event: str
     numbers: Floats
+    aside: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +106,8 @@ def outcome_of(scans: Scans, settings: Prediction, clinical: Clinical, key: str)
                 f"{key}.{field}: {level!r} is no value of {settings.outcome}: {', '.join(levels)}"
             )
     values = [_class(value, str(event), settings.against) for value in found]
-    return Outcome("classifier", str(event), np.array(values))
+    aside = [row for row, value in enumerate(found) if value is not None and np.isnan(values[row])]
+    return Outcome("classifier", str(event), np.array(values), frozenset(aside))
 
 
 def _class(value: float | str | None, event: str, against: str | None) -> float:
@@ -319,20 +327,27 @@ def _labels(
     )
 
 
-def subset_of(scans: Scans, settings: Prediction, clinical: Clinical, key: str) -> NDArray[np.bool_]:
-    """Who belongs to the subset that was asked for.
+def outside_of(scans: Scans, settings: Prediction, clinical: Clinical, key: str) -> list[str]:
+    """Why each person is not in the subset that was asked for; empty text for those who are.
 
     Raises
     ------
     ConfigError
         A value that nobody has.
     """
-    wanted = np.ones(len(scans.people), dtype=bool)
+    columns = {}
     for name, values in settings.subset.items():
         column = resolve(name, clinical, scans.cohort, at=settings.at, key=f"{key}.subset")
         there = _levels(column)
         for value in values:
             if value not in there:
                 raise ConfigError(f"{key}.subset.{name}: nobody has {value!r}; known: {', '.join(there)}")
-        wanted &= np.array([column.by_person.get(person) in values for person in scans.people])
-    return wanted
+        columns[name] = column
+    return [_outside(person, settings, columns) for person in scans.people]
+
+
+def _outside(person: Person, settings: Prediction, columns: Mapping[str, Column]) -> str:
+    found = {name: column.by_person.get(person) for name, column in columns.items()}
+    if any(value is not None and value not in settings.subset[name] for name, value in found.items()):
+        return NOT_IN_SUBSET
+    return "subset_unknown" if any(value is None for value in found.values()) else ""
