@@ -19,6 +19,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
 
+from conn.config.association import Association
 from conn.config.contrasts import chosen_contrasts
 from conn.config.model import Clinical, ClinicalTable, Config, Dataset, Model, Remission, Response
 from conn.config.pairs import partial_set
@@ -125,6 +126,7 @@ def analysis_plan(
     outcomes = outcomes_of_analysis(config, asked)
     # A prediction has permutations of its own; no other option of `inference` touches these analyses.
     deciding = {"alpha"} if isinstance(asked, Prediction) else {"alpha", "permutations"}
+    deciding |= {"robust_slopes"} if isinstance(asked, Association) else set()
     key = f"{section}.{name}"
     found = [
         *_shared(config, asked, outcomes, digest, contents),
