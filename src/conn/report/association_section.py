@@ -169,8 +169,9 @@ def _tested(result: Result) -> Iterator[str]:
         if one["joint"]
         else "Each scale has people and a family of its own; p_fwe is multiplied by the number of scales"
     )
-    exact = "approximate (Freedman and Lane)" if one["held"] else "exact but for the random choice of them"
-    exact = "exact" if one["exact"] else exact
+    independent = "exact if connectivity and scores are independent"
+    exact = "approximate (Freedman and Lane)" if one["held"] else f"{independent}, but for the random choice"
+    exact = independent if one["exact"] else exact
     families = count(len(result.summary["families"]), "family", "families")
     yield (
         f"{joint}; people change places within arms and strata, and the test is {exact}. p_holm goes over "
@@ -198,7 +199,7 @@ def _variance(result: Result) -> str:
     )
     return (
         "t is a slope over its robust standard error (HC3): each person has an error variance of their own, "
-        f"since people with extreme scores often vary more. It is approximate: {reached}.{but}"
+        f"since people with extreme scores often vary more. That helps, not entirely: {reached}.{but}"
     )
 
 
