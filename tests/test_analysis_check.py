@@ -147,11 +147,18 @@ def test_a_mediation_analysis_is_announced_as_it_runs(tmp_path: Path):
         for path in "ab"
     ]
     assert f"family of 1 edge: {'; '.join(sizes)}" in text
+    assert "p_holm" not in text
     assert "left out, MADRS.post is missing: 1 (sub-04)" in text
     assert found["status"] == "exploratory"
     assert set(read_tsv(study.out / paths.analysis("mediation", "carried", ".tsv"))["status"]) == {
         "exploratory"
     }
+
+
+def test_several_families_of_a_mediation_analysis_are_counted(tmp_path: Path):
+    asked = {**CARRIED, "together": [["sgACCL", "insulaL"], ["sgACCL", "PAG"]]}
+    text, _ = said(study_in(tmp_path, mediation={"carried": asked}))
+    assert "p_fwe holds within a family; p_holm goes over all 2 of them." in text
 
 
 def test_a_prediction_is_announced_as_it_runs(tmp_path: Path):

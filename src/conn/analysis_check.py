@@ -136,6 +136,9 @@ def _mediation(foreseen: _Foreseen, name: str, key: str) -> Iterator[str]:
         together.refuse_many(rows.trial, len(asked.together))
         yield f"{len(asked.together)} edges together"
     yield f"The larger p of both paths counts, so that none is below {_smallest([first, second])}."
+    n_families = len(_sizes(config, asked)) + bool(asked.together)
+    if n_families > 1:
+        yield f"p_fwe holds within a family; p_holm goes over all {n_families} of them."
     yield from _too_coarse([first, second], config.inference.alpha)
 
 
