@@ -11,6 +11,7 @@ import pytest
 from clinic_contract import CLINICAL, REGIONS, write
 from conn import lock, paths
 from conn.analysis_check import analyses
+from conn.clinic.rates import rates_words
 from conn.clinic.scales import KINDS
 from conn.config.load import to_yaml
 from conn.config.model import Inference
@@ -97,6 +98,8 @@ def test_an_association_is_announced_as_it_runs(tmp_path: Path):
             f"{family['arm']}, n = {family['n'][0]}: 2 scales by 2 edges, one family; "
             f"{family['permutations']} permutations, smallest attainable p {family['smallest_p']:.3g}"
         ) in text
+    assert text.endswith(f"an error variance of each person (inference.robust_slopes); {rates_words(True)}")
+    assert all(family["robust"] for family in found["families"])
     assert found["status"] == "confirmatory, not locked"
     table = read_tsv(study.out / paths.analysis("association", "mood", ".tsv"))
     assert set(table["status"]) == {"confirmatory, not locked"}
@@ -120,6 +123,12 @@ def test_what_an_association_leaves_out_is_a_warning_with_the_stage_s_own_words(
     assert not problems
 
 
+def test_one_error_variance_and_what_it_does_is_announced(tmp_path: Path):
+    plain = {"permutations": 199, "robust_slopes": False}
+    text, _ = said(study_in(tmp_path, associations={"mood": CHANGE}, inference=plain))
+    assert text.endswith(f"one error variance for all (inference.robust_slopes); {rates_words(False)}")
+
+
 def test_a_mediation_analysis_is_announced_as_it_runs(tmp_path: Path):
     study = study_in(tmp_path, mediation={"carried": CARRIED})
     text, problems = said(study)
@@ -139,11 +148,18 @@ def test_a_mediation_analysis_is_announced_as_it_runs(tmp_path: Path):
         for path in "ab"
     ]
     assert f"family of 1 edge: {'; '.join(sizes)}" in text
+    assert "p_holm" not in text
     assert "left out, MADRS.post is missing: 1 (sub-04)" in text
     assert found["status"] == "exploratory"
     assert set(read_tsv(study.out / paths.analysis("mediation", "carried", ".tsv"))["status"]) == {
         "exploratory"
     }
+
+
+def test_several_families_of_a_mediation_analysis_are_counted(tmp_path: Path):
+    asked = {**CARRIED, "together": [["sgACCL", "insulaL"], ["sgACCL", "PAG"]]}
+    text, _ = said(study_in(tmp_path, mediation={"carried": asked}))
+    assert "p_fwe holds within a family; p_holm goes over all 2 of them." in text
 
 
 def test_a_prediction_is_announced_as_it_runs(tmp_path: Path):

@@ -47,13 +47,14 @@ def test_a_reliability_that_says_nothing_is_refused(more, words):
         Reliability(**({"before": "pre"} | more))
 
 
+POINTS = {"pre": ("1",), "week2": ("3",), "post": ("2",)}
+
+
 def configured(associations=None, reliability=None, networks=None):
     scale = {"columns": {"pre": "a", "post": "b"}}
     return Config.model_validate(
         {
-            "datasets": {
-                "trial": {"bids_dir": "x", "time_points": {"labels": {"pre": ("1",), "post": ("2",)}}}
-            },
+            "datasets": {"trial": {"bids_dir": "x", "time_points": {"labels": POINTS}}},
             "clinical": {
                 "baseline": "pre",
                 "endpoint": "post",
@@ -118,6 +119,17 @@ def test_the_registry_gives_only_what_was_read_in_its_source():
 def test_a_ceiling_needs_the_reliability_of_a_change():
     with pytest.raises(ConfigError, match="r has no `after`, so it knows nothing of a change"):
         check(configured({"reliability": "r"}, {"r": {"before": "pre"}}), Path("study.yaml"))
+
+
+@pytest.mark.parametrize(("before", "after"), [("pre", "week2"), ("week2", "post"), ("post", "pre")])
+def test_a_ceiling_needs_the_reliability_of_the_same_change(before, after):
+    rel = {"r": {"before": before, "after": after, "stable": {"arm": ("b",)}}}
+    words = (
+        rf"associations\.a\.reliability: r is about the change from {before} to {after}, this association "
+        "about that from pre to post"
+    )
+    with pytest.raises(ConfigError, match=words):
+        check(configured({"reliability": "r"}, rel), Path("study.yaml"))
 
 
 def test_what_is_right_passes():

@@ -521,8 +521,9 @@ def test_of_inference_analyses_hold_what_they_use():
     def used(name: str) -> set[str]:
         return {key for key in EVERY[name].settings if key.startswith("inference.")}
 
-    assert used("associations.mood") == {"inference.alpha", "inference.permutations"}
-    assert used("mediation.carried") == {"inference.alpha", "inference.permutations"}
+    both = {"inference.alpha", "inference.permutations"}
+    assert used("associations.mood") == both | {"inference.robust_slopes"}
+    assert used("mediation.carried") == both
     assert used("prediction.who") == {"inference.alpha"}
     fitted = {"inference.min_share", "inference.robust_slopes"}
     assert used("replication.twice") == used("associations.mood") | fitted

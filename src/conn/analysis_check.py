@@ -13,6 +13,7 @@ from conn import analysis_words
 from conn.clinic import arm_difference, association
 from conn.clinic.mediation import joint, together, words
 from conn.clinic.prediction import chance, folds
+from conn.clinic.rates import rates_words
 from conn.cohort import Person
 from conn.config.association import Association
 from conn.config.mediation import Mediation
@@ -126,7 +127,7 @@ def _association(foreseen: _Foreseen, name: str, key: str) -> Iterator[str]:
         module = arm_difference if arm == DIFFERENCE else association
         try:
             for people in own:
-                module.refuse(people)
+                module.refuse(people, config.inference.robust_slopes)
         except DesignError as error:
             yield f"WARNING, will be left out, {arm}: {error}."
             continue
@@ -137,6 +138,7 @@ def _association(foreseen: _Foreseen, name: str, key: str) -> Iterator[str]:
     yield from _lacking(foreseen, asked, scans, enrolled.people, [asked.before, asked.after])
     if not possible:
         raise DesignError(f"{key}: nothing can be correlated; the reasons stand with it")
+    yield _slopes(config.inference.robust_slopes)
 
 
 def _mediation(foreseen: _Foreseen, name: str, key: str) -> Iterator[str]:
@@ -158,6 +160,9 @@ def _mediation(foreseen: _Foreseen, name: str, key: str) -> Iterator[str]:
         yield f"{len(asked.together)} edges together"
     yield from _lacking(foreseen, asked, scans, rows.people, [asked.before, asked.after])
     yield f"The larger p of both paths counts, so that none is below {_smallest([first, second])}."
+    n_families = len(_sizes(config, asked)) + bool(asked.together)
+    if n_families > 1:
+        yield f"p_fwe holds within a family; p_holm goes over all {n_families} of them."
     yield from _too_coarse([first, second], config.inference.alpha)
 
 
@@ -313,6 +318,12 @@ def _sizes(config: Config, asked: Association | Mediation | Prediction | Replica
 def _edges(found: Outcomes) -> int:
     n = len(found.edge_regions)
     return n * (n - 1) // 2 if found.every_edge else len(found.pairs)
+
+
+def _slopes(robust: bool) -> str:
+    """Whose errors share a variance, and what that does."""
+    what = "an error variance of each person" if robust else "one error variance for all"
+    return f"{what} (inference.robust_slopes); {rates_words(robust)}"
 
 
 def _families(

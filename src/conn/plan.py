@@ -131,6 +131,7 @@ def analysis_plan(
         return _plan(found, {WHOLE: asked.confirmatory})
     # A prediction has permutations of its own; no other option of `inference` touches these analyses.
     deciding = {"alpha"} if isinstance(asked, Prediction) else {"alpha", "permutations"}
+    deciding |= {"robust_slopes"} if isinstance(asked, Association) else set()
     key = f"{section}.{name}"
     found = [
         *_shared(config, asked, outcomes, digest, contents),

@@ -93,6 +93,7 @@ rule association:
         permutations=CONFIG.inference.permutations,
         seed=CONFIG.seed,
         alpha=CONFIG.inference.alpha,
+        robust_slopes=CONFIG.inference.robust_slopes,
         status=lambda wildcards: STUDY.analysis_status(
             "associations", wildcards.analysis
         ),

@@ -17,5 +17,6 @@ with job(Path(snakemake.log[0])):
         permutations=snakemake.params.permutations,
         seed=snakemake.params.seed,
         alpha=snakemake.params.alpha,
+        robust_slopes=snakemake.params.robust_slopes,
         status=snakemake.params.status,
     )

@@ -137,7 +137,7 @@ def _registered(key: str, scale: str, config: Config) -> Iterator[str]:
 
 
 def _reliability(key: str, asked: Association, config: Config) -> Iterator[str]:
-    """Whether the ceiling comes from an analysis of the same kind of edges."""
+    """Whether the ceiling comes from an analysis of the same change of the same kind of edges."""
     assert asked.reliability is not None
     other = config.reliability.get(asked.reliability)
     if other is None:
@@ -149,6 +149,13 @@ def _reliability(key: str, asked: Association, config: Config) -> Iterator[str]:
         )
     elif other.after is None:
         yield f"{key}.reliability: {asked.reliability} has no `after`, so it knows nothing of a change"
+    elif (other.before, other.after) != (asked.before, asked.after):
+        yield (
+            f"{key}.reliability: {asked.reliability} is about the change from {other.before} to "
+            f"{other.after}, this association about that from {asked.before} to {asked.after}; the error of "
+            f"one need not be that of the other. Name an analysis of reliability with before: {asked.before} and "
+            f"after: {asked.after}, or leave reliability out"
+        )
 
 
 def _near(word: str, known: Iterable[str]) -> str:

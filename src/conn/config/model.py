@@ -672,7 +672,7 @@ class Inference(Section):
     min_share: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Share of rows with a value from which a voxel or edge is tested. 1: all of them. Below 1, every cell of the design needs 3 values, every statistic goes to z by its own degrees of freedom, and tests take longer. Of group models alone: associations, mediation and reliability take a feature that everybody has, and tell who lacks one; a prediction fills what is missing."""
     robust_slopes: bool = True
-    """Slopes: let every person have an error variance of their own (HC3), because people with extreme values of the predictor often vary more. false: one variance for all, which finds more where that is true and makes up to six times as many false positives where it is not."""
+    """Slopes, of models and of associations: let every person have an error variance of their own (HC3), because people with extreme values of the predictor often vary more. false: one variance for all, which finds more where that is true and makes up to six times as many false positives where it is not."""
     equivalence: Positive | None = None
     """Bound in Fisher z: `p_equivalence` tests that an effect of an edge or network lies within plus and minus this (two one-sided tests). Slopes, and terms of a formula, have other units and no such p. Empty: not tested."""
 

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from conn import paths
+from conn.clinic.rates import rates_words
 from conn.config.association import Association
 from conn.files import read_json
 from conn.report import page, scatter, style
@@ -171,13 +172,14 @@ def _found(result: Result) -> Iterator[str]:
 def _tested(result: Result) -> Iterator[str]:
     one = dict(result.summary["families"][0])
     joint = (
-        f"p_fwe is by the largest |r| over all {count(int(one['tests']), 'pair')} of scale and "
+        f"p_fwe is by the largest |t| of a slope over all {count(int(one['tests']), 'pair')} of scale and "
         f"{str(one['kind']).removesuffix('s')} in the same {int(one['permutations']):,} rearrangements"
         if one["joint"]
         else "Each scale has people and a family of its own; p_fwe is multiplied by the number of scales"
     )
-    exact = "approximate (Freedman and Lane)" if one["held"] else "exact but for the random choice of them"
-    exact = "exact" if one["exact"] else exact
+    independent = "exact if connectivity and scores are independent"
+    exact = "approximate (Freedman and Lane)" if one["held"] else f"{independent}, but for the random choice"
+    exact = independent if one["exact"] else exact
     families = count(len(result.summary["families"]), "family", "families")
     yield (
         f"{joint}; people change places within arms and strata, and the test is {exact}. p_holm goes over "
@@ -186,6 +188,7 @@ def _tested(result: Result) -> Iterator[str]:
         "pull, stand beside it with uncorrected p."
     )
     yield from _lacking(result)
+    yield _variance(result)
     for text in result.summary["skipped"]:
         yield f"Not done: {text}."
 
@@ -199,6 +202,25 @@ def _lacking(result: Result) -> Iterator[str]:
     text = lacking_words([one for one in most.items() if one[1]], len(most), "correlated over everybody")
     if text:
         yield text
+
+
+def _variance(result: Result) -> str:
+    """Whose errors share a variance, and how often this finds what is not there."""
+    families = result.summary["families"]
+    robust = any(one["robust"] for one in families)
+    reached = rates_words(robust)
+    if not robust:
+        return f"All people share one error variance (inference.robust_slopes: false): {reached}."
+    several = len(result.asked.levels) > 2
+    but = (
+        " More than two arms are compared in pairs, and the largest |t| of all pairs counts."
+        if several
+        else ""
+    )
+    return (
+        "t is a slope over its robust standard error (HC3): each person has an error variance of their own, "
+        f"since people with extreme scores often vary more. That helps, not entirely: {reached}.{but}"
+    )
 
 
 def _caution(result: Result) -> str:

@@ -372,7 +372,7 @@ def cited(outputs: Outputs) -> list[Reference]:
         used.append(FMRIPREP)
     if outputs.contrasts():
         used.append(WINKLER)
-    if any(c.n_families > 1 for c in outputs.contrasts()):
+    if any(c.n_families > 1 for c in outputs.contrasts()) or mediation_words.has_several_families(outputs):
         used.append(HOLM)
     if outputs.has_maps:
         used += [ICBM, OPACITY]

@@ -49,6 +49,7 @@ def association(
     permutations: int,
     seed: int,
     alpha: float = 0.05,
+    robust_slopes: bool = True,
     status: str = EXPLORATORY,
 ) -> None:
     """Correlate, and write table and summary.
@@ -75,6 +76,8 @@ def association(
         Of rearrangements and resamples.
     alpha
         Family-wise error; intervals have coverage 1 - alpha.
+    robust_slopes
+        See `conn.config.model.Inference.robust_slopes`.
     status
         What the lock says of it, see `conn.lock.label`.
 
@@ -85,7 +88,13 @@ def association(
     """
     from_scans = scans(out, f"associations.{name}", combine_runs)
     enrolled = enrolled_in(from_scans, asked, clinical)
-    settings = {"permutations": permutations, "seed": seed, "resamples": asked.resamples, "alpha": alpha}
+    settings = {
+        "permutations": permutations,
+        "seed": seed,
+        "resamples": asked.resamples,
+        "alpha": alpha,
+        "robust": robust_slopes,
+    }
     results, skipped = [], []
     labels: dict[str, tuple[Edge, ...]] = {}
     for kind in ("edges", "networks"):

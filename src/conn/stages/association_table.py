@@ -244,7 +244,8 @@ def _family(result: Result, n_scales: int) -> dict[str, Any]:
         "exact": sets.exact,
         "smallest_p": sets.smallest_p,
         "held": result.people[0].n_held,
-        "critical_r": float(first.critical[0]) if isinstance(first, Found) else None,
+        "critical_t": first.critical if isinstance(first, Found) else None,
+        "robust": first.robust,
         "rank": first.rank if isinstance(first, ArmDifference) else 0,
     }
 
