@@ -30,6 +30,7 @@ from conn.report import (
     quality_section,
     regions_section,
     results_section,
+    truth_section,
 )
 from conn.report.brain import TEMPLATE
 from conn.report.context import Context
@@ -145,6 +146,7 @@ def _page(context: Context, methods_text: str) -> dict[str, Any]:
     ]
     clinic = clinic_section.blocks(context)
     other = confounding_section.blocks(context)
+    truths = truth_section.blocks(context)
     return {
         "version": conn.__version__,
         "template": TEMPLATE,
@@ -156,8 +158,11 @@ def _page(context: Context, methods_text: str) -> dict[str, Any]:
         "problems": [names.text(p) for p in outputs.problems],
         "lead": [names.text(sentence) for sentence in _lead(outputs)],
         "findings": [results_section.finding(context, c) for c in contrasts],
-        "truth": results_section.truth_table(context),
-        "sections": _sections(outputs, clinic, other),
+        "truth": truth_section.edge_table(context),
+        "sections": _sections(outputs, clinic, other, truths),
+        "truth_title": truth_section.TITLE,
+        "truths": truths,
+        "truths_unasked": truth_section.unasked(context),
         "other_title": confounding_section.TITLE,
         "other": other,
         "clinic_title": clinic_section.TITLE,
@@ -338,7 +343,10 @@ def _no_results(outputs: Outputs) -> str:
 
 
 def _sections(
-    outputs: Outputs, clinic: Sequence[page.Block], other: Sequence[page.Block]
+    outputs: Outputs,
+    clinic: Sequence[page.Block],
+    other: Sequence[page.Block],
+    truths: Sequence[page.Block],
 ) -> list[page.Section]:
     below = methods.anchors
     made = [
@@ -360,6 +368,11 @@ def _sections(
         *(
             [page.Section("clinic", clinic_section.TITLE, tuple((b.anchor, b.title) for b in clinic))]
             if clinic
+            else []
+        ),
+        *(
+            [page.Section("truth", truth_section.TITLE, tuple((b.anchor, b.title) for b in truths))]
+            if truths
             else []
         ),
         page.Section("settings", "Settings"),

@@ -145,22 +145,6 @@ def correction_words(contrast: ContrastResult, kind: str) -> str:
     return f"permutation distribution of the largest {largest} {over} ({permutation_words(contrast, family)})"
 
 
-def planted_in(context: Context, contrast: ContrastResult) -> list[dict[str, Any]]:
-    """Planted edges that a contrast estimates; they were planted as correlations, not as partial ones."""
-    if context.is_partial(contrast):
-        return []
-    meant = (contrast.name, {None, contrast.model})
-    return [e for e in context.planted if e.get("contrast") == meant[0] and e.get("model") in meant[1]]
-
-
-def truth_of(context: Context, contrast: ContrastResult, a: str, b: str) -> float:
-    """The planted value of an edge, NaN where none is listed."""
-    for entry in planted_in(context, contrast):
-        if {entry.get("roi_a"), entry.get("roi_b")} == {a, b}:
-            return float(entry.get("delta_z", np.nan))
-    return float("nan")
-
-
 def lacking(context: Context, contrast: ContrastResult, seed: str) -> list[str]:
     """Who of a contrast has no value of a seed in a run that the contrast uses."""
     used = {run for weights in contrast.run_weights for run in weights}

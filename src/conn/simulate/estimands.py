@@ -79,8 +79,8 @@ def association(change: Array, score_change: Array, treated: Mask | None = None)
         Correlation `r`; with `treated` that within arms.
     """
     arms = [np.ones(change.size, dtype=bool)] if treated is None else [treated, ~treated]
-    within = [np.concatenate([one[arm] - one[arm].mean() for arm in arms]) for one in (change, score_change)]
-    return {"r": float(np.corrcoef(*within)[0, 1])}
+    z, y = (np.concatenate([one[arm] - one[arm].mean() for arm in arms]) for one in (change, score_change))
+    return {"r": float(np.corrcoef(z, y)[0, 1])}
 
 
 def moderation(treated: Mask, before: Array, score_before: Array, score_after: Array) -> Values:

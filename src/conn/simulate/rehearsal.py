@@ -388,5 +388,5 @@ def _loadings(
 def _expected_z(edges: Sequence[PlantedEdge], run: _RealRun, shift: np.ndarray) -> np.ndarray:
     """Mean z of the planted edges in a scan: at baseline, by its session, and by columns."""
     session = run.entities.get("ses", "")
-    means = np.array([edge.baseline_z + edge.delta_z.get(session, 0.0) for edge in edges])
-    return means + shift
+    means: np.ndarray = shift + [edge.baseline_z + edge.delta_z.get(session, 0.0) for edge in edges]
+    return means
