@@ -1,4 +1,4 @@
-"""A simulated trial at the level of results, as the stages after the first level find it, up to its report."""
+"""A simulated trial at the level of results, through the stages after the first level to its report."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ def only(spec: CohortSpec, more: tuple[str, ...] = (), **changes: Any) -> Cohort
     return replace(spec, rois=tuple(roi for roi in spec.rois if roi[0] in used), **changes)
 
 
-def configuration(permutations: int = 999, **asked: Any) -> Config:
-    """A study of the simulated trial; relative to a folder beside `data`."""
+def configuration(regions: tuple[str, ...], permutations: int = 499, **asked: Any) -> Config:
+    """A study of the simulated trial, in a folder that holds `data`, with regions by name."""
     settings = {
         "out": "results",
         "seed": 1,
@@ -67,6 +67,8 @@ def configuration(permutations: int = 999, **asked: Any) -> Config:
             "trial": {"bids_dir": "data", "time_points": {"labels": {"pre": ["pre"], "post": ["post"]}}}
         },
         "clinical": CLINICAL,
+        "rois": {"use": list(regions)},
+        "connectivity": {"seeds": []},
         "inference": {"permutations": permutations},
         "report": {"truth": "data/truth.json"},
         **asked,
@@ -146,4 +148,6 @@ def _analyse(out: Path, config: Config, results: Any) -> None:
         mediate(out, name, asked, config.clinical, inference, mediators, Resources(out), seed=seed)
     for name, asked in config.prediction.items():
         about = {"seed": seed, "alpha": inference.alpha}
-        prediction(out, name, asked, config.clinical, runs, {"": asked.edges}, **about)
+        # No truth says what p of a prediction should be, and permutations fit all of it again.
+        once = asked.model_copy(update={"permutations": 0})
+        prediction(out, name, once, config.clinical, runs, {"": asked.edges}, **about)

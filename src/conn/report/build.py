@@ -161,6 +161,7 @@ def _page(context: Context, methods_text: str) -> dict[str, Any]:
         "truth": truth_section.edge_table(context),
         "sections": _sections(outputs, clinic, other, truths),
         "truth_title": truth_section.TITLE,
+        "truth_introduction": truth_section.INTRODUCTION,
         "truths": truths,
         "truths_unasked": truth_section.unasked(context),
         "other_title": confounding_section.TITLE,

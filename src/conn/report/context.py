@@ -63,6 +63,13 @@ class Context:
         truth = self.outputs.truth or {}
         return [dict(e) for e in truth.get("edges", ()) if isinstance(e, Mapping)]
 
+    @cached_property
+    def planted_in_scans(self) -> list[dict[str, Any]]:
+        """Planted edges of a rehearsal, with their mean z in every scan."""
+        planted = (self.outputs.truth or {}).get("planted")
+        edges = planted.get("edges", ()) if isinstance(planted, Mapping) else ()
+        return [dict(e) for e in edges if isinstance(e, Mapping) and "scans" in e]
+
 
 def anchor_of(contrast: ContrastResult, prefix: str) -> str:
     """Identifier of a contrast's block in the page."""

@@ -17,6 +17,9 @@ from conn.tables import MISSING
 Edge = frozenset[str]
 Truth = Mapping[str, Any]
 
+_DIGITS = 9
+"""So that 0 is 0."""
+
 
 def true_effects(context: Context, contrast: ContrastResult) -> dict[Edge, float]:
     """True value in a contrast of every edge that the truth file speaks of.
@@ -95,11 +98,10 @@ _ASKS: Mapping[tuple[str, str], Callable[[TruthStudy, Any, Truth], tuple[str, in
 
 def _of_scans(context: Context, contrast: ContrastResult) -> dict[Edge, float]:
     """Values of a rehearsal, which states the mean z of every scan: the contrast, fitted to them."""
-    planted = (context.outputs.truth or {}).get("planted")
-    entries = planted.get("edges", ()) if isinstance(planted, Mapping) else ()
     if contrast.is_f or isinstance(context.model_of(contrast), Moderator):
         return {}
-    values = {frozenset(ends(e)): _fitted(context, contrast, e["scans"]) for e in entries if "scans" in e}
+    entries = context.planted_in_scans
+    values = {frozenset(ends(one)): _fitted(context, contrast, one["scans"]) for one in entries}
     return {edge: value for edge, value in values.items() if np.isfinite(value)}
 
 
@@ -123,4 +125,4 @@ def _fitted(context: Context, contrast: ContrastResult, scans: Mapping[str, Mapp
     if not np.isfinite(z).all():
         return float("nan")
     fitted = np.linalg.lstsq(contrast.rows.matrix, z, rcond=None)[0]
-    return float(contrast.rows.contrast @ fitted)
+    return round(float(contrast.rows.contrast @ fitted), _DIGITS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,11 +23,11 @@ from conn.tables import MISSING, read_tsv
 
 NAN = float("nan")
 PATHS = {
-    "a": "a: arm on connectivity, Fisher z",
-    "b": "b: score on connectivity, points per z",
+    "a": "a: {order}, Fisher z",
+    "b": "b: points per z",
     "ab": "ab: through connectivity, points",
     "c_prime": "c′: past connectivity, points",
-    "c": "c: total, points",
+    "c": "c: total, {order}, points",
     "proportion": "ab / c: share of the total",
 }
 TURNED = ("a", "ab", "c_prime", "c")
@@ -52,6 +52,8 @@ class Quantity:
         With its interval; NaN where there is none.
     p_fwe
         Family-wise p of the effect; NaN where there is none.
+    nothing
+        Value that says that nothing is there.
     """
 
     name: str
@@ -62,6 +64,7 @@ class Quantity:
     low: float
     high: float
     p_fwe: float = NAN
+    nothing: float = 0.0
 
     @property
     def known(self) -> bool:
@@ -75,8 +78,8 @@ class Quantity:
 
     @property
     def differs(self) -> bool:
-        """Whether the interval leaves 0 out."""
-        return self.known and not self.low <= 0 <= self.high
+        """Whether the interval leaves out the value that says that nothing is there."""
+        return self.known and not self.low <= self.nothing <= self.high
 
 
 @dataclass(frozen=True)
@@ -115,6 +118,16 @@ def _both(entry: Mapping[str, Any], key: str, sign: int = 1) -> tuple[float, flo
     return _value(entry, "planted", key, sign), _value(entry, "measured", key, sign)
 
 
+def _order(levels: Sequence[str]) -> str:
+    """What is subtracted from what."""
+    return f"{levels[0]} minus {levels[1]}"
+
+
+def _within(study: TruthStudy, arm: str) -> str:
+    """Start of the name of a quantity that holds in one of several arms."""
+    return f"{arm}: " if len(study.truth.get("groups", ())) > 1 else ""
+
+
 def _of_edge(table: pd.DataFrame, entry: Mapping[str, Any], a: str = "roi_a") -> list[dict[str, Any]]:
     """Rows of the edge that an entry is about."""
     rows = table.to_dict("records")
@@ -144,7 +157,8 @@ def _mediation(context: Context, study: TruthStudy, entry: Mapping[str, Any]) ->
                 if key == "proportion" and row["proportion_flag"] != MISSING:
                     shown = [NAN] * 3
                 p_fwe = row["p_fwe"] if key == "ab" else NAN
-                yield Quantity(name, result.name, *sides, shown[0], shown[1], shown[2], p_fwe)
+                told = name.format(order=_order(asked.levels))
+                yield Quantity(told, result.name, *sides, shown[0], shown[1], shown[2], p_fwe)
 
 
 # ------------------------------------------------------------------------------------------ associations
@@ -209,15 +223,16 @@ def _responders(
         return
     before, after = (_both(entry, f"difference{end}", sign) for end in ("", "_after"))
     shown = (row["estimate"], row["ci_low"], row["ci_high"], row["p_fwe"])
+    where = _within(study, entry["arms"][0])
     who = "responders minus others" if sign == 1 else "others minus responders"
     if isinstance(model, GroupByTime):
         if contrast.base == "interaction" and study.spans(model.before, model.after):
             sides = tuple(two - one for one, two in zip(before, after, strict=True))
-            yield Quantity(f"{who}, change of Fisher z", contrast.model, sides[0], sides[1], *shown)
+            yield Quantity(f"{where}{who}, change of Fisher z", contrast.model, sides[0], sides[1], *shown)
     elif contrast.base == "difference" and study.is_first(model.at):
-        yield Quantity(f"{who} before treatment, Fisher z", contrast.model, *before, *shown)
+        yield Quantity(f"{where}{who} before treatment, Fisher z", contrast.model, *before, *shown)
     elif contrast.base == "difference" and study.is_later(model.at):
-        yield Quantity(f"{who} after treatment, Fisher z", contrast.model, *after, *shown)
+        yield Quantity(f"{where}{who} after treatment, Fisher z", contrast.model, *after, *shown)
 
 
 def _foretold(
@@ -236,7 +251,8 @@ def _foretold(
     if study.scale(name, entry["score"], baseline, ends_at) and row.get("g_type") == "partial_r":
         sides = _both(entry, "r", study.improving(entry["score"]))
         shown = (row["g"], row["g_ci_low"], row["g_ci_high"], row["p_fwe"])
-        yield Quantity("r with the change of the score", contrast.model, *sides, *shown)
+        where = _within(study, entry["arms"][0])
+        yield Quantity(f"{where}r with the change of the score", contrast.model, *sides, *shown)
 
 
 def _area(context: Context, study: TruthStudy, entry: Mapping[str, Any], arm: str) -> Iterator[Quantity]:
@@ -263,7 +279,8 @@ def _area(context: Context, study: TruthStudy, entry: Mapping[str, Any], arm: st
         # The model learns on which side responders lie.
         sides = [max(value, 1 - value) for value in _both(entry, f"auc{end}")]
         when = "after" if end else "before"
-        yield Quantity(f"area under the curve {when} treatment", name, sides[0], sides[1], *shown)
+        told = f"{_within(study, arm)}area under the curve {when} treatment"
+        yield Quantity(told, name, sides[0], sides[1], shown[0], shown[1], shown[2], nothing=0.5)
 
 
 # --------------------------------------------------------------------------------------------- moderation
@@ -280,7 +297,7 @@ def _moderation(context: Context, study: TruthStudy, entry: Mapping[str, Any]) -
             continue
         for row in _of_edge(contrast.edges, entry):
             shown = (row["estimate"], row["ci_low"], row["ci_high"], row["p_fwe"])
-            name = "arm × connectivity, points per z"
+            name = f"slope on connectivity, {_order(model.levels)}, points per z"
             yield Quantity(name, contrast.model, *_both(entry, "interaction", sign), *shown)
 
 
@@ -307,14 +324,14 @@ def _artefact(context: Context, study: TruthStudy, entry: Mapping[str, Any]) -> 
         if sign and study.people(model.subset, entry["arms"]):
             # The first contrast of a model speaks for it; the second one asks the same here.
             seen[contrast.model] = None
-            yield from _unmasked(context, contrast, entry, sign)
+            yield from _unmasked(context, contrast, entry, (sign, _order(model.levels)))
 
 
 def _unmasked(
-    context: Context, contrast: ContrastResult, entry: Mapping[str, Any], sign: int
+    context: Context, contrast: ContrastResult, entry: Mapping[str, Any], order: tuple[int, str]
 ) -> Iterator[Quantity]:
-    """Motion itself, and the effect before and after it is held constant."""
-    out = context.outputs.out
+    """Motion itself, and the effect before and after it is held constant; `order` is its sign and words."""
+    (sign, words), out = order, context.outputs.out
     measures, left = out / paths.confounding(contrast.model), out / paths.adjustment(contrast.model)
     if not (measures.is_file() and left.is_file()):
         return
@@ -322,12 +339,12 @@ def _unmasked(
     found = found[(found["contrast"] == contrast.name) & (found["measure"] == MOTION)]
     for row in found[found["roi"] == MISSING].to_dict("records"):
         shown = (row["estimate"], row["ci_low"], row["ci_high"])
-        name = "mean framewise displacement, mm"
+        name = f"mean framewise displacement, {words}, mm"
         yield Quantity(name, contrast.title, *_both(entry, "difference_fd", sign), *shown)
     effects = numeric(read_tsv(left), ["estimate", "se", "df"])
     effects = effects[(effects["contrast"] == contrast.name) & (effects["kind"] == "edge")]
     for adjustment, key, name in (
-        ("none", "unadjusted", "as it stands, Fisher z"),
+        ("none", "unadjusted", f"as it stands, {words}, Fisher z"),
         (MOTION, "adjusted", "with motion held constant, Fisher z"),
     ):
         for left_of in _of_edge(effects[effects["adjustment"] == adjustment], entry, "name"):

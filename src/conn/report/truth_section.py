@@ -33,10 +33,12 @@ TITLE = "Truth beside estimate"
 GONE = 0.01
 """Difference in Fisher z below which a truth, which was drawn, counts as 0."""
 
-NOTE = (
-    "Planted: of true connectivity and of scores that are not rounded. Measurable: what a correct analysis "
-    "finds on average; scans are short, their noise weakens whatever connectivity predicts, and an interval "
-    "should hold this value, not the planted one."
+INTRODUCTION = (
+    "These people were simulated, so the answers are known. Each table holds the numbers planted between "
+    "connectivity and the clinic, and every estimate of the same quantity on this page. Planted: of true "
+    "connectivity and of scores that are not rounded. Measurable: what a correct analysis finds on average. "
+    "Scans are short, and their noise weakens whatever connectivity predicts; an interval should hold this "
+    "value, not the planted one. One interval in twenty misses it by chance."
 )
 
 
@@ -45,35 +47,41 @@ NOTE = (
 
 def edge_table(context: Context) -> page.Table | None:
     """Planted effects beside their estimates."""
-    known = {id(contrast): true_effects(context, contrast) for contrast in context.outputs.contrasts()}
-    contrasts = [contrast for contrast in context.outputs.contrasts() if known[id(contrast)]]
-    order = list(dict.fromkeys(pair for contrast in contrasts for pair in known[id(contrast)]))
-    moving = [frozenset(ends(one)) for one in TruthStudy.of(context.outputs).entries("artefact")]
+    every = [(contrast, true_effects(context, contrast)) for contrast in context.outputs.contrasts()]
+    compared = [(contrast, known) for contrast, known in every if known]
     rows = [
         row
-        for pair in order
-        for contrast in contrasts
-        if pair in known[id(contrast)]
-        for row in _edge_rows(context, contrast, pair, known[id(contrast)][pair], pair in moving)
+        for pair, name in _edge_names(context).items()
+        for contrast, known in compared
+        if pair in known
+        for row in _edge_rows(context, contrast, pair, known[pair], name)
     ]
     if not rows:
         return None
     head = ("Model: contrast", "Edge", "Planted", "Estimate", "CI", "CI holds it", "p_fwe", "Found")
-    others = "; ".join(_false_edges(context, c, known[id(c)]) for c in contrasts)
-    note = f"Planted: the population value in Fisher z. Found: p_fwe ≤ {context.alpha:g}. {others}."
-    if any("planted" in (one or {}) for one in [context.outputs.truth]):
-        note = note.replace(
-            "the population value in Fisher z", "the contrast of the mean z planted in the scans"
-        )
-    if any("*" in row.cells[1] for row in rows):
+    others = "; ".join(_false_edges(context, contrast, known) for contrast, known in compared)
+    note = f"Planted: {_stated(context)} in Fisher z. Found: p_fwe ≤ {context.alpha:g}. {others}."
+    if any(row.cells[1].endswith("*") for row in rows):
         note += " * Follows motion, which differs between arms: the planted value is without that artefact."
-    return page.table(
-        "Truth beside estimate.", head, rows, ("Planted", "Estimate", "CI", "p_fwe"), note.strip()
-    )
+    return page.table("Truth beside estimate.", head, rows, ("Planted", "Estimate", "CI", "p_fwe"), note)
+
+
+def _edge_names(context: Context) -> dict[Edge, str]:
+    """Planted edges in the order of the truth file; a star on those that follow motion."""
+    moving = [ends(one) for one in TruthStudy.of(context.outputs).entries("artefact")]
+    stated = [*context.planted, *context.planted_in_scans]
+    return {frozenset(ends(one)): _name(one) + (" *" if ends(one) in moving else "") for one in stated}
+
+
+def _stated(context: Context) -> str:
+    """What a planted value is."""
+    if context.planted_in_scans:
+        return "this contrast of the mean that was planted in each scan,"
+    return "the population value"
 
 
 def _edge_rows(
-    context: Context, contrast: ContrastResult, pair: Edge, truth: float, moves: bool
+    context: Context, contrast: ContrastResult, pair: Edge, truth: float, name: str
 ) -> Iterator[page.Row]:
     for r in contrast.edges.to_dict("records"):
         if {r["roi_a"], r["roi_b"]} != pair:
@@ -82,7 +90,7 @@ def _edge_rows(
         hit = bool(r["p_fwe"] <= context.alpha)
         cells = (
             contrast.title,
-            edge(r["roi_a"], r["roi_b"]) + (" *" if moves else ""),
+            name,
             fixed(truth, 3),
             fixed(r["estimate"], 3),
             interval(r["ci_low"], r["ci_high"], 3),
@@ -141,7 +149,10 @@ def _table(context: Context, found: Sequence[Answer]) -> page.Table:
     head = ("Quantity", "Analysis", "Planted", "Measurable", "Estimate", f"{context.level} CI", "CI holds it")
     rows = [_row(one) for answer in found for one in answer.quantities]
     reliability = float(entry.get("reliability", np.nan))
-    note = NOTE + f" Reliability of this edge between people, one scan: {fixed(reliability, 2)}."
+    note = (
+        f"Bold: the interval leaves out the value that says nothing is there. Of what one scan shows of "
+        f"differences between people at this edge, {fixed(100 * reliability, 0)} % is true."
+    )
     return page.table(f"{_name(entry)}{score}.", head, rows, head[2:6], note)
 
 
@@ -166,10 +177,11 @@ def _coverage(quantities: Sequence[Quantity]) -> str:
         return "There is no interval."
     if len(known) == 1:
         return f"The interval {'holds' if held else 'does not hold'} the measurable value."
-    which = "All" if held == len(known) else capital(spelled(held))
-    return (
-        f"{which} of {spelled(len(known))} intervals {'hold' if held != 1 else 'holds'} the measurable value."
-    )
+    n = spelled(len(known))
+    if held in (0, len(known)):
+        return f"{'All' if held else 'None of the'} {n} intervals hold{'' if held else 's'} the measurable value."
+    verb_of = "holds" if held == 1 else "hold"
+    return f"{capital(spelled(held))} of {n} intervals {verb_of} the measurable value."
 
 
 def _shown(context: Context, one: Quantity) -> str:
@@ -177,31 +189,40 @@ def _shown(context: Context, one: Quantity) -> str:
     return f"{fixed(one.estimate, decimals)} ({context.level} CI {interval(one.low, one.high, decimals)})"
 
 
+def _by_analysis(answer: Answer) -> Iterator[tuple[str, list[Quantity]]]:
+    """Quantities of each analysis."""
+    for name in dict.fromkeys(one.asked_by for one in answer.quantities):
+        yield name, [one for one in answer.quantities if one.asked_by == name]
+
+
+def _verdict(one: Quantity) -> str:
+    return "is recovered" if one.differs and one.holds else "is not recovered"
+
+
 def _mediated(context: Context, answer: Answer) -> Iterator[str]:
-    arms, name = answer.entry["arms"], _name(answer.entry)
-    for one in answer.quantities:
-        if one.name.startswith("ab:"):
-            verdict = "is recovered" if one.differs and one.holds else "is not recovered"
-            share = next((q for q in answer.quantities if q.name.startswith("ab / c")), None)
-            told = ""
-            if share is not None:
-                told = (
-                    f" Of the effect {fixed(100 * share.planted, 0)} % was planted to go through the edge; "
-                    f"of what scans can show, {fixed(100 * share.measurable, 0)} % does"
-                )
-                told += f", and {fixed(100 * share.estimate, 0)} % was found." if share.known else "."
-            yield (
-                f"{name} was made to carry a part of what {arms[0]} does to {answer.entry['score']}. The "
-                f"effect through it {verdict}: ab = {_shown(context, one)} points, "
-                f"{p_words(one.p_fwe, 'p_fwe')}.{told} {_coverage(answer.quantities)}"
-            )
+    arm, score, name = answer.entry["arms"][0], answer.entry["score"], _name(answer.entry)
+    for analysis, mine in _by_analysis(answer):
+        one, share = _starting(mine, "ab:"), _starting(mine, "ab / c")
+        if one is None or share is None:
+            continue
+        found = f", and {fixed(100 * share.estimate, 0)} % was found" if share.known else ""
+        yield (
+            f"{analysis}: {name} was made to carry a part of what {arm} does to {score}. The effect through "
+            f"it {_verdict(one)}: ab = {_shown(context, one)} points, {p_words(one.p_fwe, 'p_fwe')}. Of the "
+            f"whole effect {fixed(100 * share.planted, 0)} % was planted to go this way; of what scans can "
+            f"show, {fixed(100 * share.measurable, 0)} % does{found}. {_coverage(mine)}"
+        )
 
 
 def _associated(context: Context, answer: Answer) -> Iterator[str]:
+    if len(answer.entry["arms"]) > 1 or len(answer.quantities) == 0:
+        return
+    (arm,) = answer.entry["arms"]
     for one in answer.quantities:
+        shown = "go together" if one.differs else "are not shown to go together"
         yield (
-            f"{_name(answer.entry)}, {one.name} with {answer.entry['score']}: {_shown(context, one)}; "
-            f"{fixed(one.measurable, 2)} can be measured, {fixed(one.planted, 2)} was planted."
+            f"{one.asked_by}: changes of {_name(answer.entry)} and {answer.entry['score']} {shown} in {arm}, "
+            f"r = {_shown(context, one)}; {fixed(one.measurable, 2)} can be measured."
         )
 
 
@@ -228,31 +249,27 @@ def _foretelling(context: Context, answer: Answer) -> Iterator[str]:
 def _moderated(context: Context, answer: Answer) -> Iterator[str]:
     first, second = answer.entry["arms"]
     for one in answer.quantities:
-        verdict = "is recovered" if one.differs and one.holds else "is not recovered"
         yield (
-            f"{_name(answer.entry)} before treatment was made to say for whom {first} does more than "
-            f"{second} on {answer.entry['score']}. This {verdict}: the slopes differ by "
+            f"{one.asked_by}: {_name(answer.entry)} before treatment was made to say for whom {first} does "
+            f"more than {second} on {answer.entry['score']}. This {_verdict(one)}: the slopes differ by "
             f"{_shown(context, one)} points per z, {p_words(one.p_fwe, 'p_fwe')}."
         )
 
 
 def _moved(context: Context, answer: Answer) -> Iterator[str]:
-    first, second = answer.entry["arms"]
-    models = dict.fromkeys(one.asked_by for one in answer.quantities)
-    for model in models:
-        mine = [one for one in answer.quantities if one.asked_by == model]
+    arm, name = answer.entry["arms"][0], _name(answer.entry)
+    for analysis, mine in _by_analysis(answer):
         motion, plain, held = (_starting(mine, start) for start in ("mean frame", "as it", "with motion"))
         if motion is None or plain is None or held is None:
             continue
-        seen = "is seen" if motion.differs else "is not seen"
-        passes = "passes for an effect of" if plain.differs else "is not shown to look like an effect:"
+        seen = "This is seen" if motion.differs else "This is not seen"
+        passes = "passes for" if plain.differs else "does not show, with"
         left = "the artefact is unmasked" if motion.differs and held.holds else "the artefact is not unmasked"
         yield (
-            f"{model}: people under {first} were made to move more than under {second}, which {seen} "
-            f"(mean framewise displacement differs by {_shown(context, motion)} mm), and "
-            f"{_name(answer.entry)} to follow motion, which {passes} {_shown(context, plain)} Fisher z. "
-            f"With motion held constant {_shown(context, held)} is left of it, where "
-            f"{fixed(held.planted, 2)} was planted: {left}."
+            f"{analysis}: people under {arm} were made to move more. {seen}: mean framewise displacement "
+            f"differs by {_shown(context, motion)} mm. {name} was made to follow motion, and {passes} an "
+            f"effect of {_shown(context, plain)} Fisher z. With motion held constant {_shown(context, held)} "
+            f"is left, where {fixed(held.planted, 2)} was planted: {left}."
         )
 
 
