@@ -15,10 +15,10 @@ import pytest
 from conn import paths
 from conn.config.load import load
 from conn.config.model import Config
-from conn.files import read_json, write_json
+from conn.files import read_json
 from conn.report import truth_section
 from conn.report.context import Context
-from conn.report.contract import Outputs, read_outputs
+from conn.report.contract import read_outputs
 from conn.report.people import Names
 from conn.report.regions import edge
 from conn.report.true_effects import true_effects
@@ -29,8 +29,6 @@ from conn.tables import read_tsv
 from planted_study import ARMS, CLINICAL, configuration, only, run
 from simulated import World
 from test_report import Page, as_number, read, without_images
-
-pytestmark = pytest.mark.xdist_group("truths")
 
 SPAN = {"before": "pre", "after": "post"}
 BY_RESPONSE = {"group": "response", "levels": ["responder", "nonresponder"]}
@@ -48,12 +46,18 @@ def study(folder: Path, name: str, n: int, regions: tuple[str, ...], **asked: An
     return run(folder, spec, configuration((*regions, "vmPFC"), **asked))
 
 
-def shown(out: Path, kind: str) -> dict[str, list[str]]:
-    """Rows of the one table about a kind of truth, by quantity (and analysis where one is asked twice)."""
+def every(out: Path, kind: str) -> list[list[str]]:
+    """Rows of all tables about a kind of truth."""
     html, _ = read(out)
-    block = html[html.index(f'<h3 id="truth-{kind}">') :]
-    (table,) = re.findall(r"<table>.*?</table>", re.split("<h3|</section>", block[4:])[0], re.DOTALL)
-    rows, _ = Page(table).table("Quantity", "Analysis", "Planted", "Measurable")
+    block = re.split("<h3|</section>", html[html.index(f'<h3 id="truth-{kind}">') + 4 :])[0]
+    head = ("Quantity", "Analysis", "Planted", "Measurable")
+    tables = re.findall(r"<table>.*?</table>", block, re.DOTALL)
+    return [row for table in tables for row in Page(table).table(*head)[0]]
+
+
+def shown(out: Path, kind: str) -> dict[str, list[str]]:
+    """The same by quantity, with the analysis where one is asked twice."""
+    rows = every(out, kind)
     return {(f"{r[0]} @{r[1]}" if sum(q[0] == r[0] for q in rows) > 1 else r[0]): r for r in rows}
 
 
@@ -94,6 +98,7 @@ def mediated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
 
 
+@pytest.mark.xdist_group("truths-mediation")
 @pytest.mark.truth
 def test_mediation_of_a_known_share_is_recovered(mediated: Path) -> None:
     rows = shown(mediated, "mediation")
@@ -118,6 +123,7 @@ def test_mediation_of_a_known_share_is_recovered(mediated: Path) -> None:
     assert float(row["p_fwe"]) <= 0.05
 
 
+@pytest.mark.xdist_group("truths-mediation")
 @pytest.mark.truth
 def test_correlations_of_changes_are_weakened_by_noise_as_far_as_was_stated(mediated: Path) -> None:
     rows = shown(mediated, "association")
@@ -129,7 +135,7 @@ def test_correlations_of_changes_are_weakened_by_noise_as_far_as_was_stated(medi
         planted, measurable, *_ = numbers(row)
         assert near(row) and 0.25 < measurable < 0.4 < planted
     assert rows["r of changes within arms"][6] == "yes"
-    assert "go together in drug" in told(mediated)
+    assert "within drug and placebo, changes of" in told(mediated)
 
 
 @pytest.fixture(scope="module")
@@ -153,6 +159,7 @@ def responding(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
 
 
+@pytest.mark.xdist_group("truths-responder")
 @pytest.mark.truth
 def test_responders_differ_at_baseline_and_no_longer_after_treatment(responding: Path) -> None:
     rows = shown(responding, "prediction")
@@ -205,6 +212,7 @@ def moving(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return study(tmp_path_factory.mktemp("motion"), "motion", 120, names, models=models)
 
 
+@pytest.mark.xdist_group("truths-motion")
 @pytest.mark.truth
 def test_motion_that_follows_the_arm_is_flagged_and_its_artefact_unmasked(moving: Path) -> None:
     html = unescape(without_images(read(moving)[0]))
@@ -215,7 +223,7 @@ def test_motion_that_follows_the_arm_is_flagged_and_its_artefact_unmasked(moving
         ("arms: adjusted", 1, "drug minus placebo"),
         ("byTime", -1, "placebo minus drug"),
     ):
-        motion = rows[f"mean framewise displacement, {words}, mm"]
+        motion = rows[f"mean FD, {words}, mm"]
         plain = rows[f"as it stands, {words}, Fisher z"]
         held = rows[f"with motion held constant, Fisher z @{model}"]
         assert motion[1] == plain[1] == model
@@ -229,6 +237,7 @@ def test_motion_that_follows_the_arm_is_flagged_and_its_artefact_unmasked(moving
     assert told(moving).count("the artefact is unmasked") == 2
 
 
+@pytest.mark.xdist_group("truths-motion")
 @pytest.mark.truth
 def test_an_effect_that_is_none_of_motion_stands_in_every_model_that_asks_for_it(moving: Path) -> None:
     rows, _ = read(moving)[1].table("Model: contrast", "Edge", "Planted")
@@ -270,6 +279,7 @@ def changed(out: Path, kind: str, name: str, **options: Any) -> Config:
     return config.model_copy(update={kind: analyses})
 
 
+@pytest.mark.xdist_group("truths-mediation")
 @pytest.mark.parametrize(
     ("kind", "name", "options"),
     [
@@ -293,6 +303,7 @@ def test_an_analysis_that_asks_something_else_is_not_compared(
     assert name not in {one.asked_by for one in left}
 
 
+@pytest.mark.xdist_group("truths-responder")
 @pytest.mark.parametrize(
     "options",
     [
@@ -310,6 +321,7 @@ def test_groups_that_are_no_responders_of_all_people_are_not_compared(
     assert {one.asked_by for one in left} == {"after", "foretold", "one"}
 
 
+@pytest.mark.xdist_group("truths-responder")
 def test_another_rule_of_response_is_another_question(responding: Path) -> None:
     config = load(responding / paths.CONFIG)
     rule = config.clinical.response
@@ -320,6 +332,7 @@ def test_another_rule_of_response_is_another_question(responding: Path) -> None:
         assert {one.asked_by for one in left} == {"foretold"}
 
 
+@pytest.mark.xdist_group("truths-responder")
 @pytest.mark.parametrize(
     "options",
     [{"clinical": ("MADRS.pre",)}, {"harmonise": "site"}, {"outcome": "remission"}, {"edges": "all"}],
@@ -331,6 +344,7 @@ def test_an_area_under_the_curve_of_more_than_the_edge_is_not_compared(
     assert "one" not in {one.asked_by for one in left}
 
 
+@pytest.mark.xdist_group("truths-mediation")
 def test_harmless_covariates_and_renamed_levels_leave_the_truth_as_it_is(mediated: Path) -> None:
     config = changed(mediated, "mediation", "carried", covariates=("age", "mean_fd"), strata=("site",))
     assert len(compared(mediated, config)) == len(compared(mediated))
@@ -346,6 +360,7 @@ def test_harmless_covariates_and_renamed_levels_leave_the_truth_as_it_is(mediate
     assert {one.asked_by for one in turned} == {"carried", "together"}
 
 
+@pytest.mark.xdist_group("truths-motion")
 def test_a_model_of_groups_is_no_model_of_arms(moving: Path) -> None:
     known = {c.title: true_effects(context(moving), c) for c in context(moving).outputs.contrasts()}
     assert all(len(values) == 2 for values in known.values())
@@ -358,18 +373,21 @@ def test_a_model_of_groups_is_no_model_of_arms(moving: Path) -> None:
     assert true_effects(other, contrast) == {}
 
 
+@pytest.mark.xdist_group("truths-motion")
 def test_a_truth_file_without_clinical_truths_has_no_section(moving: Path) -> None:
     assert truth_section.blocks(context(moving, truth={"edges": []})) == []
     assert truth_section.edge_table(context(moving, truth={"edges": []})) is None
     assert truth_section.unasked(context(moving)) == ""
 
 
+@pytest.mark.xdist_group("truths-responder")
 def test_what_nobody_asks_for_is_named(responding: Path) -> None:
     assert truth_section.unasked(context(responding)) == (
         f"Planted as well, and not asked by any analysis here: association of {MARKER}."
     )
 
 
+@pytest.mark.xdist_group("truths-mediation")
 def test_what_is_not_found_is_not_called_recovered(mediated: Path) -> None:
     truth = read_json(mediated.parent / "data" / "truth.json")
     for entry in truth["clinical"]:
@@ -382,6 +400,7 @@ def test_what_is_not_found_is_not_called_recovered(mediated: Path) -> None:
 # ------------------------------------------------------------------------------------------- rehearsals
 
 
+@pytest.mark.xdist_group("truths-motion")
 @pytest.mark.oracle
 def test_the_truth_of_a_rehearsal_is_the_contrast_of_the_z_of_its_scans(moving: Path) -> None:
     """Were the stated z those that were measured, truth and estimate would be the same number."""
@@ -405,6 +424,7 @@ def test_the_truth_of_a_rehearsal_is_the_contrast_of_the_z_of_its_scans(moving: 
     assert len(table.rows) == 3
 
 
+@pytest.mark.xdist_group("truths-motion")
 @pytest.mark.truth
 def test_a_rehearsal_states_zero_where_a_contrast_should_see_nothing(moving: Path) -> None:
     people = pd.DataFrame(read_tsv(moving / paths.COHORT)).drop_duplicates("subject")
@@ -429,9 +449,60 @@ def test_a_rehearsal_states_zero_where_a_contrast_should_see_nothing(moving: Pat
 # ------------------------------------------------------------------------------------ the whole, by images
 
 
+PAIRS = [
+    ["PAG", "thalamusMDL"], ["amygdalaLBL", "precuneusL"], ["pgACCR", "insulaR"],
+    ["dACCR", "supramarginalR"], ["sgACCL", "amygdalaCML"],
+]  # fmt: skip
+REGIONS = [
+    "PAG", "thalamusMD", "amygdalaLB", "precuneus", "pgACC", "insula", "dACC", "supramarginal", "sgACC",
+    "amygdalaCM",
+]  # fmt: skip
+
+
+def clinic() -> dict[str, Any]:
+    """Analyses that ask for everything that the scenario `clinic` plants, of the planted edges."""
+    responders = {"design": "two_sample", **BY_RESPONSE, "subset": {"arm": ["drug"]}}
+    models = {
+        "arms": {"design": "parallel_arms", **SPAN, **ARMS, "randomised": True},
+        "before": {**responders, "at": "pre"},
+        "after": {**responders, "at": "post"},
+        "whom": {"design": "moderator", "at": "pre", **ARMS, "outcome": "MADRS.post"},
+    }
+    shared = {"edges": PAIRS, "sensitivity": "none", "seeds": "none"}
+    carried = {**ARMS, **SPAN, "randomised": True, "outcome": "MADRS", "bootstrap": 1000, "edges": PAIRS}
+    together = {**ARMS, **SPAN, "scales": ["MADRS.change"], "resamples": 500, "edges": PAIRS}
+    return {
+        "datasets": {
+            "trial": {"bids_dir": "../trial", "time_points": {"labels": {"pre": ["pre"], "post": ["post"]}}}
+        },
+        "clinical": CLINICAL,
+        "rois": {"use": REGIONS},
+        "denoise": {"strategy": "simple", "low_pass": 0.1},
+        "connectivity": {"seeds": []},
+        "models": {name: {**model, **shared} for name, model in models.items()},
+        "mediation": {"carried": carried},
+        "associations": {"together": together},
+        "report": {"truth": "../trial/truth.json"},
+    }
+
+
 @pytest.mark.slow
 @pytest.mark.truth
-def test_the_whole_from_images_to_report_recovers_what_was_planted(pristine: World, tmp_path: Path) -> None:
+def test_the_whole_from_images_to_report_finds_what_was_planted(pristine: World, tmp_path: Path) -> None:
     """`conn simulate --scenario clinic`, then `conn run`: every quantity within 3.3 standard errors."""
     world = pristine.copy(tmp_path / "world")
-    raise NotImplementedError(write_json, Outputs)
+    size = ("--subjects", "40", "--voxel-mm", "4", "--seed", "21")
+    made = world.conn("simulate", world.folder / "trial", "--scenario", "clinic", *size)
+    assert made.returncode == 0, made.stderr
+    ran = world.conn("run", world.configure(**clinic()), "--cores", "2")
+    assert ran.returncode == 0, ran.stderr
+    expected = {"mediation": 6, "association": 9, "prediction": 2, "moderation": 1, "artefact": 3}
+    for kind, n in expected.items():
+        rows = every(world.out, kind)
+        assert len(rows) == n, kind
+        assert all(near(row) for row in rows), [kind, *rows]
+    held = [row[6] == "yes" for kind in expected for row in every(world.out, kind)]
+    assert np.mean(held) >= 0.8
+    html = unescape(without_images(read(world.out)[0]))
+    other = html[html.index('<section id="other">') : html.index('<section id="results">')]
+    assert re.search(r"Adjusted: .*mean framewise displacement differs by 0\.1\d", other)

@@ -339,7 +339,7 @@ def _unmasked(
     found = found[(found["contrast"] == contrast.name) & (found["measure"] == MOTION)]
     for row in found[found["roi"] == MISSING].to_dict("records"):
         shown = (row["estimate"], row["ci_low"], row["ci_high"])
-        name = f"mean framewise displacement, {words}, mm"
+        name = f"mean FD, {words}, mm"
         yield Quantity(name, contrast.title, *_both(entry, "difference_fd", sign), *shown)
     effects = numeric(read_tsv(left), ["estimate", "se", "df"])
     effects = effects[(effects["contrast"] == contrast.name) & (effects["kind"] == "edge")]

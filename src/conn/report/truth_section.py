@@ -38,7 +38,8 @@ INTRODUCTION = (
     "connectivity and the clinic, and every estimate of the same quantity on this page. Planted: of true "
     "connectivity and of scores that are not rounded. Measurable: what a correct analysis finds on average. "
     "Scans are short, and their noise weakens whatever connectivity predicts; an interval should hold this "
-    "value, not the planted one. One interval in twenty misses it by chance."
+    "value, not the planted one. Some miss it by chance, one in twenty at 95 %. Bold: the interval leaves out "
+    "the value that says that nothing is there."
 )
 
 
@@ -150,8 +151,8 @@ def _table(context: Context, found: Sequence[Answer]) -> page.Table:
     rows = [_row(one) for answer in found for one in answer.quantities]
     reliability = float(entry.get("reliability", np.nan))
     note = (
-        f"Bold: the interval leaves out the value that says nothing is there. Of what one scan shows of "
-        f"differences between people at this edge, {fixed(100 * reliability, 0)} % is true."
+        f"Of the differences between people that one scan shows at this edge, {fixed(100 * reliability, 0)} % "
+        "are true."
     )
     return page.table(f"{_name(entry)}{score}.", head, rows, head[2:6], note)
 
@@ -178,10 +179,8 @@ def _coverage(quantities: Sequence[Quantity]) -> str:
     if len(known) == 1:
         return f"The interval {'holds' if held else 'does not hold'} the measurable value."
     n = spelled(len(known))
-    if held in (0, len(known)):
-        return f"{'All' if held else 'None of the'} {n} intervals hold{'' if held else 's'} the measurable value."
-    verb_of = "holds" if held == 1 else "hold"
-    return f"{capital(spelled(held))} of {n} intervals {verb_of} the measurable value."
+    which = {0: f"None of the {n}", len(known): f"All {n}"}.get(held, f"{capital(spelled(held))} of {n}")
+    return f"{which} intervals {'holds' if held < 2 else 'hold'} the measurable value."
 
 
 def _shown(context: Context, one: Quantity) -> str:
@@ -215,14 +214,15 @@ def _mediated(context: Context, answer: Answer) -> Iterator[str]:
 
 
 def _associated(context: Context, answer: Answer) -> Iterator[str]:
-    if len(answer.entry["arms"]) > 1 or len(answer.quantities) == 0:
-        return
-    (arm,) = answer.entry["arms"]
+    arms = answer.entry["arms"]
+    if len(arms) < len((context.outputs.truth or {}).get("groups", ())):
+        return  # Single arms stand in the table only.
     for one in answer.quantities:
         shown = "go together" if one.differs else "are not shown to go together"
         yield (
-            f"{one.asked_by}: changes of {_name(answer.entry)} and {answer.entry['score']} {shown} in {arm}, "
-            f"r = {_shown(context, one)}; {fixed(one.measurable, 2)} can be measured."
+            f"{one.asked_by}: within {listed(arms)}, changes of {_name(answer.entry)} and "
+            f"{answer.entry['score']} {shown}: r = {_shown(context, one)}; {fixed(one.measurable, 2)} can be "
+            f"measured."
         )
 
 
@@ -259,18 +259,24 @@ def _moderated(context: Context, answer: Answer) -> Iterator[str]:
 def _moved(context: Context, answer: Answer) -> Iterator[str]:
     arm, name = answer.entry["arms"][0], _name(answer.entry)
     for analysis, mine in _by_analysis(answer):
-        motion, plain, held = (_starting(mine, start) for start in ("mean frame", "as it", "with motion"))
+        motion, plain, held = (_starting(mine, start) for start in ("mean FD", "as it", "with motion"))
         if motion is None or plain is None or held is None:
             continue
         seen = "This is seen" if motion.differs else "This is not seen"
-        passes = "passes for" if plain.differs else "does not show, with"
-        left = "the artefact is unmasked" if motion.differs and held.holds else "the artefact is not unmasked"
         yield (
             f"{analysis}: people under {arm} were made to move more. {seen}: mean framewise displacement "
-            f"differs by {_shown(context, motion)} mm. {name} was made to follow motion, and {passes} an "
-            f"effect of {_shown(context, plain)} Fisher z. With motion held constant {_shown(context, held)} "
-            f"is left, where {fixed(held.planted, 2)} was planted: {left}."
+            f"differs by {_shown(context, motion)} mm. {name} was made to follow motion: as it stands it "
+            f"seems to change by {_shown(context, plain)} Fisher z. With motion held constant "
+            f"{_shown(context, held)} is left, where {fixed(held.planted, 2)} was planted: "
+            f"{_unmasking(motion, plain, held)}."
         )
+
+
+def _unmasking(motion: Quantity, plain: Quantity, held: Quantity) -> str:
+    """What became of an artefact."""
+    if not plain.differs:
+        return "here the artefact is too weak to pass for an effect"
+    return "the artefact is unmasked" if motion.differs and held.holds else "the artefact is not unmasked"
 
 
 def _starting(quantities: Sequence[Quantity], start: str) -> Quantity | None:
