@@ -31,6 +31,7 @@ from conn.report import (
     quality_section,
     regions_section,
     results_section,
+    truth_section,
 )
 from conn.report.brain import TEMPLATE
 from conn.report.context import Context
@@ -146,6 +147,7 @@ def _page(context: Context, methods_text: str) -> dict[str, Any]:
     ]
     clinic = clinic_section.blocks(context)
     other = confounding_section.blocks(context)
+    truths = truth_section.blocks(context)
     return {
         "version": conn.__version__,
         "template": TEMPLATE,
@@ -157,8 +159,12 @@ def _page(context: Context, methods_text: str) -> dict[str, Any]:
         "problems": [names.text(p) for p in outputs.problems],
         "lead": [names.text(sentence) for sentence in _lead(outputs)],
         "findings": [*(results_section.finding(context, c) for c in contrasts), *opening.findings(clinic)],
-        "truth": results_section.truth_table(context),
-        "sections": _sections(outputs, clinic, other),
+        "truth": truth_section.edge_table(context),
+        "sections": _sections(outputs, clinic, other, truths),
+        "truth_title": truth_section.TITLE,
+        "truth_introduction": truth_section.INTRODUCTION,
+        "truths": truths,
+        "truths_unasked": truth_section.unasked(context),
         "other_title": confounding_section.TITLE,
         "other": other,
         "clinic_title": clinic_section.TITLE,
@@ -351,7 +357,10 @@ def _no_results(outputs: Outputs) -> str:
 
 
 def _sections(
-    outputs: Outputs, clinic: Sequence[page.Block], other: Sequence[page.Block]
+    outputs: Outputs,
+    clinic: Sequence[page.Block],
+    other: Sequence[page.Block],
+    truths: Sequence[page.Block],
 ) -> list[page.Section]:
     below = methods.anchors
     made = [
@@ -373,6 +382,11 @@ def _sections(
         *(
             [page.Section("clinic", clinic_section.TITLE, tuple((b.anchor, b.title) for b in clinic))]
             if clinic
+            else []
+        ),
+        *(
+            [page.Section("truth", truth_section.TITLE, tuple((b.anchor, b.title) for b in truths))]
+            if truths
             else []
         ),
         page.Section("settings", "Settings"),
