@@ -11,7 +11,16 @@ import pytest
 
 from conn import paths
 from conn.exclusions import ANALYSES
-from conn.report import build, build_report, clinic_section, cohort_section, opening, page, references
+from conn.report import (
+    association_words,
+    build,
+    build_report,
+    clinic_section,
+    cohort_section,
+    opening,
+    page,
+    references,
+)
 from conn.report.contract import read_outputs
 from test_left_out import EVERYTHING, run, trial
 from test_report import Maker, Page, World, configuration, read
@@ -144,6 +153,22 @@ def test_methods_are_those_of_what_was_asked(alone: tuple[Path, str, Page]):
     assert "Efron" not in text, "no intervals were asked for"
     assert "The ceiling of a correlation is" in text and "with scales counted as free of error" in text
     assert "averages over runs are descriptive" not in text
+    assert "the largest |t| of a family gave p_fwe" in text.replace("\\", "")
+    assert "(HC3, MacKinnon and White 1985)" in text and "one error variance for all people" not in text
+
+
+def test_methods_of_associations_say_when_all_people_share_one_variance(alone: tuple[Path, str, Page]):
+    config = configuration(World(models=())).model_copy(update=ASKED)
+    plain = config.inference.model_copy(update={"robust_slopes": False})
+    three = ASKED["associations"]["mood"].model_copy(update={"arm": "arm", "levels": ("a", "b", "c")})
+    several = config.model_copy(update={"associations": {"mood": three}})
+    said = {
+        name: " ".join(association_words.methods(read_outputs(alone[0], one)))
+        for name, one in (("plain", config.model_copy(update={"inference": plain})), ("several", several))
+    }
+    assert "one error variance for all people" in said["plain"] and "HC3" not in said["plain"]
+    assert "compared in pairs" not in said["plain"]
+    assert "More than two arms were compared in pairs, and the largest |t| of all pairs" in said["several"]
 
 
 def test_limits_of_analyses_stand_in_a_report_without_models(alone: tuple[Path, str, Page]):

@@ -11,11 +11,17 @@ from conn.report.words import listed
 
 _TESTED = (
     "Residuals of the change of connectivity changed places within arms and strata, the same ones for all "
-    "scales and features, and the largest |r| of a family gave p_fwe (Freedman and Lane 1983; Winkler et al. "
+    "scales and features, and the largest |t| of a family gave p_fwe (Freedman and Lane 1983; Winkler et al. "
     "2014); p_holm is Holm's procedure (Holm 1979) over the families of an analysis, p_fdr that of Benjamini "
     "and Hochberg (1995). Pearson's r was primary; correlations of ranks and percentage bend correlations "
     "(Wilcox 1994) stand beside it."
 )
+_ROBUST = (
+    "t is a slope over its heteroscedasticity-consistent standard error (HC3, MacKinnon and White 1985), so "
+    "that people with extreme scores may vary more; permuting such a statistic keeps its error in large "
+    "samples (DiCiccio and Romano 2017)."
+)
+_PLAIN = "t is a slope over its standard error with one error variance for all people."
 _CEILING = (
     "The ceiling of a correlation is the root of the product of the reliabilities of both variables "
     "(Spearman 1904)"
@@ -30,6 +36,7 @@ def methods(outputs: Outputs) -> Iterator[str]:
     if not asked:
         return
     yield _TESTED
+    yield _ROBUST if has_robust_slopes(outputs) else _PLAIN
     if has_intervals(outputs):
         yield (
             "Intervals of r and of its difference between arms are bias-corrected and accelerated (BCa, "
@@ -40,6 +47,8 @@ def methods(outputs: Outputs) -> Iterator[str]:
             "Arms were compared by their slopes, which changed places as residuals of the common slope; the "
             "difference of r stands beside them."
         )
+    if has_robust_slopes(outputs) and any(len(one.levels) > 2 for one in asked.values()):
+        yield "More than two arms were compared in pairs, and the largest |t| of all pairs counted."
     if has_ceiling(outputs):
         yield f"{_CEILING}{_scales(outputs)}."
 
@@ -69,6 +78,11 @@ def _scales(outputs: Outputs) -> str:
 def has_intervals(outputs: Outputs) -> bool:
     """Whether people were resampled."""
     return any(one.resamples for one in outputs.config.associations.values())
+
+
+def has_robust_slopes(outputs: Outputs) -> bool:
+    """Whether a slope of an association has an error variance of each person."""
+    return bool(outputs.config.associations) and outputs.config.inference.robust_slopes
 
 
 def has_ceiling(outputs: Outputs) -> bool:

@@ -297,6 +297,7 @@ def _of_coupling(outputs: Outputs) -> list[Reference]:
 def _of_associations(outputs: Outputs) -> list[Reference]:
     asked = outputs.config.associations
     used = [FREEDMAN, WINKLER, HOLM, BENJAMINI, WILCOX] if asked else []
+    used += [MACKINNON, DICICCIO] if association_words.has_robust_slopes(outputs) else []
     used += [EFRON] if association_words.has_intervals(outputs) else []
     return used + ([SPEARMAN] if association_words.has_ceiling(outputs) else [])
 
