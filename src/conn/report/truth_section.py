@@ -38,8 +38,8 @@ INTRODUCTION = (
     "connectivity and the clinic, and every estimate of the same quantity on this page. Planted: of true "
     "connectivity and of scores that are not rounded. Measurable: what a correct analysis finds on average. "
     "Scans are short, and their noise weakens whatever connectivity predicts; an interval should hold this "
-    "value, not the planted one. Some miss it by chance, one in twenty at 95 %. Bold: the interval leaves out "
-    "the value that says that nothing is there."
+    "value, not the planted one. Some miss it by chance, one in twenty at 95 %. Bold: the interval leaves "
+    "out the value that says that nothing is there."
 )
 
 
@@ -150,10 +150,8 @@ def _table(context: Context, found: Sequence[Answer]) -> page.Table:
     head = ("Quantity", "Analysis", "Planted", "Measurable", "Estimate", f"{context.level} CI", "CI holds it")
     rows = [_row(one) for answer in found for one in answer.quantities]
     reliability = float(entry.get("reliability", np.nan))
-    note = (
-        f"Of the differences between people that one scan shows at this edge, {fixed(100 * reliability, 0)} % "
-        "are true."
-    )
+    share = fixed(100 * reliability, 0)
+    note = f"Of the differences between people that one scan shows at this edge, {share} % are true."
     return page.table(f"{_name(entry)}{score}.", head, rows, head[2:6], note)
 
 
