@@ -15,6 +15,7 @@ from conn import inference
 from conn.config.contrasts import chosen_contrasts, contrasts_of
 from conn.config.model import (
     Contrast,
+    Formula,
     GroupByTime,
     Moderator,
     ParallelArms,
@@ -206,6 +207,33 @@ def test_the_score_finds_what_the_dichotomy_loses() -> None:
             found[name] += int(result.p[0] <= 0.05)
     assert found["differenceScore"] >= found["difference"]
     assert found["differenceScore"] >= 40
+
+
+def formula(text: str, **tests: Any) -> Formula:
+    return Formula(design="formula", at="pre", formula=text, tests=tests, sensitivity="none")
+
+
+def test_a_formula_on_responders_says_that_no_score_stands_beside_it_and_how_to_have_one() -> None:
+    asked = formula(
+        "response * arm + age",
+        product={"response=responder:arm=placebo": 1.0},
+        both=("response=responder", "response=responder:arm=placebo"),
+        age={"age": 1.0},
+    )
+    notes = compiled(asked, trial(patients())).notes
+    (told,) = [note for note in notes if "the score itself" in note]
+    assert told.startswith("product and both: no contrast on the score itself stands beside response")
+    suggested = "MADRS.post * arm + age + MADRS.pre"
+    assert f"add a model with formula {suggested}, and test the columns of MADRS.post" in told
+    beside = formula(suggested, product={"MADRS.post:arm=placebo": 1.0})
+    again = compiled(beside, trial(patients()))
+    assert "MADRS.post:arm=placebo" in again.contrasts[0].columns, "what is suggested can be computed"
+    assert not [note for note in again.notes if "the score itself" in note]
+
+
+def test_a_formula_that_only_holds_responders_constant_says_nothing() -> None:
+    design = compiled(formula("response + age", age={"age": 1.0}), trial(patients()))
+    assert not [note for note in design.notes if "the score itself" in note]
 
 
 # Connectivity as a moderator ------------------------------------------------------------------------
