@@ -81,7 +81,7 @@ def test_without_models_the_opening_speaks_of_the_analyses(alone: tuple[Path, st
     assert "No group model was configured; connectivity is looked at together with scores." in said
     assert (
         "Two associations (mood and each), one mediation analysis (carried), one prediction (severity) and "
-        "one analysis of reliability (stable)." in said
+        "one analysis of reliability (stable) were made." in said
     )
     assert "nothing is tested" not in html and "First level only" not in html
     assert "What clinical analyses found stands under From connectivity to the clinic" in html
@@ -121,7 +121,7 @@ def test_confirmatory_analyses_are_named_in_the_opening(own: Path, tmp_path: Pat
     mood = ASKED["associations"]["mood"].model_copy(update={"confirmatory": True})
     config = configuration(World(n=4, models=())).model_copy(update={"associations": {"mood": mood}})
     said = opening.sentences(read_outputs(tmp_path, config))
-    assert said.endswith("One association (mood); mood is declared confirmatory.")
+    assert said.endswith("One association (mood) was made; mood is declared confirmatory.")
 
 
 @pytest.mark.parametrize("which", ["alone", "beside"])
@@ -149,7 +149,7 @@ def test_methods_are_those_of_what_was_asked(alone: tuple[Path, str, Page]):
         "mood: the change of connectivity from pre to post was correlated with MADRS.change and SHAPS.chan"
         in text
     )
-    assert "in people with all scales" in text and "for each scale the people who have it" in text
+    assert "in people with all scales" in text and "each scale in the people who have it" in text
     assert "Efron" not in text, "no intervals were asked for"
     assert "The ceiling of a correlation is" in text and "with scales counted as free of error" in text
     assert "averages over runs are descriptive" not in text

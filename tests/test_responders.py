@@ -15,6 +15,7 @@ from conn import inference
 from conn.config.contrasts import chosen_contrasts, contrasts_of
 from conn.config.model import (
     Contrast,
+    Formula,
     GroupByTime,
     Moderator,
     ParallelArms,
@@ -208,16 +209,50 @@ def test_the_score_finds_what_the_dichotomy_loses() -> None:
     assert found["differenceScore"] >= 40
 
 
+def formula(text: str, **tests: Any) -> Formula:
+    return Formula(design="formula", at="pre", formula=text, tests=tests, sensitivity="none")
+
+
+def test_a_formula_on_responders_says_that_no_score_stands_beside_it_and_how_to_have_one() -> None:
+    asked = formula(
+        "response * arm + age",
+        product={"response=responder:arm=placebo": 1.0},
+        both=("response=responder", "response=responder:arm=placebo"),
+        age={"age": 1.0},
+    )
+    notes = compiled(asked, trial(patients())).notes
+    (told,) = [note for note in notes if "the score itself" in note]
+    assert told.startswith("product and both: no contrast on the score itself stands beside response")
+    suggested = "MADRS.post * arm + age + MADRS.pre"
+    assert f"add a model with formula {suggested}, and test the columns of MADRS.post" in told
+    beside = formula(suggested, product={"MADRS.post:arm=placebo": 1.0})
+    again = compiled(beside, trial(patients()))
+    assert "MADRS.post:arm=placebo" in again.contrasts[0].columns, "what is suggested can be computed"
+    assert not [note for note in again.notes if "the score itself" in note]
+
+
+def test_a_formula_that_only_holds_responders_constant_says_nothing() -> None:
+    design = compiled(formula("response + age", age={"age": 1.0}), trial(patients()))
+    assert not [note for note in design.notes if "the score itself" in note]
+
+
 # Connectivity as a moderator ------------------------------------------------------------------------
 
 
-def simulated(n: int, rng: np.random.Generator, n_edges: int = 1, slope: float = 0.0, skew: bool = False):
-    """A trial whose outcome depends on arm and connectivity, and by `slope` on their product in edge 0."""
+def simulated(
+    n: int,
+    rng: np.random.Generator,
+    n_edges: int = 1,
+    slope: float = 0.0,
+    skew: bool = False,
+    prognosis: float = 6.0,
+):
+    """A trial whose outcome depends on arm, by `prognosis` on edge 0, and by `slope` on their product."""
     tables = trial(patients(n))
     z = rng.gamma(2, 0.2, (n, n_edges)) - 0.4 if skew else rng.normal(0.3, 0.25, (n, n_edges))
     arm = np.array([0.5 if i % 2 == 0 else -0.5 for i in range(n)])
     start = rng.normal(30, 4, n)
-    end = 0.5 * start - 4 * arm + 6 * z[:, 0] + slope * arm * z[:, 0] + rng.normal(0, 4, n)
+    end = 0.5 * start - 4 * arm + prognosis * z[:, 0] + slope * arm * z[:, 0] + rng.normal(0, 4, n)
     cohort = tables[0]
     for point, scores in (("pre", start), ("post", end)):
         cohort.loc[cohort["time_point"] == point, "MADRS"] = scores
@@ -342,16 +377,39 @@ def test_a_planted_moderation_is_found_and_its_interval_covers() -> None:
     assert abs(np.mean(estimates) + 24) < 4 * np.std(estimates) / np.sqrt(60)
 
 
+@pytest.mark.truth
+def test_a_planted_prognosis_is_found_and_its_interval_covers() -> None:
+    rng = np.random.default_rng(22)
+    found, covered, estimates = 0, 0, []
+    asked = moderator(sensitivity="none", contrasts={"prognosis": Contrast()})
+    for seed in range(60):
+        tables, z, _ = simulated(60, rng, n_edges=5, prognosis=12)
+        result = run(contrast(compiled(asked, tables), "prognosis"), z, 199, seed).result
+        corrected = inference.correct([result]).results[0]
+        found += int(corrected.p_fwe[0] <= 0.05)
+        covered += int(corrected.ci_low[0] <= 12 <= corrected.ci_high[0])
+        estimates.append(result.effect[0])
+    assert found >= 48
+    assert covered >= stats.binom.ppf(0.0005, 60, 0.95)
+    assert abs(np.mean(estimates) - 12) < 4 * np.std(estimates) / np.sqrt(60)
+
+
 @pytest.mark.calibration
+@pytest.mark.parametrize("name", ["moderation", "prognosis"])
 @pytest.mark.parametrize("skew", [False, True])
-def test_without_moderation_the_family_wise_error_is_5_percent(skew: bool) -> None:
-    """One variance with normal connectivity, a variance of each person with skewed."""
+def test_without_an_effect_the_family_wise_error_is_5_percent(skew: bool, name: str) -> None:
+    """One variance with normal connectivity, a variance of each person with skewed.
+
+    An edge that goes with the outcome in both arms is nothing to moderation, and all there is to prognosis.
+    """
     rng = np.random.default_rng(33)
     sets, any_false = 200, 0
     settings = INFERENCE if skew else PLAIN
-    first = contrast(compiled(moderator(sensitivity="none"), trial(patients()), settings), "moderation")
+    asked = moderator(sensitivity="none", contrasts={name: Contrast()})
+    first = contrast(compiled(asked, trial(patients()), settings), name)
+    prognosis = 6.0 if name == "moderation" else 0.0
     for seed in range(sets):
-        _, z, (_, _, start, end) = simulated(24, rng, n_edges=20, skew=skew)
+        _, z, (_, _, start, end) = simulated(24, rng, n_edges=20, skew=skew, prognosis=prognosis)
         outcome = np.column_stack([end - end.mean(), start - start.mean()])
         one = replace(first, matrix=np.column_stack([first.matrix[:, :2], outcome]))
         any_false += int(

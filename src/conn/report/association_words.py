@@ -62,8 +62,10 @@ def _one(name: str, asked: Association) -> str:
     parts += [f"holding {listed(held)} constant"] if held else []
     parts += [f"within {listed(list(asked.levels))} and over all of them"] if asked.levels else []
     parts += [f"in strata of {listed(list(asked.strata))}"] if asked.strata else []
-    people = "people with all scales" if asked.people == "common" else "for each scale the people who have it"
-    parts += [f"in {people}"] if len(asked.scales) > 1 else []
+    people = (
+        "in people with all scales" if asked.people == "common" else "each scale in the people who have it"
+    )
+    parts += [people] if len(asked.scales) > 1 else []
     return f"{', '.join(parts)}."
 
 
@@ -93,19 +95,19 @@ def has_ceiling(outputs: Outputs) -> bool:
 def reliability_methods(outputs: Outputs) -> Iterator[str]:
     """Sentences on every analysis of reliability that was asked for."""
     for name, one in outputs.config.reliability.items():
-        yield f"{name}: {listed(list(_compared(one)))}."
+        yield f"In {name} were compared: {'; and '.join(_compared(one))}."
 
 
 def _compared(asked: Reliability) -> Iterator[str]:
     if asked.stable is not None:
         yield (
-            f"sessions at {asked.before} and {asked.after} of people who were not treated in between by "
+            f"sessions at {asked.before} and {asked.after} of people who were not treated in between, by "
             "intraclass correlations ICC(2,1) and ICC(3,1) (Shrout and Fleiss 1979, intervals of McGraw and "
             "Wong 1996) with their standard error of measurement (Weir 2005)"
         )
     if asked.split_half:
         yield (
-            "halves of runs across people, stepped up to whole runs (Spearman 1910; Brown 1910) after the "
+            "halves of runs, across people, stepped up to whole runs (Spearman 1910; Brown 1910) after the "
             "correlation that cleaning alone gives halves of white noise was taken off"
         )
 

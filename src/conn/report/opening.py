@@ -52,7 +52,9 @@ def sentences(outputs: Outputs) -> str:
     tested = [getattr(config, section) for section in NOUNS if section != "reliability"]
     confirmatory = [name for own in tested for name, one in own.items() if one.confirmatory]
     planned = f"; {listed(confirmatory)} {'is' if len(confirmatory) == 1 else 'are'} declared confirmatory"
-    text = f"{capital(asked(config))}{planned if confirmatory else ''}."
+    n = sum(len(getattr(config, section)) for section in NOUNS)
+    made = "was made" if n == 1 else "were made"
+    text = f"{capital(asked(config))} {made}{planned if confirmatory else ''}."
     if config.models:
         return f" From connectivity to the clinic: {text[0].lower()}{text[1:]}"
     return f"No group model was configured; connectivity is looked at together with scores. {text}"
