@@ -215,5 +215,5 @@ def test_people_left_out_of_analyses_are_counted_in_the_report(own: Path, tmp_pa
 
 def test_every_kind_of_analysis_has_its_methods():
     assert [title for title, _ in clinic_section.METHODS] == [
-        "Change and baseline", "Associations", "Mediation", "Prediction", "Reliability",
+        "Change and baseline", "Associations", "Mediation", "Prediction", "Reliability", "Replication",
     ]  # fmt: skip
