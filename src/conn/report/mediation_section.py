@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from conn.report import page, style
+from conn.report import page, style, undone
 from conn.report.context import Context, row_of
 from conn.report.mediation_results import KINDS, MediationResult, results
 from conn.report.path_diagram import Side, diagram
@@ -55,6 +55,7 @@ def blocks(context: Context) -> Iterable[page.Block]:
             tuple(_folded(context, result)),
             str(result.record.get("status", "")),
         )
+    yield from undone.blocks(context, "mediation")
 
 
 # ------------------------------------------------------------------------------------------------ words

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from conn.config.prediction import Prediction
+from conn.report import undone
 from conn.report.contract import Outputs
 from conn.report.words import count, listed
 
@@ -20,11 +21,11 @@ _ALWAYS = (
 
 
 def methods(outputs: Outputs) -> Iterator[str]:
-    """Sentences on every prediction that was asked for."""
-    asked = outputs.config.prediction
-    for name, settings in asked.items():
-        yield _one(name, settings)
-    if asked:
+    """Sentences on every prediction that was made."""
+    made = undone.done(outputs, "prediction")
+    for name in made:
+        yield _one(name, outputs.config.prediction[name])
+    if made:
         yield _ALWAYS
 
 

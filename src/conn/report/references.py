@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from conn.confounds import takes_components
-from conn.report import inference_words, mediation_words
+from conn.report import inference_words, mediation_words, undone
 from conn.report.contract import Outputs
 
 
@@ -249,7 +249,7 @@ def cited(outputs: Outputs) -> list[Reference]:
 
 
 def _of_predictions(outputs: Outputs) -> list[Reference]:
-    asked = outputs.config.prediction.values()
+    asked = [outputs.config.prediction[name] for name in undone.done(outputs, "prediction")]
     used = [BATES, NADEAU, NEWCOMBE] if asked else []
     used += [DELONG] if any(one.test for one in asked) else []
     return used + ([JOHNSON] if any(one.harmonise for one in asked) else [])

@@ -102,14 +102,15 @@ def enrolled_in(from_scans: Scans, asked: Association, clinical: Clinical) -> En
     Raises
     ------
     ConfigError
-        A reference means nothing.
+        A reference means nothing; a category is a number.
     DesignError
-        Nobody takes part; a category is a number.
+        Nobody takes part.
     """
     enrolled = enrol(from_scans, clinical, _asked(asked, clinical))
     if not enrolled.people:
+        none = "subset and levels leave nobody to ask for"
         reasons = "; ".join(f"sub-{subject}: {why}" for _, subject, why in enrolled.lost[:5])
-        raise DesignError(f"{from_scans.name}: nobody has all that is asked for ({reasons or 'no people'})")
+        raise DesignError(f"{from_scans.name}: nobody has all that is asked for ({reasons or none})")
     return enrolled
 
 

@@ -13,7 +13,7 @@ from conn.clinic.mediation.trial import Trial, crossover_rows, make_crossover, m
 from conn.cohort import Column, Person, resolve
 from conn.config.mediation import Mediation
 from conn.config.model import Clinical
-from conn.errors import DesignError
+from conn.errors import ConfigError, DesignError
 from conn.stages.features import Scans
 
 Floats = NDArray[np.floating[Any]]
@@ -67,7 +67,7 @@ def rows_of(name: str, scans: Scans, settings: Mediation, clinical: Clinical) ->
     Raises
     ------
     ConfigError
-        A reference means nothing.
+        A reference means nothing; a stratum is a number.
     DesignError
         Too few people, or columns that depend on each other; see `conn.clinic.mediation.trial.make_trial`.
     """
@@ -108,7 +108,7 @@ def _columns(name: str, scans: Scans, settings: Mediation, clinical: Clinical) -
         found[reference] = resolve(reference, clinical, scans.cohort, key=key, **timing)
     for reference in settings.strata:
         if found[reference].kind == "number":
-            raise DesignError(f"mediation.{name}.strata: {reference!r} is a number; strata are categories")
+            raise ConfigError(f"mediation.{name}.strata: {reference!r} is a number; strata are categories")
     return found
 
 
