@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
@@ -10,6 +11,7 @@ from conn.files import read_json
 from conn.report import page
 from conn.report.context import Context
 from conn.report.contract import Outputs
+from conn.report.words import capital
 
 SECTIONS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
@@ -20,6 +22,8 @@ SECTIONS: Mapping[str, tuple[str, str]] = MappingProxyType(
     }
 )
 """Folder of the results to section of the configuration, and what one analysis is called."""
+
+_KEY = re.compile(r"^(?:associations|mediation|prediction|reliability)\.\w+(?:\.\w+)?: ")
 
 
 def done(outputs: Outputs, kind: str) -> list[str]:
@@ -58,4 +62,6 @@ def _asked_for(outputs: Outputs, kind: str) -> list[str]:
 
 
 def _sentence(reason: str) -> str:
-    return f"{reason[:1].upper()}{reason[1:].rstrip('.')}."
+    """A reason without the key of the configuration that it begins with: the analysis is named already."""
+    text = _KEY.sub("", reason)
+    return f"{capital(text.rstrip('.'))}."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -108,8 +109,9 @@ def enrolled_in(from_scans: Scans, asked: Association, clinical: Clinical) -> En
     """
     enrolled = enrol(from_scans, clinical, _asked(asked, clinical))
     if not enrolled.people:
+        counts = Counter(why for *_, why in enrolled.lost)
+        reasons = "; ".join(f"{why}: {n}" for why, n in counts.most_common())
         none = "subset and levels leave nobody to ask for"
-        reasons = "; ".join(f"sub-{subject}: {why}" for _, subject, why in enrolled.lost[:5])
         raise DesignError(f"{from_scans.name}: nobody has all that is asked for ({reasons or none})")
     return enrolled
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from conn.clinic.mediation.trial import Trial, crossover_rows, make_crossover, make_trial
+from conn.clinic.mediation.trial import FEWEST, Trial, crossover_rows, make_crossover, make_trial
 from conn.cohort import Column, Person, resolve
 from conn.config.mediation import Mediation
 from conn.config.model import Clinical
@@ -147,6 +147,11 @@ def _trial(
         return np.array([float(columns[reference].by_person[p]) for p in people], dtype=np.float64)
 
     first = np.array([columns[settings.who].by_person[p] == settings.levels[0] for p in people], dtype=bool)
+    for level, n in zip(settings.levels, (int(first.sum()), int((~first).sum())), strict=True):
+        if n < FEWEST:
+            raise DesignError(
+                f"{n} people of {level} have all that is asked for; mediation needs {FEWEST} of each level"
+            )
     before, after = (numbers(f"{settings.outcome}.{p}") for p in (settings.before, settings.after))
     covariates = np.column_stack(
         [np.empty((len(people), 0)), *(_covariate(columns[c], people) for c in settings.covariates)]
