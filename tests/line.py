@@ -9,8 +9,11 @@ from pathlib import Path
 from conn import paths
 from conn.config import load
 from conn.files import write_json, write_text
+from conn.not_done import unless_refused
 from conn.report import build_report
 from conn.rois.registry import find
+from conn.stages.association import association
+from conn.stages.association_table import COLUMNS as ASSOCIATION
 from conn.stages.cohort import cohort
 from conn.stages.collect import collect
 from conn.stages.confounding import confounding
@@ -21,7 +24,11 @@ from conn.stages.exclusions import gather
 from conn.stages.left_out import from_record
 from conn.stages.measure import measure
 from conn.stages.mediation import Mediators, Resources, mediate
+from conn.stages.prediction import COLUMNS as PREDICTION
+from conn.stages.prediction import prediction
 from conn.stages.project import RunSettings, project
+from conn.stages.reliability import COLUMNS as RELIABILITY
+from conn.stages.reliability import reliability
 from conn.stages.replication import Wanted, replicate
 from conn.stages.test import test_edges as edges_stage
 from conn.stages.test import test_factor as factor_stage
@@ -52,8 +59,7 @@ def walk(config: Path) -> Study:
         cohort(Path(), study.config.clinical, study.bids_dirs, study.time_points, study.subjects)
         for name in study.config.models:
             group(study, name)
-        for name in study.config.mediation:
-            mediation(study, name)
+        clinic(study)
         for name in study.config.replication:
             replication(study, name)
         write_json(paths.LOCK, study.lock_record)
@@ -79,7 +85,73 @@ def first_level(study: Study) -> None:
         measure(Path(), run, config.rois, config.connectivity, folder, study.source(key))
 
 
-def mediation(study: Study, name: str) -> None:
+def clinic(study: Study) -> None:
+    """Every clinical analysis; one that is refused leaves its reason, as in the workflow."""
+    config, here = study.config, Path()
+    for name in config.reliability:
+        with unless_refused(here, "reliability", name, RELIABILITY):
+            _reliability(study, name)
+    for name in config.associations:
+        status = study.analysis_status("associations", name)
+        with unless_refused(here, "association", name, (*ASSOCIATION, "status"), status=status):
+            _association(study, name, status)
+    for name in config.mediation:
+        status = study.analysis_status("mediation", name)
+        with unless_refused(here, "mediation", name, status=status):
+            mediation(study, name, status)
+    for name in config.prediction:
+        status = study.analysis_status("prediction", name)
+        with unless_refused(here, "prediction", name, PREDICTION, status=status, more=["_model.json"]):
+            _prediction(study, name, status)
+
+
+def _reliability(study: Study, name: str) -> None:
+    config, asked = study.config, study.config.reliability[name]
+    reliability(
+        Path(),
+        name,
+        asked,
+        config.clinical,
+        study.pairs(asked.edges),
+        study.spelled(asked.declared_networks),
+        combine_runs=config.connectivity.combine_runs,
+        alpha=config.inference.alpha,
+    )
+
+
+def _association(study: Study, name: str, status: str) -> None:
+    config, asked = study.config, study.config.associations[name]
+    association(
+        Path(),
+        name,
+        asked,
+        config.clinical,
+        study.pairs(asked.edges),
+        study.spelled(asked.declared_networks),
+        combine_runs=config.connectivity.combine_runs,
+        permutations=config.inference.permutations,
+        seed=config.seed,
+        alpha=config.inference.alpha,
+        status=status,
+    )
+
+
+def _prediction(study: Study, name: str, status: str) -> None:
+    config = study.config
+    prediction(
+        Path(),
+        name,
+        config.prediction[name],
+        config.clinical,
+        config.connectivity.combine_runs,
+        study.predicting(name),
+        seed=config.seed,
+        alpha=config.inference.alpha,
+        status=status,
+    )
+
+
+def mediation(study: Study, name: str, status: str) -> None:
     config, asked = study.config, study.mediators(name)
     seeds = {
         label: [find(region, config.rois) for region in regions] for label, regions in asked["seeds"].items()
@@ -94,6 +166,7 @@ def mediation(study: Study, name: str) -> None:
         Resources(Path(study.folder), study.map_fwhm, config.rois),
         seed=config.seed,
         combine_runs=config.connectivity.combine_runs,
+        status=status,
     )
 
 

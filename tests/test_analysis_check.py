@@ -10,12 +10,12 @@ import pytest
 
 from clinic_contract import CLINICAL, REGIONS, write
 from conn import lock, paths
-from conn.analysis_check import analyses
+from conn.analysis_check import NOT_DONE, analyses
 from conn.clinic.rates import rates_words
 from conn.clinic.scales import KINDS
 from conn.config.load import to_yaml
 from conn.config.model import Inference
-from conn.errors import ConnError, DesignError
+from conn.errors import ConfigError, ConnError, DesignError
 from conn.files import read_json
 from conn.plan import plans_of
 from conn.stages.association import association
@@ -305,20 +305,26 @@ def test_the_reliability_of_a_scale_is_said_with_its_source(tmp_path: Path):
 REFUSED = {
     "associations": ({**CHANGE, "subset": {"site": ["nowhere"]}}, "nobody has all that is asked for"),
     "mediation": ({**CARRIED, "covariates": ["age", "SHAPS.pre"]}, "people for"),
-    "prediction": ({**SEVERITY, "folds": 5, "inner_folds": 5}, "people are left to train on"),
+    "prediction": ({**SEVERITY, "folds": 5, "inner_folds": 5}, "are left to train on"),
     "reliability": ({**STABLE, "subset": {"site": ["x"]}}, "have both sessions"),
 }
 
 
 @pytest.mark.parametrize("section", REFUSED)
-def test_too_few_people_are_a_problem_before_anything_is_computed(tmp_path: Path, section: str):
+def test_an_analysis_that_is_short_of_people_is_announced_and_stops_nothing(tmp_path: Path, section: str):
     asked, message = REFUSED[section]
     text, problems = said(study_in(tmp_path, n=9, **{section: {"small": asked}}))
     assert f"{section.removesuffix('s').upper()} small" in text
-    assert "cannot be computed: " in text
-    assert len(problems) == 1
-    assert isinstance(problems[0], DesignError)
-    assert message in str(problems[0])
+    (line,) = [line for line in text.splitlines() if line.startswith(NOT_DONE)]
+    assert message in line
+    assert not problems
+
+
+def test_an_analysis_that_is_wrong_would_stop_the_run(tmp_path: Path):
+    text, problems = said(study_in(tmp_path, associations={"mood": {**CHANGE, "strata": ["age"]}}))
+    assert "cannot be computed: associations.mood: 'age' is a number; arms and strata are categories" in text
+    (problem,) = problems
+    assert isinstance(problem, ConfigError) and not isinstance(problem, DesignError)
 
 
 def test_edges_of_all_regions_are_counted(tmp_path: Path):

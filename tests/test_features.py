@@ -8,7 +8,7 @@ import pytest
 
 from conn import images, paths
 from conn.correlation import fisher_z
-from conn.errors import DesignError
+from conn.errors import ConfigError, DesignError
 from conn.stages.features import edges_of, maps_of, networks_of, scans
 
 REGIONS = ("sgACCL", "insulaL", "NAcL", "PAG")
@@ -93,7 +93,7 @@ def test_a_network_is_the_mean_of_its_edges_and_nothing_without_one_of_them(out)
 
 def test_a_region_that_no_matrix_has_is_named(out):
     with pytest.raises(
-        DesignError, match=r"mediation\.m: region 'LC' is in no matrix; the matrices have sgACCL"
+        ConfigError, match=r"mediation\.m: region 'LC' is in no matrix; the matrices have sgACCL"
     ):
         edges_of(scans(out, "mediation.m", "weighted"), PEOPLE, ["pre"], [("LC", "PAG")])
 

@@ -140,7 +140,7 @@ def test_a_class_too_small_for_the_folds_is_an_error_that_says_what_to_do():
     with pytest.raises(DesignError, match=r"smaller class has 6 people; 3 folds.*\(2 here\)"):
         folds.check(np.repeat([0.0, 1.0], [20, 6]), "classifier", 3, 5)
     folds.check(np.repeat([0.0, 1.0], [20, 5]), "classifier", 5, 5)
-    with pytest.raises(DesignError, match="8 people are left to train on; 5 inner folds need 10"):
+    with pytest.raises(DesignError, match="of 14 people 8 are left to train on"):
         folds.check(np.arange(14.0), "regression", 5, 5)
     with pytest.raises(DesignError, match="same outcome"):
         folds.check(np.ones(20), "classifier", 5, 5)

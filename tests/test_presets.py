@@ -3,13 +3,17 @@
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from conn import presets
+from conn import not_done, paths, presets
 from conn.cli import main
 from conn.config import load
 from conn.config.checks import check
 from conn.errors import ConfigError
+from conn.tables import read_tsv
+from line import clinic, group, inside
+from preset_people import EFFECT, planted, study_of
 
 DATA = """
 datasets:
@@ -94,3 +98,39 @@ def test_init_writes_the_data_set_and_the_design(tmp_path, capsys):
     assert "design: parallel_arms" in text
     assert "conn lock" in text
     assert "plasticity needs: time points pre and post" in capsys.readouterr().out
+
+
+@pytest.mark.truth
+@pytest.mark.parametrize("name", presets.names())
+def test_a_preset_runs_to_the_results_of_all_its_models_and_analyses(tmp_path, name):
+    study = study_of(tmp_path, name)
+    with inside(study.out):
+        for model in study.config.models:
+            group(study, model)
+        clinic(study)
+    for model in study.config.models:
+        edges = read_tsv(study.out / paths.edges(model))
+        assert (edges["p_fwe"] != "n/a").any(), model
+    assert not not_done.lines(study.out, study.analyses)
+    for kind, analysis in study.analyses:
+        table = read_tsv(study.out / paths.analysis(kind, analysis, ".tsv"))
+        assert (table["predicted" if kind == "prediction" else "p_fwe"] != "n/a").any(), analysis
+    model, contrast = FOUND[name]
+    edges = read_tsv(study.out / paths.edges(model))
+    (row,) = edges[(edges["contrast"] == contrast) & _is(edges, planted(study))].to_dict("records")
+    assert float(row["p_fwe"]) <= 0.05
+    assert float(row["estimate"]) == pytest.approx(EFFECT, abs=0.2)
+
+
+FOUND = {
+    "amygdalaResponders": ("change", "change"),
+    "cingulateCrossover": ("drug", "treatment"),
+    "descendingModulation": ("armByTime", "adjusted"),
+    "plasticity": ("armByTime", "adjusted"),
+    "thalamoCorticoPAG": ("armByTime", "adjusted"),
+}
+"""Model and contrast of each preset that an effect of treatment on its first edge is."""
+
+
+def _is(edges, pair):
+    return np.array([{a, b} == set(pair) for a, b in zip(edges["roi_a"], edges["roi_b"], strict=True)])

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from conn import analysis_words
+from conn import analysis_words, not_done
 from conn.clinic import arm_difference, association
 from conn.clinic.mediation import joint, together, words
 from conn.clinic.prediction import chance, folds
@@ -38,6 +38,9 @@ from conn.study import Study
 
 SHOWN = 5
 """People of each reason who are named."""
+
+NOT_DONE = "WILL NOT BE DONE"
+"""Begins the line of an analysis that is short of people; the others are done all the same."""
 
 ANYTHING = "connectivity"
 """Stands for the one feature that is entered in place of those that are not measured yet."""
@@ -79,7 +82,7 @@ def analyses(
     runs
         Its run table.
     problems
-        Whatever would stop an analysis is put here too.
+        Whatever would stop the run is put here too; being short of people does not.
     gaps
         What each run lacks, as far as it is foreseen; nothing by default.
     """
@@ -98,6 +101,8 @@ def analyses(
             try:
                 for line in describe(foreseen, name, key):
                     lines.append(line)
+            except not_done.REFUSALS as error:
+                lines.append(f"{NOT_DONE}: {error}")
             except ConnError as error:
                 problems.append(error)
                 lines.append(f"cannot be computed: {error}")

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from conn import confounds, projection, resources
-from conn.analysis_check import analyses
+from conn.analysis_check import NOT_DONE, analyses
 from conn.cohort import Cohort
 from conn.config.model import Denoise, Model
 from conn.config.pairs import partial_set
@@ -109,6 +109,11 @@ def check(study: Study) -> str:
         ["LOCK", *state_lines(study)] if study.plans else [],
         _resources(study, foreseen),
     ]
+    undone = [f"{part[0]}: {line}" for part in parts for line in part if line.startswith(NOT_DONE)]
+    if undone:
+        parts.append(
+            [f"{NOT_DONE}, unlike the rest", *(line.replace(f"{NOT_DONE}: ", "") for line in undone)]
+        )
     if problems:
         parts.append(["WOULD STOP THE ANALYSIS", *map(str, problems)])
     text = "\n\n".join("\n".join(part) for part in parts if part)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import conn
-from conn import lock, paths
+from conn import lock, not_done, paths
 from conn.analysis_words import analysis_words
 from conn.errors import ConfigError, ConnError, ResourceError
 from conn.lock import Change, Entry
@@ -119,8 +119,9 @@ def _analyses_with_results(out: Path) -> list[str]:
     found = set()
     for section in ANALYSES:
         for path in out.glob(paths.analysis(paths.analysis_folder(section), "*", "").as_posix()):
-            if path.is_file():
-                found.add(f"{section}.{path.name.partition('.')[0].partition('_')[0]}")
+            name = path.name.partition(".")[0].partition("_")[0]
+            if path.is_file() and not_done.reason(out, paths.analysis_folder(section), name) is None:
+                found.add(f"{section}.{name}")
     return sorted(found)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from conn import paths
+from conn import not_done, paths
 from conn.clean import forget_lost
 from conn.errors import ConfigError, ResourceError
 from conn.files import read_json
@@ -173,6 +173,8 @@ def _conclude(study: Study, status: int, tail: Sequence[str]) -> int:
     notes = [read_json(p) for p in sorted((study.out / paths.ERRORS).glob("*.json"))]
     for note in notes:
         print(f"failed: {note['job']}: {note['message']} (log: {note['log']})", file=sys.stderr)
+    for line in not_done.lines(study.out, study.analyses):
+        print(line, file=sys.stderr)
     if status == 0:
         return 0
     if notes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from conn import paths
+from conn import not_done, paths
 from conn.combination import choose
 from conn.exclusions import OF_MEASURES, PARTIAL, XDF, Exclusion, to_table
 from conn.files import read_json
@@ -35,6 +35,7 @@ def status(study: Study) -> tuple[str, int]:
     left_out = [e for e in first_level(out, study.index) if e.roi == "n/a"]
     lines.append(f"left out so far: {len(left_out)} (conn why SUBJECT says why)")
     lines += summary(study)
+    lines += not_done.lines(out, study.analyses)
     failures = list(_failures(out, _alive(out)))
     lines += failures
     return "\n".join(lines), 0 if (out / paths.REPORT).exists() and not failures else 1

@@ -3,12 +3,16 @@ from pathlib import Path
 from conn.config.association import Association
 from conn.config.model import Clinical
 from conn.jobs import job
-from conn.stages.association import association
+from conn.not_done import unless_refused
+from conn.stages.association import KIND, association
+from conn.stages.association_table import COLUMNS
 
-with job(Path(snakemake.log[0])):
+name, status = snakemake.wildcards.analysis, snakemake.params.status
+
+with job(Path(snakemake.log[0])), unless_refused(Path(), KIND, name, (*COLUMNS, "status"), status=status):
     association(
         Path(),
-        snakemake.wildcards.analysis,
+        name,
         Association.model_validate(snakemake.params.asked, strict=False),
         Clinical.model_validate(snakemake.params.clinical, strict=False),
         snakemake.params.edges,
@@ -18,5 +22,5 @@ with job(Path(snakemake.log[0])):
         seed=snakemake.params.seed,
         alpha=snakemake.params.alpha,
         robust_slopes=snakemake.params.robust_slopes,
-        status=snakemake.params.status,
+        status=status,
     )

@@ -14,7 +14,7 @@ from conn import paths
 from conn.clinic.rates import rates_words
 from conn.config.association import Association
 from conn.files import read_json
-from conn.report import page, scatter, style
+from conn.report import page, scatter, style, undone
 from conn.report.context import Context
 from conn.report.contract import numeric
 from conn.report.lacking_words import lacking_words
@@ -81,8 +81,9 @@ def read(context: Context, name: str) -> Result:
 
 def blocks(context: Context) -> Iterator[page.Block]:
     """A block for each association."""
-    for name in context.outputs.config.associations:
+    for name in undone.done(context.outputs, "association"):
         yield _block(read(context, name))
+    yield from undone.blocks(context, "association")
 
 
 def _block(result: Result) -> page.Block:

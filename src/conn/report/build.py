@@ -32,6 +32,7 @@ from conn.report import (
     regions_section,
     results_section,
     truth_section,
+    undone,
 )
 from conn.report.brain import TEMPLATE
 from conn.report.context import Context
@@ -156,7 +157,7 @@ def _page(context: Context, methods_text: str) -> dict[str, Any]:
         "kicker": _kicker(outputs),
         "simulated": outputs.simulated,
         "truth_description": names.text(str((outputs.truth or {}).get("description", ""))),
-        "problems": [names.text(p) for p in outputs.problems],
+        "problems": [names.text(p) for p in (*outputs.problems, *undone.problems(outputs))],
         "lead": [names.text(sentence) for sentence in _lead(outputs)],
         "findings": [*(results_section.finding(context, c) for c in contrasts), *opening.findings(clinic)],
         "truth": truth_section.edge_table(context),

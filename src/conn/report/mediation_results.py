@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from conn import paths
+from conn import not_done, paths
 from conn.config.mediation import Mediation
 from conn.config.model import Config
 from conn.files import read_json
@@ -68,11 +68,9 @@ def results(out: Path, config: Config) -> Iterator[MediationResult]:
     config
         What was asked for.
     """
-    for name, settings in config.mediation.items():
-        path = out / paths.analysis("mediation", name)
-        if path.is_file():
-            table = out / paths.analysis("mediation", name, ".tsv")
-            yield MediationResult(name, settings, _table(table), read_json(path))
+    for name in not_done.done(out, "mediation", config.mediation):
+        table, path = (out / paths.analysis("mediation", name, end) for end in (".tsv", ".json"))
+        yield MediationResult(name, config.mediation[name], _table(table), read_json(path))
 
 
 def _table(path: Path) -> pd.DataFrame:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from conn.report import page, style
+from conn.report import page, style, undone
 from conn.report.context import Context, row_of
 from conn.report.lacking_words import lacking_words
 from conn.report.mediation_results import KINDS, MediationResult, results
@@ -66,6 +66,7 @@ def blocks(context: Context) -> Iterable[page.Block]:
             str(result.record.get("status", "")),
             tuple(_carried(context, result)),
         )
+    yield from undone.blocks(context, "mediation")
 
 
 # ------------------------------------------------------------------------------------------------ words

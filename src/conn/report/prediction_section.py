@@ -9,7 +9,7 @@ from conn import paths
 from conn.clinic.prediction.scores import SCORES
 from conn.clinic.prediction.summary import TITLES
 from conn.files import read_json
-from conn.report import page, prediction_plots, style
+from conn.report import page, prediction_plots, style, undone
 from conn.report.context import Context
 from conn.report.style import Picture
 from conn.report.words import MISSING, capital, count, fixed, interval, p_words
@@ -25,10 +25,9 @@ CAUTION = (
 
 def blocks(context: Context) -> Iterator[page.Block]:
     """One block for each prediction whose results are there."""
-    for name in context.outputs.config.prediction:
-        path = context.outputs.out / paths.analysis(KIND, name)
-        if path.is_file():
-            yield _block(context, name, read_json(path))
+    for name in undone.done(context.outputs, KIND):
+        yield _block(context, name, read_json(context.outputs.out / paths.analysis(KIND, name)))
+    yield from undone.blocks(context, KIND)
 
 
 def _block(context: Context, name: str, record: Mapping[str, Any]) -> page.Block:

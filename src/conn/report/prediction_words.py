@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from conn.config.prediction import Prediction
+from conn.report import undone
 from conn.report.contract import Outputs
 from conn.report.words import count, listed
 
@@ -20,19 +21,19 @@ _ALWAYS = (
 
 
 def methods(outputs: Outputs) -> Iterator[str]:
-    """Sentences on every prediction that was asked for."""
-    asked = outputs.config.prediction
-    for name, settings in asked.items():
-        yield _one(name, settings)
-    if asked:
+    """Sentences on every prediction that was made."""
+    made = undone.done(outputs, "prediction")
+    for name in made:
+        yield _one(name, outputs.config.prediction[name])
+    if made:
         yield _ALWAYS
-    if any(one.test for one in asked.values()):
+    if any(outputs.config.prediction[name].test for name in made):
         yield "The AUC in another data set has the interval of DeLong et al. (1988)."
 
 
 def limits(outputs: Outputs) -> Iterator[str]:
     """What predictions cannot tell."""
-    if outputs.config.prediction:
+    if undone.done(outputs, "prediction"):
         yield (
             "A score in people whom a model has not seen holds for people like these, scanned and treated "
             "like these; which features carry it is not tested."

@@ -10,7 +10,7 @@ import pandas as pd
 
 from conn import paths
 from conn.files import read_json
-from conn.report import page, scatter, style
+from conn.report import page, scatter, style, undone
 from conn.report.association_section import feature
 from conn.report.context import Context
 from conn.report.contract import numeric
@@ -35,13 +35,14 @@ TOP = 20
 
 def blocks(context: Context) -> Iterator[page.Block]:
     """A block for each analysis of reliability."""
-    for name in context.outputs.config.reliability:
+    for name in undone.done(context.outputs, "reliability"):
         out = context.outputs.out
         table = numeric(
             read_tsv(out / paths.analysis("reliability", name, ".tsv")),
             [column for column in COLUMNS if column not in TEXT],
         )
         yield _block(context, name, table, read_json(out / paths.analysis("reliability", name)))
+    yield from undone.blocks(context, "reliability")
 
 
 def _block(context: Context, name: str, table: pd.DataFrame, summary: Mapping[str, Any]) -> page.Block:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from conn import paths
+from conn import not_done, paths
 from conn.config.model import Config
 from conn.config.replication import Replication
 from conn.files import read_json
@@ -92,11 +92,10 @@ def results(out: Path, config: Config) -> Iterator[ReplicationResult]:
     config
         What was asked for.
     """
-    for name, asked in config.replication.items():
-        path = out / paths.analysis(KIND, name)
-        if path.is_file():
-            tables = [_table(out / paths.analysis(KIND, one, ".tsv")) for one in (name, f"{name}_trials")]
-            yield ReplicationResult(name, asked, tables[0], tables[1], read_json(path))
+    for name in not_done.done(out, KIND, config.replication):
+        tables = [_table(out / paths.analysis(KIND, one, ".tsv")) for one in (name, f"{name}_trials")]
+        record = read_json(out / paths.analysis(KIND, name))
+        yield ReplicationResult(name, config.replication[name], tables[0], tables[1], record)
 
 
 def _table(path: Path) -> pd.DataFrame:

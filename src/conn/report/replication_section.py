@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 
 from conn.config.contrasts import split_pair
-from conn.report import designs, page, style
+from conn.report import designs, page, style, undone
 from conn.report.association_section import feature
 from conn.report.context import Z_OF_PARTIAL, Context, row_of
 from conn.report.people import bare
 from conn.report.replication_plots import Group, Line, forest
-from conn.report.replication_results import ReplicationResult, results
+from conn.report.replication_results import KIND, ReplicationResult, results
 from conn.report.style import Picture
 from conn.report.words import (
     MISSING,
@@ -65,6 +65,7 @@ def blocks(context: Context) -> Iterator[page.Block]:
             folded=tuple(_folded(context, result)),
             status=str(result.record.get("status", "")),
         )
+    yield from undone.blocks(context, KIND)
 
 
 def _records(rows: pd.DataFrame) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -123,14 +124,16 @@ def enrolled_in(from_scans: Scans, asked: Association, clinical: Clinical) -> En
     Raises
     ------
     ConfigError
-        A reference means nothing.
+        A reference means nothing; a category is a number.
     DesignError
-        Nobody takes part; a category is a number.
+        Nobody takes part.
     """
     enrolled = enrol(from_scans, clinical, asked_of(asked, clinical))
     if not enrolled.people:
-        reasons = "; ".join(f"sub-{subject}: {why}" for _, subject, why in enrolled.lost[:5])
-        raise DesignError(f"{from_scans.name}: nobody has all that is asked for ({reasons or 'no people'})")
+        counts = Counter(why for *_, why in enrolled.lost)
+        reasons = "; ".join(f"{why}: {n}" for why, n in counts.most_common())
+        none = "subset and levels leave nobody to ask for"
+        raise DesignError(f"{from_scans.name}: nobody has all that is asked for ({reasons or none})")
     return enrolled
 
 

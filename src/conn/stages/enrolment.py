@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from conn.cohort import Column, Person, resolve
 from conn.config.model import Clinical
-from conn.errors import DesignError
+from conn.errors import ConfigError, DesignError
 from conn.stages.features import Scans
 from conn.tables import number
 
@@ -107,9 +107,7 @@ def enrol(scans: Scans, clinical: Clinical, asked: Asked) -> Enrolled:
     Raises
     ------
     ConfigError
-        A reference means nothing.
-    DesignError
-        A category is a number.
+        A reference means nothing; a category is a number.
     """
     names = dict.fromkeys([*asked.subset, *asked.categories, *asked.numbers, *asked.optional])
     columns = {
@@ -126,7 +124,7 @@ def enrol(scans: Scans, clinical: Clinical, asked: Asked) -> Enrolled:
     }
     for name in asked.categories:
         if columns[name].kind == "number":
-            raise DesignError(f"{scans.name}: {name!r} is a number; arms and strata are categories")
+            raise ConfigError(f"{scans.name}: {name!r} is a number; arms and strata are categories")
     people, lost = [], []
     for person in scans.people:
         if not _wanted(person, columns, asked):

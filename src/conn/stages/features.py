@@ -18,7 +18,7 @@ from conn.cohort import Person, as_text
 from conn.combination import choose
 from conn.config.model import CombineRuns
 from conn.design.source import precision_weights, run_df, runs_by_point
-from conn.errors import DesignError, InputError
+from conn.errors import ConfigError, DesignError, InputError
 from conn.files import read_json
 from conn.stages.grids import common_grid, space_of
 from conn.stages.inputs import matrices_of
@@ -192,8 +192,10 @@ def edges_of(
 
     Raises
     ------
+    ConfigError
+        A region is in no matrix.
     DesignError
-        A region is in no matrix, or nobody has a scan.
+        Nobody has a scan.
     """
     values, wanted = {}, [] if edges == "all" else [(a, b) for a, b in edges]
     for point in points:
@@ -223,8 +225,10 @@ def networks_of(
 
     Raises
     ------
+    ConfigError
+        A region is in no matrix.
     DesignError
-        A region is in no matrix, or nobody has a scan.
+        Nobody has a scan.
     """
     values = {}
     for point in points:
@@ -258,7 +262,7 @@ def _places(scans: Scans, labels: Sequence[str], edges: Sequence[Edge]) -> tuple
     place = {label: i for i, label in enumerate(labels)}
     unknown = sorted({label for edge in edges for label in edge} - set(place))
     if unknown:
-        raise DesignError(
+        raise ConfigError(
             f"{scans.name}: region {unknown[0]!r} is in no matrix; the matrices have {', '.join(labels)}"
         )
     return [place[a] for a, _ in edges], [place[b] for _, b in edges]

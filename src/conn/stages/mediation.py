@@ -30,6 +30,9 @@ from conn.tables import write_tsv
 
 Floats = NDArray[np.floating[Any]]
 
+KIND = "mediation"
+"""Folder of the results."""
+
 DEFAULT = Rois()
 """Regions placed as a configuration without `rois` would have it."""
 

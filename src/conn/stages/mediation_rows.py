@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from conn.clinic.mediation.trial import Trial, crossover_rows, make_crossover, make_trial
+from conn.clinic.mediation.trial import FEWEST, Trial, crossover_rows, make_crossover, make_trial
 from conn.cohort import Column, Person, resolve
 from conn.config.mediation import Mediation
 from conn.config.model import Clinical
-from conn.errors import DesignError
+from conn.errors import ConfigError, DesignError
 from conn.stages.enrolment import Lost
 from conn.stages.features import Scans
 
@@ -68,7 +68,7 @@ def rows_of(name: str, scans: Scans, settings: Mediation, clinical: Clinical) ->
     Raises
     ------
     ConfigError
-        A reference means nothing.
+        A reference means nothing; a stratum is a number.
     DesignError
         Too few people, or columns that depend on each other; see `conn.clinic.mediation.trial.make_trial`.
     """
@@ -128,7 +128,7 @@ def _columns(name: str, scans: Scans, settings: Mediation, clinical: Clinical) -
         found[reference] = resolve(reference, clinical, scans.cohort, key=key, **timing)
     for reference in settings.strata:
         if found[reference].kind == "number":
-            raise DesignError(f"mediation.{name}.strata: {reference!r} is a number; strata are categories")
+            raise ConfigError(f"mediation.{name}.strata: {reference!r} is a number; strata are categories")
     return found
 
 
@@ -167,6 +167,11 @@ def _trial(
         return np.array([float(columns[reference].by_person[p]) for p in people], dtype=np.float64)
 
     first = np.array([columns[settings.who].by_person[p] == settings.levels[0] for p in people], dtype=bool)
+    for level, n in zip(settings.levels, (int(first.sum()), int((~first).sum())), strict=True):
+        if n < FEWEST:
+            raise DesignError(
+                f"{n} people of {level} have all that is asked for; mediation needs {FEWEST} of each level"
+            )
     before, after = (numbers(f"{settings.outcome}.{p}") for p in (settings.before, settings.after))
     covariates = np.column_stack(
         [np.empty((len(people), 0)), *(_covariate(columns[c], people) for c in settings.covariates)]

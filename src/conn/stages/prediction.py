@@ -31,6 +31,9 @@ from conn.tables import write_tsv
 KIND = "prediction"
 """Folder of the results."""
 
+COLUMNS = ("dataset", "subject", "part", "repeat", "fold", "observed", "predicted", "predicted_clinical")
+"""Of the table."""
+
 
 def prediction(
     out: Path,
@@ -267,9 +270,8 @@ def _table(chosen: Chosen, found: Any, truth: Any, outcome: Outcome) -> pd.DataF
         clinical = None if found.clinical_outside is None else found.clinical_outside.predicted
         observed = outcome.numbers[chosen.tested]
         parts.append(_rows(others, "test", observed, found.outside.predicted, clinical))
-    columns = ["dataset", "subject", "part", "repeat", "fold", "observed", "predicted", "predicted_clinical"]
     table = pd.concat(parts, ignore_index=True)
-    table = table.reindex(columns=columns)
+    table = table.reindex(columns=list(COLUMNS))
     return table.astype({"repeat": "Int64", "fold": "Int64"})
 
 

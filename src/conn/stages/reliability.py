@@ -19,7 +19,7 @@ from conn.clinic.halves import half_z, split_half
 from conn.cohort import Person
 from conn.config.model import Clinical, CombineRuns
 from conn.config.reliability import Reliability
-from conn.errors import DesignError
+from conn.errors import DesignError, InputError
 from conn.files import read_json, write_json
 from conn.stages.enrolment import Asked, Enrolled, Lost, enrol
 from conn.stages.features import Edge, Scans, edges_of, networks_of, scans, signed_places
@@ -245,7 +245,7 @@ class _Sample:
 def _shared(path: Path) -> float:
     value = read_json(path).get("SplitHalfNoise")
     if value is None:
-        raise DesignError(f"{path.name}: has no SplitHalfNoise, so its halves cannot be compared; run again")
+        raise InputError(f"{path.name}: has no SplitHalfNoise, so its halves cannot be compared; run again")
     return float(value)
 
 

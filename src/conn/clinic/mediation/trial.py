@@ -11,6 +11,9 @@ from conn.errors import DesignError
 
 Floats = NDArray[np.float64]
 
+FEWEST = 3
+"""People in each arm, or in each order of a crossover."""
+
 LEFT = 1e-8
 """Share of a column's sum of squares below which the others leave nothing of it."""
 
@@ -102,8 +105,8 @@ def make_trial(
             f"arm has the values {np.unique(group).tolist()}; it must be 1 and 0, and both occur"
         )
     smallest = int(np.bincount(group.astype(np.int64)).min())
-    if smallest < 3:
-        raise DesignError(f"an arm has {smallest} people; mediation needs at least 3 in each arm")
+    if smallest < FEWEST:
+        raise DesignError(f"an arm has {smallest} people; mediation needs at least {FEWEST} in each arm")
     trial = Trial(
         _shared(np.ones(n), _centred(covariates, n), blocks),
         group,
@@ -160,8 +163,8 @@ def make_crossover(
             f"order has the values {np.unique(sign).tolist()}; it must be 1 and -1, and both occur"
         )
     smallest = int(min((sign > 0).sum(), (sign < 0).sum()))
-    if smallest < 3:
-        raise DesignError(f"an order has {smallest} people; mediation needs at least 3 in each order")
+    if smallest < FEWEST:
+        raise DesignError(f"an order has {smallest} people; mediation needs at least {FEWEST} in each order")
     total = np.asarray(outcome_sum, dtype=np.float64)
     dummies = _shared(np.ones(n), np.empty((n, 0)), blocks)
     trial = Trial(

@@ -109,8 +109,13 @@ def check(outcome: Floats, kind: Kind, n_folds: int, inner_folds: int) -> None:
                 f"two folds are left out ({max(left, 0)} here). Change folds, or predict the score itself."
             )
         return
-    left = outcome.size - 2 * -(-outcome.size // n_folds)
-    check_training(outcome[: max(left, 0)] if kind == "regression" else outcome, kind, inner_folds)
+    left = max(outcome.size - 2 * -(-outcome.size // n_folds), 0)
+    if kind == "regression" and left < 2 * inner_folds:
+        raise DesignError(
+            f"of {outcome.size} people {left} are left to train on without two of {n_folds} folds; "
+            f"{inner_folds} inner folds need {2 * inner_folds}. Change folds or lower inner_folds."
+        )
+    check_training(outcome[:left] if kind == "regression" else outcome, kind, inner_folds)
 
 
 def check_training(outcome: Floats, kind: Kind, inner_folds: int) -> None:
