@@ -61,7 +61,7 @@ class Prediction(Section):
     n_reduced: Annotated[int, Field(ge=1)] = 20
     """See `reduce`."""
     folds: Annotated[int, Field(ge=3)] = 5
-    """Folds of cross-validation. The smaller class needs at least as many people."""
+    """Folds of cross-validation. The smaller class needs at least 7 people with 4, 5 or 6 folds, 11 with 3, and one more than folds with more than 6."""
     inner_folds: Annotated[int, Field(ge=2)] = 5
     """Folds inside the training part that choose the penalty."""
     repeats: Annotated[int, Field(ge=1)] = 10
