@@ -182,7 +182,10 @@ def test_reliability_says_who_has_both_sessions(tmp_path: Path):
 REFUSED = {
     "associations": ({**CHANGE, "subset": {"site": ["nowhere"]}}, "nobody has all that is asked for"),
     "mediation": ({**CARRIED, "covariates": ["age", "SHAPS.pre"]}, "people for"),
-    "prediction": ({**SEVERITY, "folds": 5, "inner_folds": 5}, "people are left to train on"),
+    "prediction": (
+        {**SEVERITY, "folds": 5, "inner_folds": 5},
+        "5 folds with 5 inner folds need 18, so that 10 are left",
+    ),
     "reliability": ({**STABLE, "subset": {"site": ["x"]}}, "have both sessions"),
 }
 
