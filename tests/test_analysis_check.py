@@ -305,7 +305,10 @@ def test_the_reliability_of_a_scale_is_said_with_its_source(tmp_path: Path):
 REFUSED = {
     "associations": ({**CHANGE, "subset": {"site": ["nowhere"]}}, "nobody has all that is asked for"),
     "mediation": ({**CARRIED, "covariates": ["age", "SHAPS.pre"]}, "people for"),
-    "prediction": ({**SEVERITY, "folds": 5, "inner_folds": 5}, "are left to train on"),
+    "prediction": (
+        {**SEVERITY, "folds": 5, "inner_folds": 5},
+        "5 folds with 5 inner folds need 18, so that 10 are left",
+    ),
     "reliability": ({**STABLE, "subset": {"site": ["x"]}}, "have both sessions"),
 }
 

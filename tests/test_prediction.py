@@ -135,15 +135,49 @@ def test_folds_of_a_score_hold_low_and_high_people():
 
 
 def test_a_class_too_small_for_the_folds_is_an_error_that_says_what_to_do():
-    with pytest.raises(DesignError, match=r"smaller class has 4 people; 5 folds.*Change folds"):
-        folds.check(np.repeat([0.0, 1.0], [20, 4]), "classifier", 5, 5)
-    with pytest.raises(DesignError, match=r"smaller class has 6 people; 3 folds.*\(2 here\)"):
-        folds.check(np.repeat([0.0, 1.0], [20, 6]), "classifier", 3, 5)
-    folds.check(np.repeat([0.0, 1.0], [20, 5]), "classifier", 5, 5)
-    with pytest.raises(DesignError, match="of 14 people 8 are left to train on"):
+    with pytest.raises(DesignError, match=r"smaller class has 6 people; 5 folds need 7.*no number of folds"):
+        folds.check(np.repeat([0.0, 1.0], [20, 6]), "classifier", 5, 5)
+    with pytest.raises(DesignError, match=r"smaller class has 8 people; 10 folds need 11.*Set folds to 7"):
+        folds.check(np.repeat([0.0, 1.0], [20, 8]), "classifier", 10, 5)
+    with pytest.raises(DesignError, match="14 people; 5 folds with 5 inner folds need 18, so that 10"):
         folds.check(np.arange(14.0), "regression", 5, 5)
     with pytest.raises(DesignError, match="same outcome"):
         folds.check(np.ones(20), "classifier", 5, 5)
+
+
+@pytest.mark.parametrize(("n_folds", "least"), [(3, 11), (4, 7), (5, 7), (6, 7), (7, 8), (10, 11)])
+def test_whoever_has_enough_people_has_enough_with_one_more(n_folds, least):
+    def accepted(kind, outcome):
+        try:
+            folds.check(outcome, kind, n_folds, 5)
+        except DesignError:
+            return False
+        return True
+
+    counts = range(1, 70)
+    of_class = [accepted("classifier", np.repeat([0.0, 1.0], [70, n])) for n in counts]
+    of_score = [accepted("regression", np.arange(float(n))) for n in counts]
+    for found in (of_class, of_score):
+        assert found == sorted(found)
+        assert True in found
+    assert of_class.index(True) + 1 == least
+
+
+@pytest.mark.parametrize("n_folds", [3, 4, 5, 6])
+def test_in_the_smallest_class_that_is_accepted_everything_can_be_worked_out(n_folds):
+    recipe = Recipe("classifier", penalties=(1.0, 10.0), inner_folds=5)
+    few = folds.enough_of_class(n_folds)
+    outcome = np.repeat([1.0, 0.0], [few, 12])
+    who = people(range(outcome.size), np.random.default_rng(2).normal(size=(outcome.size, 8)))
+    made = crossfit(who, outcome, recipe, folds_of(outcome, recipe, n_folds, 2, 0), 0, inner=True)
+    for name in ("auc", "balanced_accuracy", "brier"):
+        found = interval(name, made, outcome, "classifier")
+        assert found.low < found.estimate < found.high
+    for fold in made.fold:
+        for one in range(n_folds):
+            for other in range(one):
+                kept = outcome[(fold != one) & (fold != other)]
+                assert min(kept.sum(), (1 - kept).sum()) >= folds.FEWEST
 
 
 # Models -------------------------------------------------------------------------------------------

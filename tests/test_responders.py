@@ -130,6 +130,21 @@ def test_the_score_beside_responders_is_the_slope_on_the_endpoint_adjusted_for_b
     assert result.stat[0] == pytest.approx(fitted.tvalues[1], rel=1e-9)
 
 
+def test_people_who_count_as_nonresponders_without_a_score_are_told_apart() -> None:
+    cohort, runs = trial(patients())
+    gone = cohort["subject"].isin(["02", "03", "06"]) & (cohort["time_point"] == "post")
+    cohort.loc[gone, "MADRS"] = "n/a"
+    cohort.loc[cohort["subject"].isin(["10", "11"]), "response"] = "n/a"
+    design = compiled(two_sample(), (cohort, runs))
+    said = [note for note in design.notes if note.startswith("differenceScore is of")]
+    assert said == [
+        "differenceScore is of 21 subjects, difference of 22: MADRS.post is missing in 3 who count in "
+        "difference (sub-02, sub-03, sub-06); 2 with the score are not in difference (sub-10, sub-11)"
+    ]
+    same = compiled(two_sample(), trial(patients()))
+    assert not any("differenceScore is of" in note for note in same.notes)
+
+
 @pytest.mark.oracle
 def test_the_score_by_arm_is_a_difference_of_slopes() -> None:
     tables = trial(patients())

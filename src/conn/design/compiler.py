@@ -22,7 +22,7 @@ from conn.design.columns import (
 )
 from conn.design.companions import alone_notes, complete_plan
 from conn.design.families import families_of, smallest_p
-from conn.design.notes import carried_notes, concerns, notes_of, run_notes
+from conn.design.notes import carried_notes, companion_notes, concerns, notes_of, run_notes
 from conn.design.phrases import subjects_words
 from conn.design.plans import Plan
 from conn.design.rows import Rows, check_rows, row_cells, row_signs, run_weights, select
@@ -99,6 +99,7 @@ def compile_model(
     unused = tuple(one for one in unused if concerns(one, plans[0], contrasts[0]))
     notes = [*notes_of(source, contrasts, smallest, inference), *said, *lacking]
     notes += alone_notes(model, clinical)
+    notes += companion_notes(contrasts, continuous(model))
     notes += carried_notes(source, plans[0], contrasts[0])
     notes += run_notes(source, plans[0], contrasts[0], combine_runs, unused)
     return Design(name, model.design, contrasts, families, smallest, tuple(notes), combine_runs, unused)

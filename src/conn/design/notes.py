@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -159,6 +159,32 @@ def carried_notes(source: Source, plan: Plan, contrast: DesignContrast) -> Itera
                 f"({subjects_words(people)}); carrying observations forward assumes that nothing changed "
                 "after them, which is seldom true: a sensitivity analysis"
             )
+
+
+def companion_notes(contrasts: Sequence[DesignContrast], beside: Mapping[str, str]) -> Iterator[str]:
+    """Where a score is not of the same people as the dichotomy that it stands beside.
+
+    Parameters
+    ----------
+    contrasts
+        Of a design.
+    beside
+        Name of a contrast on a score to that of its dichotomy, see `conn.config.contrasts.continuous`.
+    """
+    by_name = {contrast.name: contrast for contrast in contrasts}
+    for contrast in contrasts:
+        other = by_name.get(beside.get(contrast.name, ""))
+        if other is None or contrast.subjects == other.subjects:
+            continue
+        lost = {(d, s): reason for d, s, reason in contrast.dropped if (d, s) in other.subjects}
+        parts = []
+        for reason in sorted(set(lost.values())):
+            people = [person for person, why in lost.items() if why == reason]
+            parts.append(f"{reason} in {len(people)} who count in {other.name} ({subjects_words(people)})")
+        more = [person for person in contrast.subjects if person not in other.subjects]
+        if more:
+            parts.append(f"{len(more)} with the score are not in {other.name} ({subjects_words(more)})")
+        yield f"{contrast.name} is of {contrast.n} subjects, {other.name} of {other.n}: {'; '.join(parts)}"
 
 
 def concerns(unused: Unused, plan: Plan, contrast: DesignContrast) -> bool:

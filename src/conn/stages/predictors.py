@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from conn.clinic.prediction.recipe import Kind
-from conn.cohort import Column, Person, resolve
+from conn.cohort import Column, Person, orders_of, resolve
 from conn.config.model import Clinical
 from conn.config.prediction import Prediction
+from conn.config.times import Moment
 from conn.errors import ConfigError
 from conn.images import Grid
 from conn.stages.features import Maps, Scans, edges_of, maps_of
@@ -143,7 +144,7 @@ def known(
     Raises
     ------
     ConfigError
-        A reference means nothing, or is not known at the time of the scan.
+        A reference means nothing, is not known at the time of the scan, or is the outcome.
     """
     return known_with(scans, settings, clinical, *_imaging(scans, settings, edges), key)
 
@@ -167,9 +168,8 @@ def known_with(
     features
         Names of its columns.
     """
-    asked = _clinical_names(settings, clinical)
-    for reference in asked:
-        _refuse_later(scans, settings, reference, f"{key}.clinical")
+    asked = settings.predictors(clinical)
+    _refuse_untimely(scans, settings, clinical, key)
     values, names = _columns(scans, settings, clinical, asked, f"{key}.clinical")
     removed, covariates = _columns(scans, settings, clinical, settings.remove, f"{key}.remove")
     within = (*settings.strata, *([settings.harmonise] if settings.harmonise else []))
@@ -249,43 +249,20 @@ def cubes_of(grid: Grid, voxels: NDArray[np.int64], edge_mm: float) -> tuple[NDA
     return np.asarray(number, dtype=np.int64), centre
 
 
-def _clinical_names(settings: Prediction, clinical: Clinical) -> tuple[str, ...]:
-    """Clinical predictors; without any the baseline of the scale that the outcome is of."""
-    if settings.clinical is not None:
-        return settings.clinical
-    scale = _scale_of(settings, clinical)
-    return () if scale is None or clinical.baseline is None else (f"{scale}.{clinical.baseline}",)
-
-
-def _scale_of(settings: Prediction, clinical: Clinical) -> str | None:
-    rules = {"response": clinical.response, "remission": clinical.remission}
-    rule = rules.get(settings.outcome)
-    if rule is not None:
-        return rule.scale
-    scale = settings.outcome.partition(".")[0]
-    return scale if scale in clinical.scales else None
-
-
 def lacks_baseline(settings: Prediction, known: Known) -> str:
     """A score after treatment, predicted without the score before: its scale; otherwise empty."""
     scale, _, what = settings.outcome.partition(".")
-    if not what or any(name.startswith(f"{scale}.") for name in known.clinical):
+    if not what or what == settings.at or any(name.startswith(f"{scale}.") for name in known.clinical):
         return ""
     return scale
 
 
-def _refuse_later(scans: Scans, settings: Prediction, reference: str, key: str) -> None:
-    """A predictor must be known when the scan is made."""
-    points = list(dict.fromkeys(scans.cohort["time_point"].astype(str)))
-    scale, _, what = reference.partition(".")
-    point = what.rpartition(".")[2] if "." in what else what
-    late = point in points and settings.at in points and points.index(point) > points.index(settings.at)
-    ends = what in ("change", "percent_change") or reference in (*EVENTS, settings.outcome)
-    if late or ends:
-        raise ConfigError(
-            f"{key}: {reference} is not known at {settings.at}, when the scan is made; a model that uses it "
-            f"would predict what it was told. Use {scale}.{settings.at} or leave it out."
-        )
+def _refuse_untimely(scans: Scans, settings: Prediction, clinical: Clinical, key: str) -> None:
+    """What a model uses must be known when the scan is made, and must not be the outcome."""
+    moment = Moment(settings.at, settings.outcome, clinical, orders_of(scans.cohort))
+    wrong = next(moment.objections(settings.used(clinical), key), None)
+    if wrong is not None:
+        raise ConfigError(wrong)
 
 
 def _columns(
