@@ -14,6 +14,7 @@ from conn.config import formula
 from conn.config.contrasts import SENSITIVITY, continuous
 from conn.config.model import Clinical, CombineRuns, Inference, Model
 from conn.design.columns import (
+    check_exchange,
     check_rank,
     check_strata,
     contrast_weights,
@@ -151,6 +152,7 @@ def _compile(source: Source, plan: Plan, robust: bool) -> DesignContrast:
     matrix = np.column_stack([values for _, values in blocks])
     check_rank(source, plan, rows, matrix, columns)
     weights = contrast_weights(source, plan, columns)
+    check_exchange(source, plan, matrix, weights, strata)
     own = variances(source, plan, rows, robust)
     check_variances(source, plan, rows, matrix, weights, own)
     names = sorted(set(strata))
