@@ -222,8 +222,8 @@ def check_exchange(
 ) -> None:
     """Refuse labels for what no exchange of them changes: a combination that is constant in every stratum.
 
-    What the nuisance leaves of the tested columns decides on t. Where some combination of it is constant, every
-    rearrangement gives the observed statistic, and every p is 1, whatever the data are.
+    What the nuisance leaves of the tested columns decides on t. Where some combination of it is constant,
+    every rearrangement gives the observed statistic, and every p is 1, whatever the data are.
     """
     if plan.exchange != "labels":
         return
@@ -240,8 +240,8 @@ def check_exchange(
     part = "a part of " if len(left.T) > 1 else ""
     apart = f"{INTERCEPT!r} by itself with exchange: flips" + (", and other columns apart" if part else "")
     raise DesignError(
-        f"{source.key}.tests.{plan.name}: an exchange of labels leaves {part}{and_words(names)} as it is in all "
-        f"{len(matrix)} rows, so that every p would be 1. Test {apart}."
+        f"{source.key}.tests.{plan.name}: an exchange of labels leaves {part}{and_words(names)} as it is in "
+        f"all {len(matrix)} rows, so that every p would be 1. Test {apart}."
     )
 
 
