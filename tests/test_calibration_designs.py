@@ -256,9 +256,8 @@ def test_notes_of_designs_name_the_highest_rates_that_were_measured(scripts) -> 
         if cell.ratio >= 2 or (cell.ratio == 1 and cell.skewed and said[asked] == FLIPS):
             entry = RESULTS["cells"][cell.key]
             found[cell.skewed] = max(found[cell.skewed], 100 * entry["false"] / entry["sets"])
-    assert {asked for asked, rates in said.items() if rates is None} == {("two_sample", (30, 30))}
+    assert None not in highest
     assert max(highest.pop(FLIPS)) == pytest.approx(FLIPS[1], abs=0.5)
-    assert highest.pop(None)[0] < 7
     for rates, found in highest.items():
         assert found == pytest.approx(rates, abs=0.5), rates
 

@@ -20,10 +20,11 @@ UNEQUAL = 1.5
 """Ratio of group sizes from which a small group that varies more matters most."""
 
 ENOUGH = 30
-"""People in each of two groups of like sizes that keep 7 % whatever their variances, without skew."""
+"""People in each of two groups of like sizes that keep 7 % whatever their variances, unless there is skew."""
 
 REACHED: dict[str, tuple[int, int]] = {
     "two groups": (12, 16),
+    "two large groups": (7, 13),
     "two unequal groups": (11, 22),
     "several groups": (15, 15),
     "several unequal groups": (14, 18),
@@ -98,14 +99,12 @@ def _labels(contrast: DesignContrast) -> str:
         kind = "slope of one variance"
         return f"one error variance; should people with extreme values of what is tested {_reached(kind)}"
     even = sizes[0] < UNEQUAL * sizes[-1]
-    if len(sizes) == 2 and even and sizes[-1] >= ENOUGH and contrast.n_variates == 1:
-        return ""
     who = "one group" if even else "the smaller one" if len(sizes) == 2 else "the smallest one"
     shared = ""
     if contrast.n_variates > 1 and not contrast.variance_groups.any():
         shared = " share one error covariance"
     groups = f"groups of {and_words([str(size) for size in sizes])}{shared}"
-    return f"{groups}; should {who} {_reached(_kind(contrast, len(sizes), even))}"
+    return f"{groups}; should {who} {_reached(_kind(contrast, sizes, even))}"
 
 
 def _of_outcome(contrast: DesignContrast, sizes: Sequence[int]) -> str:
@@ -122,12 +121,15 @@ def _of_outcome(contrast: DesignContrast, sizes: Sequence[int]) -> str:
     )
 
 
-def _kind(contrast: DesignContrast, n_groups: int, even: bool) -> str:
+def _kind(contrast: DesignContrast, sizes: Sequence[int], even: bool) -> str:
     """Key of `REACHED` of a comparison of groups."""
+    n_groups = len(sizes)
     if contrast.n_variates > 1:
         return "courses" if even else "unequal courses" if n_groups == 2 else "several unequal courses"
     if n_groups > 2 and contrast.rank == 1:
         return "cells" if even else "unequal cells"
+    if n_groups == 2 and even and sizes[-1] >= ENOUGH:
+        return "two large groups"
     return f"{'two' if n_groups == 2 else 'several'} {'' if even else 'unequal '}groups"
 
 
