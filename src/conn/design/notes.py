@@ -41,14 +41,19 @@ REACHED: dict[str, tuple[int, int]] = {
 Some people vary two or three times as much as others, the smaller group more: see docs/explanation/rates.md.
 """
 
-MODERATED: dict[bool, tuple[int, int]] = {True: (3, 15), False: (8, 36)}
-"""The same of an outcome that varies three times as much in one arm, for arms of equal and of unequal sizes.
+MODERATED: dict[tuple[bool, bool], tuple[int, int]] = {
+    (True, False): (3, 3),
+    (True, True): (15, 8),
+    (False, False): (9, 10),
+    (False, True): (43, 30),
+}
+"""The same of moderation, by whether each person has a variance and whether arms are of unequal size.
 
-With a variance of each person (`inference.robust_slopes`), and with one variance.
+What varies more in one arm is the outcome. A prognosis keeps 5 % whatever the outcome's variances are.
 """
 
 WORTH_SAYING = 7
-"""Rates in percent above which a moderator is named."""
+"""Rates in percent above which a moderation is named."""
 
 FLIPPED = 17
 """The same of sign flips of strongly skewed rows, whatever the variances."""
@@ -110,15 +115,11 @@ def _labels(contrast: DesignContrast) -> str:
 def _of_outcome(contrast: DesignContrast, sizes: Sequence[int]) -> str:
     """What an outcome does that varies more in one arm; empty if little."""
     uneven = len(sizes) > 1 and sizes[0] >= UNEQUAL * sizes[-1]
-    reached = MODERATED[contrast.own_variances][int(uneven)]
-    if reached <= WORTH_SAYING:
+    normal, skewed = MODERATED[contrast.own_variances, uneven]
+    if not contrast.covariate_weights or max(normal, skewed) <= WORTH_SAYING:
         return ""
     which = "the smaller arm" if uneven else "one arm"
-    return (
-        f"should the outcome vary three times as much in {which}, family-wise false positives reach "
-        f"{reached} % "
-        "instead of 5 %"
-    )
+    return f"should the outcome vary two or three times as much in {which}, {_rates(normal, skewed)}"
 
 
 def _kind(contrast: DesignContrast, sizes: Sequence[int], even: bool) -> str:
@@ -143,11 +144,11 @@ def _sizes(contrast: DesignContrast) -> list[int]:
 
 
 def _reached(kind: str) -> str:
-    normal, skewed = REACHED[kind]
-    return (
-        f"vary two or three times as much, family-wise false positives reach {normal} % instead of 5 %, "
-        f"{skewed} % with strong skew"
-    )
+    return f"vary two or three times as much, {_rates(*REACHED[kind])}"
+
+
+def _rates(normal: int, skewed: int) -> str:
+    return f"family-wise false positives reach {normal} % instead of 5 %, {skewed} % with strong skew"
 
 
 def carried_notes(source: Source, plan: Plan, contrast: DesignContrast) -> Iterator[str]:
