@@ -56,3 +56,12 @@ def groups_of(*sizes: int, welch: bool = False) -> RowDesign:
 def adjusted(first: int, second: int, *, welch: bool = False) -> RowDesign:
     """Two arms whose test holds a covariate of each feature constant."""
     return replace(two_groups(first, second, welch=welch), has_nuisance=True)
+
+
+def score_by_arm(first: int, second: int, score, *, product: bool = False) -> RowDesign:
+    """A slope on a score beside two arms, or on its product with the arm; each person has a variance."""
+    plain = two_groups(first, second, welch=False, covariate=score)
+    columns = [plain.matrix, *([(plain.matrix[:, 1] * plain.matrix[:, 2])[:, None]] if product else [])]
+    matrix = np.column_stack(columns)
+    contrast = np.eye(matrix.shape[1])[-1]
+    return replace(plain, matrix=matrix, contrast=contrast, own_variances=True)

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import statsmodels.api as sm
 from scipy import stats
 from statsmodels.stats.power import FTestAnovaPower, TTestIndPower, TTestPower
 
@@ -13,10 +14,10 @@ from conn import inference
 from conn.design import helmert
 from conn.errors import DesignError
 from conn.permutation import permutation_set
-from conn.power import detectable, foreseen, noncentrality, noncentrality_f, power_of
+from conn.power import detectable, foreseen, noncentrality, noncentrality_f, of_outcome, power_of
 from conn.probes import value_weights
 from conn.row_design import RowDesign
-from row_designs import adjusted, groups_of, noise, one_group, slope, two_groups
+from row_designs import adjusted, groups_of, noise, one_group, score_by_arm, slope, two_groups
 
 
 def found_in(trials: int, power: float = 0.8) -> tuple[float, float]:
@@ -94,6 +95,53 @@ def test_the_smallest_change_is_found_in_four_of_five_simulated_trials():
     rows = smallest + 0.4 * rng.normal(size=(13, trials))
     low, high = found_in(trials)
     assert low <= (stats.ttest_1samp(rows, 0).pvalue <= 0.05).sum() <= high
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("product", [True, False])
+def test_smallest_slopes_of_an_outcome_are_those_of_its_own_regression(product):
+    """Roles are changed for the test; what is told is in units of the outcome, as the estimate is."""
+    rng = np.random.default_rng(20241117)
+    own, arm = 0.2 * noise(rng, 60, n_features=4), np.repeat([0.5, -0.5], [35, 25])
+    score = 8 * rng.normal(size=60)
+    design = replace(score_by_arm(35, 25, score - score.mean()), own_variances=False)
+    data, covariate = (arm[:, None] * own, own) if product else (own, None)
+    reversed_ = detectable(data, design, covariate=covariate, permutations=19)
+    found = of_outcome(reversed_, data, design, covariate)
+    for j in range(4):
+        columns = [arm, own[:, j], *([arm * own[:, j]] if product else [])]
+        fitted = sm.OLS(score, sm.add_constant(np.column_stack(columns))).fit()
+        assert found.se[j] == pytest.approx(fitted.bse[-1])
+        assert found.sd[j] == pytest.approx(np.sqrt(fitted.scale))
+        assert found.single[j] / found.se[j] == pytest.approx(reversed_.single[j] / reversed_.se[j])
+        assert found.df[j] == fitted.df_resid
+    assert found.family / found.single == pytest.approx(reversed_.family / reversed_.single)
+
+
+@pytest.mark.truth
+def test_the_smallest_moderation_is_found_in_four_of_five_trials():
+    """Points of a scale per z, for fixed people."""
+    rng, trials = np.random.default_rng(20241118), 2000
+    own, arm = 0.2 * rng.normal(size=60), np.repeat([0.5, -0.5], 30)
+    product = arm * own
+    rest = np.linalg.qr(np.column_stack([np.ones(60), arm, own]))[0]
+    left = product - rest @ (rest.T @ product)
+    smallest = []
+    for _ in range(100):
+        score = 8 * rng.normal(size=60)
+        design = replace(score_by_arm(30, 30, score - score.mean()), own_variances=False)
+        data, covariate = product[:, None], own[:, None]
+        one = detectable(data, design, covariate=covariate, permutations=19)
+        one = of_outcome(one, data, design, covariate)
+        smallest.append(one.single[0] / one.sd[0])
+    # The slope over the SD of the outcome is the same in every trial: people are fixed.
+    assert np.ptp(smallest) == pytest.approx(0, abs=1e-9)
+    score = smallest[0] * 8 * product[:, None] + 8 * rng.normal(size=(60, trials))
+    score -= rest @ (rest.T @ score)
+    slope = left @ score / (left @ left)
+    t = slope / np.sqrt(np.square(score - left[:, None] * slope).sum(axis=0) / 56 / (left @ left))
+    low, high = found_in(trials)
+    assert low <= (2 * stats.t.sf(np.abs(t), 56) <= 0.05).sum() <= high
 
 
 @pytest.mark.truth

@@ -184,6 +184,19 @@ def test_results_of_models_that_are_not_planned_are_named(config: Path, call):
     assert "change, change: confirmatory, locked 2026-03-01" in out
 
 
+@pytest.mark.parametrize("locked_first", [True, False])
+def test_a_new_name_does_not_make_a_plan_that_was_seen_a_plan_in_time(config: Path, call, locked_first: bool):
+    if locked_first:
+        call()
+    results(config, "change")
+    (config.parent / "results" / paths.CONFIG).write_text(config.read_text())
+    config.write_text(config.read_text().replace("\n  change: {", "\n  change2: {covariates: [mean_fd], "))
+    _, out, _ = call(*(("--amend", "a better name") if locked_first else ()))
+    assert "all outputs will say: change2 (the question of change)." in out
+    assert "change2, change: confirmatory, locked after results of change existed" in out
+    assert open_study(config).lock_states["baseline"].startswith("locked 2026")
+
+
 def test_an_amendment_after_results_is_late_for_what_it_changes_alone(config: Path, call):
     call()
     results(config, "change")

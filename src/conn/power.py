@@ -292,6 +292,39 @@ def _standard(
     return fitted.se * np.sqrt(1 - shared**2) / np.linalg.norm(model.weights), fitted.se
 
 
+def of_outcome(found: Detectable, data: Floats, design: RowDesign, covariate: Floats | None) -> Detectable:
+    """Smallest slopes of the tested column on the data, where the data were regressed on that column.
+
+    Both slopes have one partial correlation and one t. They differ by the ratio of what the other columns
+    leave of the sums of squares of both.
+
+    Parameters
+    ----------
+    found
+        Of the data on the tested column, see `detectable`.
+    data, design, covariate
+        As in `detectable`, of one value in each row and one tested column.
+
+    Returns
+    -------
+    Detectable
+        `sd` is that of the tested column.
+
+    See Also
+    --------
+    conn.effects.other_side : The same of an estimate.
+    """
+    (column,) = design.columns
+    basis = np.linalg.qr(np.delete(design.matrix, column, axis=1))[0]
+    own = None if covariate is None else own_direction(covariate, basis)
+    outcome = np.repeat(design.matrix[:, [column]], data.shape[1], axis=1)
+    x, y = (np.square(unexplained(one, basis, own)).sum(axis=0) for one in (data, outcome))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        turn = y / x
+    units = {name: getattr(found, name) * turn for name in ("se", "single", "family")}
+    return replace(found, sd=found.sd * np.sqrt(turn), **units)
+
+
 def foreseen(
     row_sd: Floats,
     design: RowDesign,

@@ -14,6 +14,7 @@ from conn.config import formula
 from conn.config.contrasts import SENSITIVITY, continuous
 from conn.config.model import Clinical, CombineRuns, Inference, Model
 from conn.design.columns import (
+    check_exchange,
     check_rank,
     check_strata,
     contrast_weights,
@@ -29,7 +30,7 @@ from conn.design.rows import Rows, check_rows, row_cells, row_signs, run_weights
 from conn.design.settings import check_settings, contrast_names
 from conn.design.source import Source, run_df, runs_by_point
 from conn.design.spec import Design, DesignContrast, RunWeights
-from conn.design.variances import check_variances, variances
+from conn.design.variances import check_variances, per_unit, variances
 from conn.design.words import words_of
 from conn.errors import DesignError
 
@@ -153,6 +154,7 @@ def _compile(source: Source, plan: Plan, robust: bool) -> DesignContrast:
     matrix = np.column_stack([values for _, values in blocks])
     check_rank(source, plan, rows, matrix, columns)
     weights = contrast_weights(source, plan, columns)
+    check_exchange(source, plan, matrix, weights, strata)
     own = variances(source, plan, rows, robust)
     check_variances(source, plan, rows, matrix, weights, own)
     names = sorted(set(strata))
@@ -173,6 +175,7 @@ def _compile(source: Source, plan: Plan, robust: bool) -> DesignContrast:
         variance_groups=own.groups,
         variance_names=own.names,
         own_variances=own.own,
+        per_unit=per_unit(source, plan, rows),
         effect_type=plan.effect_type,
         dropped=rows.dropped,
         levels=plan.levels,
