@@ -164,9 +164,7 @@ def make_crossover(
         )
     smallest = int(min((sign > 0).sum(), (sign < 0).sum()))
     if smallest < FEWEST:
-        raise DesignError(
-            f"an order has {smallest} people; mediation needs at least {FEWEST} in each order"
-        )
+        raise DesignError(f"an order has {smallest} people; mediation needs at least {FEWEST} in each order")
     total = np.asarray(outcome_sum, dtype=np.float64)
     dummies = _shared(np.ones(n), np.empty((n, 0)), blocks)
     trial = Trial(

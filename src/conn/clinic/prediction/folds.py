@@ -112,8 +112,8 @@ def check(outcome: Floats, kind: Kind, n_folds: int, inner_folds: int) -> None:
     left = max(outcome.size - 2 * -(-outcome.size // n_folds), 0)
     if kind == "regression" and left < 2 * inner_folds:
         raise DesignError(
-            f"of {outcome.size} people {left} are left to train on without two of {n_folds} folds; {inner_folds} "
-            f"inner folds need {2 * inner_folds}. Change folds or lower inner_folds."
+            f"of {outcome.size} people {left} are left to train on without two of {n_folds} folds; "
+            f"{inner_folds} inner folds need {2 * inner_folds}. Change folds or lower inner_folds."
         )
     check_training(outcome[:left] if kind == "regression" else outcome, kind, inner_folds)
 
