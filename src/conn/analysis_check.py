@@ -24,6 +24,7 @@ from conn.config.replication import Replication
 from conn.errors import ConnError, DesignError
 from conn.outcomes import Outcomes, needs_of, outcomes_of_analysis
 from conn.permutation import PermutationSet
+from conn.points import at
 from conn.stages import association as association_stage
 from conn.stages import left_out, predictors, reliability, replication
 from conn.stages.association_result import DIFFERENCE, scale_reliability
@@ -211,7 +212,7 @@ def _reliability(foreseen: _Foreseen, name: str, key: str) -> Iterator[str]:
     asked, scans = config.reliability[name], foreseen.scans(key)
     yield analysis_words.reliability_words(asked)
     enrolled = reliability.enrolled_in(scans, asked, config.clinical)
-    yield f"n = {len(enrolled.people)} with a scan at {asked.before}"
+    yield f"n = {len(enrolled.people)} with a scan{at(asked.before)}"
     yield from _left_out(reliability.lost_in(scans, enrolled, asked))
     if asked.stable is not None and asked.after is not None:
         stable = reliability.stable_in(enrolled, asked)

@@ -8,6 +8,7 @@ from conn.config.model import Config
 from conn.config.prediction import Prediction
 from conn.config.reliability import Reliability
 from conn.config.replication import Replication
+from conn.points import at
 from conn.stages.mediation_table import told
 
 
@@ -38,7 +39,7 @@ def prediction_words(asked: Prediction) -> str:
     where = f" Made in {', '.join(asked.train)}" if asked.train else ""
     where += f", tested in {', '.join(asked.test)}." if asked.test else "." if where else ""
     return (
-        f"Is {asked.outcome}{event} predicted by {asked.features} at {asked.at} in people whom the model has "
+        f"Is {asked.outcome}{event} predicted by {asked.features}{at(asked.at)} in people whom the model has "
         f"not seen, and better than by clinical values alone?{where}"
     )
 
@@ -61,5 +62,5 @@ def reliability_words(asked: Reliability) -> str:
             f"sessions at {asked.before} and {asked.after} of people who were not treated in between"
         )
     if asked.split_half:
-        parts.append(f"halves of runs at {asked.before}{f' and {asked.after}' if asked.after else ''}")
+        parts.append(f"halves of runs{at(asked.before)}{f' and {asked.after}' if asked.after else ''}")
     return f"How precisely is connectivity measured, by {' and by '.join(parts)}? Nothing is tested."

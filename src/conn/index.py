@@ -28,6 +28,7 @@ from conn.bids import (
 )
 from conn.errors import ConfigError, InputError
 from conn.exclusions import Exclusion
+from conn.points import ALL
 from conn.tables import MISSING, read_tsv
 
 if TYPE_CHECKING:
@@ -46,8 +47,6 @@ __all__ = [
 ]
 
 STAGE = "index"
-ALL = "all"
-"""The one time point of a data set without sessions."""
 NATIVE = "native"
 """Value of `res` for files without a `res` entity, beside others that have one."""
 

@@ -24,7 +24,8 @@ from conn.cohort import FIRST_COLUMNS
 from conn.config.model import Config, Denoise
 from conn.errors import ConfigError, ConnError, InputError
 from conn.files import write_text
-from conn.index import ALL, NATIVE, Run, build_index
+from conn.index import NATIVE, Run, build_index
+from conn.points import ALL
 from conn.presets import Preset
 from conn.stages.project import repetition_time
 from conn.tables import MISSING, read_tsv

@@ -24,6 +24,7 @@ from conn.config.model import (
 )
 from conn.design.phrases import and_words
 from conn.design.spec import EffectType, Exchange
+from conn.points import at
 
 Terms = Literal["none", "groups", "factorial", "sequence", "predictor", "by_arm", "formula"]
 """What stands in the matrix beside intercept, covariates and strata."""
@@ -167,7 +168,7 @@ class _Data:
 
 
 def _at(point: str) -> _Data:
-    return _Data({point: 1.0}, Timing(at=point), f"connectivity at {point}")
+    return _Data({point: 1.0}, Timing(at=point), f"connectivity{at(point)}")
 
 
 def _change(before: str, after: str) -> _Data:

@@ -21,6 +21,7 @@ from conn.config.model import (
     TwoSample,
     Within,
 )
+from conn.points import at
 from conn.report.words import humanised, listed
 
 DESIGNS: Mapping[str, str] = MappingProxyType(
@@ -82,7 +83,12 @@ def _levels(levels: tuple[str, ...]) -> str:
 
 
 def _when(model: Regression | TreatmentByOutcome | Formula) -> str:
-    return f"at {model.at}" if model.at else f"{model.after} minus {model.before}"
+    """When connectivity was measured; empty where there is one time point only."""
+    return at(model.at).strip() if model.at else f"{model.after} minus {model.before}"
+
+
+def _bracketed(model: Regression | Formula) -> str:
+    return f" ({_when(model)})" if _when(model) else ""
 
 
 def _parallel(model: ParallelArms) -> str:
@@ -103,22 +109,23 @@ def _within(model: Within) -> str:
 
 def _by_outcome(model: TreatmentByOutcome) -> str:
     arms, outcomes = _levels(model.arm_levels), _levels(model.outcome_levels)
-    return f"{model.arm}: {arms}, by {model.outcome}: {outcomes}, {_when(model)}"
+    when = f", {_when(model)}" if _when(model) else ""
+    return f"{model.arm}: {arms}, by {model.outcome}: {outcomes}{when}"
 
 
 _COMPARISONS: Mapping[str, Callable[[Any], str]] = MappingProxyType(
     {
         "paired": lambda m: f"{m.after} minus {m.before}",
-        "one_sample": lambda m: f"mean at {m.at} against 0",
-        "two_sample": lambda m: f"{m.group}: {_levels(m.levels)} at {m.at}",
+        "one_sample": lambda m: f"mean{at(m.at)} against 0",
+        "two_sample": lambda m: f"{m.group}: {_levels(m.levels)}{at(m.at)}",
         "group_by_time": lambda m: f"{m.group}: {_levels(m.levels)}, {m.after} minus {m.before}",
-        "regression": lambda m: f"slope of connectivity ({_when(m)}) on {m.predictor}",
+        "regression": lambda m: f"slope of connectivity{_bracketed(m)} on {m.predictor}",
         "parallel_arms": _parallel,
         "crossover": _crossover,
         "within": _within,
         "treatment_by_outcome": _by_outcome,
-        "moderator": lambda m: f"{m.outcome} on {m.arm} ({_levels(m.levels)}) by connectivity at {m.at}",
-        "formula": lambda m: f"connectivity ({_when(m)}) on the formula {m.formula}",
+        "moderator": lambda m: f"{m.outcome} on {m.arm} ({_levels(m.levels)}) by connectivity{at(m.at)}",
+        "formula": lambda m: f"connectivity{_bracketed(m)} on the formula {m.formula}",
     }
 )
 

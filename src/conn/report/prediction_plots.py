@@ -101,4 +101,5 @@ def _learning(axes: Axes, record: Mapping[str, Any]) -> None:
     )  # fmt: skip
     axes.margins(x=0.12, y=0.25)
     axes.set(title="Learning curve", xlabel="People trained on", ylabel=f"{name} in people not seen")
-    axes.legend(loc="best")
+    # The line of chance may run where there is room.
+    axes.legend(loc="best", frameon=True, facecolor="white", edgecolor="none", framealpha=1)

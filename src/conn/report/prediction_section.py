@@ -9,6 +9,7 @@ from conn import paths
 from conn.clinic.prediction.scores import SCORES
 from conn.clinic.prediction.summary import TITLES
 from conn.files import read_json
+from conn.points import at
 from conn.report import page, prediction_plots, style, undone
 from conn.report.context import Context
 from conn.report.style import Picture
@@ -36,7 +37,7 @@ def _block(context: Context, name: str, record: Mapping[str, Any]) -> page.Block
         folded.insert(0, ("Each group predicted by the others", _groups(record)))
     return page.Block(
         f"{KIND}-{name}",
-        f"{name}: {record['outcome']} from the scan at {record['at']}",
+        f"{name}: {record['outcome']} from the scan{at(record['at'])}",
         tuple(context.names.text(sentence) for sentence in record["words"]),
         CAUTION,
         (_picture(context, name, record),),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from conn.config.prediction import Prediction
+from conn.points import at
 from conn.report import undone
 from conn.report.contract import Outputs
 from conn.report.words import count, listed
@@ -50,7 +51,7 @@ def _one(name: str, settings: Prediction) -> str:
         kept = "most related to the outcome" if settings.reduce == "best" else "as principal components"
         features += f" ({settings.n_reduced} kept, {kept})"
     parts = [
-        f"{name}: {settings.outcome} was predicted from {features} at {settings.at} by penalised regression, "
+        f"{name}: {settings.outcome} was predicted from {features}{at(settings.at)} by penalised regression, "
         f"in {settings.folds} folds dealt {count(settings.repeats, 'time')}, the penalty chosen by "
         f"{settings.inner_folds} folds inside, tested with {settings.permutations:,} permutations"
     ]

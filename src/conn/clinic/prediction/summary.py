@@ -16,6 +16,7 @@ from conn.clinic.prediction.interval import Interval
 from conn.clinic.prediction.people import Floats
 from conn.clinic.prediction.recipe import Kind
 from conn.clinic.prediction.scores import SCORES
+from conn.points import at
 
 CHANCE = {"auc": 0.5, "r2": 0.0}
 """What the first score is when nothing can be predicted."""
@@ -181,7 +182,7 @@ def _question(record: Mapping[str, Any]) -> Iterator[str]:
         people += f", {record['n_event']} of them {record['event']}"
     what = {"edges": "edges", "networks": "networks", "seeds": "cubes of seed maps"}[record["features"]]
     yield (
-        f"Could the scan at {record['at']} have told {record['outcome']}? {people}; "
+        f"Could the scan{at(record['at'])} have told {record['outcome']}? {people}; "
         f"{record['n_features']:,} {what} as features."
     )
 
