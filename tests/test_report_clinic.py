@@ -7,11 +7,13 @@ import re
 import shutil
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from conn import paths
 from conn.exclusions import ANALYSES
 from conn.report import (
+    association_section,
     association_words,
     build,
     build_report,
@@ -22,6 +24,8 @@ from conn.report import (
     references,
 )
 from conn.report.contract import read_outputs
+from conn.report.lacking_words import lacking_words
+from conn.report.regions import edge
 from test_left_out import EVERYTHING, run, trial
 from test_report import Maker, Page, World, configuration, read
 
@@ -217,3 +221,28 @@ def test_every_kind_of_analysis_has_its_methods():
     assert [title for title, _ in clinic_section.METHODS] == [
         "Change and baseline", "Associations", "Mediation", "Prediction", "Reliability", "Replication",
     ]  # fmt: skip
+
+
+def test_features_that_somebody_lacks_are_named_worst_first_in_the_report():
+    rows = [
+        ("PAG", "all", 2),
+        ("PAG", "drug", 1),
+        ("NAcL", "all", 5),
+        ("insulaL", "all", 0),
+        ("RVM", "drug", 9),
+    ]
+    cells = [
+        {"network": "n/a", "roi_a": "sgACCL", "roi_b": other, "arm": arm, "n_lacking": float(n)}
+        for other, arm, n in rows
+    ]
+    result = association_section.Result(None, "mood", pd.DataFrame(cells), {})  # type: ignore[arg-type]
+    (said,) = association_section._lacking(result)
+    named = f"{edge('sgACCL', 'NAcL')} (5 people) and {edge('sgACCL', 'PAG')} (2 people)"
+    assert said == (
+        f"2 of 3 features are not correlated over everybody, because somebody lacks them: {named}. "
+        "inference.min_share counts for group models alone."
+    )
+    assert lacking_words([], 3, "tested") == ""
+    assert lacking_words([("A", 1)], 1, "tested").startswith(
+        "1 of 1 feature is not tested, because somebody lacks it: A (1 person)."
+    )
