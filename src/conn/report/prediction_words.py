@@ -16,8 +16,8 @@ _ALWAYS = (
     "intervals of cross-validated scores come from folds within folds (Bates et al. 2024), averaged with the "
     "corrected resampled variance (Nadeau and Bengio 2003), those of AUC with limits after Newcombe (2006). "
     "Tests are one-sided, with p = (b + 1) / (n + 1): for the whole, outcomes were permuted and everything "
-    "was fitted again; for what imaging adds to clinical values, scans were permuted with outcome and "
-    "clinical values fixed."
+    "was fitted again; for what imaging adds to clinical values, residuals of scans on clinical values were "
+    "permuted with outcome and clinical values fixed."
 )
 
 
