@@ -252,8 +252,8 @@ def three_people(rows: RowDesign) -> dict[str, np.ndarray]:
         ("joint.category", "subjects", "z"),
         (
             "joint.two",
-            "; z per unit of arm=placebo plus 2 times MADRS.change",
-            "z per unit of arm=placebo plus 2 times MADRS.change",
+            "; z of arm=placebo plus 2 times MADRS.change",
+            "z of arm=placebo plus 2 times MADRS.change",
         ),
         (
             "score.interactionScore",

@@ -203,7 +203,8 @@ def reading(contrast: DesignContrast) -> _Reading:
         return _Reading(
             unit, f"{unit}{', difference between the arms' if contrast.covariate_weights else ''}"
         )
-    per = f" per unit of {number}" if number else ""
+    one = np.count_nonzero(contrast.contrast) == contrast.rank and np.max(contrast.contrast) == 1
+    per = f" {'per unit of' if one else 'of'} {number}" if number else ""
     unit = f"z{per}"
     if contrast.n_variates > 1:
         what = "change" if contrast.exchange == "flips" or per else "difference of changes"
