@@ -56,3 +56,14 @@ def groups_of(*sizes: int, welch: bool = False) -> RowDesign:
 def adjusted(first: int, second: int, *, welch: bool = False) -> RowDesign:
     """Two arms whose test holds a covariate of each feature constant."""
     return replace(two_groups(first, second, welch=welch), has_nuisance=True)
+
+
+def cells(*sizes: int) -> RowDesign:
+    """The interaction of four cells, a variance each when their sizes differ."""
+    group = np.repeat(np.arange(4), sizes)
+    first, second = np.where(group // 2 == 0, 0.5, -0.5), np.where(group % 2 == 0, 0.5, -0.5)
+    matrix = np.column_stack([np.ones(group.size), first, second, first * second])
+    same = np.zeros_like(group)
+    return RowDesign(
+        matrix, np.eye(4)[3], "labels", same, group if len(set(sizes)) > 1 else same, group, True
+    )
