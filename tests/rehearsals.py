@@ -89,6 +89,8 @@ class Rehearsal:
         found: dict[str, Any] = YAML(typ="safe", pure=True).load(EXAMPLES / f"{self.name}.yaml")
         (dataset,) = found["datasets"].values()
         dataset |= {"bids_dir": self.name, "derivatives": f"{self.name}/derivatives/fmriprep"}
+        if self.subjects:
+            dataset["subjects"] = list(self.subjects)
         if self.sessions:
             times = dataset["time_points"]
             times["labels"] = {label: times["labels"][label] for label in self.sessions}

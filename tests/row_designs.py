@@ -65,3 +65,14 @@ def score_by_arm(first: int, second: int, score, *, product: bool = False) -> Ro
     matrix = np.column_stack(columns)
     contrast = np.eye(matrix.shape[1])[-1]
     return replace(plain, matrix=matrix, contrast=contrast, own_variances=True)
+
+
+def cells(*sizes: int) -> RowDesign:
+    """The interaction of four cells, a variance each when their sizes differ."""
+    group = np.repeat(np.arange(4), sizes)
+    first, second = np.where(group // 2 == 0, 0.5, -0.5), np.where(group % 2 == 0, 0.5, -0.5)
+    matrix = np.column_stack([np.ones(group.size), first, second, first * second])
+    same = np.zeros_like(group)
+    return RowDesign(
+        matrix, np.eye(4)[3], "labels", same, group if len(set(sizes)) > 1 else same, group, True
+    )

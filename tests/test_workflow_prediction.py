@@ -1,5 +1,7 @@
 """Predictions among the jobs of the workflow."""
 
+from pathlib import Path
+
 import pytest
 
 from simulated import World, planned
@@ -14,6 +16,21 @@ def test_every_prediction_is_one_job_before_the_report(world: World):
     jobs = planned(seen.stdout)
     assert jobs["prediction"] == 2
     assert jobs["report"] == 1
+
+
+def test_a_prediction_that_six_people_are_too_few_for_costs_neither_the_report_nor_the_others(
+    finished: World, tmp_path: Path
+):
+    world = finished.copy(tmp_path / "world")
+    severity = {**ASKED["severity"], "permutations": 200, "repeats": 1}
+    ran = world.conn("run", world.configure(prediction={"severity": severity}), "--cores", "1")
+    assert ran.returncode == 0, ran.stderr
+    assert "not done: prediction severity: of 6 people 2 are left to train on" in ran.stderr
+    page = (world.out / "report.html").read_text(encoding="utf-8")
+    assert "The prediction severity could not be done. Of 6 people 2 are left to train on" in page
+    assert (world.out / "prediction" / "severity.tsv").read_text().startswith("dataset\tsubject\tpart")
+    again = planned(world.conn("run", world.study / "study.yaml", "-n").stdout)
+    assert not again
 
 
 def test_the_stage_of_predictions_can_be_the_last(world: World):

@@ -70,11 +70,12 @@ def _scores(context: Context, record: Mapping[str, Any]) -> page.Table:
             cells += _pair(outside[name])
         rows.append(page.Row(tuple(cells), strong=name == record["tested_score"]))
     plan = record["plan"]
+    within = "AUC and balanced accuracy are averaged within folds. " if record["kind"] == "classifier" else ""
     note = (
         f"n = {record['n']}; {plan['n_folds']} folds dealt {count(plan['repeats'], 'time')}; everything is "
-        "learnt inside the fold. AUC and balanced accuracy are averaged within folds. Intervals are made "
-        "of folds within folds; calibration has none. Slope 1 and intercept 0 are ideal. Apparent: in the "
-        "people whom the model was fitted to, which is circular."
+        f"learnt inside the fold. {within}Intervals are made of folds within folds; calibration has none. "
+        "Slope 1 and intercept 0 are ideal. Apparent: in the people whom the model was fitted to, which is "
+        "circular."
     )
     return page.table("Scores of the prediction.", columns, rows, columns[1:], note)
 
