@@ -74,8 +74,8 @@ def _several_seeds(outputs: Outputs) -> Iterator[str]:
 def _several_points(outputs: Outputs) -> Iterator[str]:
     found = [c for c in outputs.contrasts() if c.rows.n_variates > 1]
     own = (
-        " Groups of unequal size have a covariance each (Johansen 1980; two groups after Krishnamoorthy and "
-        "Yu 2004), and every statistic goes to z by its own degrees of freedom."
+        " Groups of unequal size have a covariance each (Johansen 1980; one combination of groups after "
+        "Krishnamoorthy and Yu 2004), and every statistic goes to z by its own degrees of freedom."
         if any(map(_unequal, found))
         else ""
     )
