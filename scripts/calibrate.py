@@ -1,7 +1,7 @@
 """Measure error rates and power of the designs; write docs/explanation/rates.json and its tables.
 
 .venv/bin/python scripts/calibrate.py                 measures what is missing, up to 1,000 sets a cell
-.venv/bin/python scripts/calibrate.py --sets 2000     adds sets to those that are there
+.venv/bin/python scripts/calibrate.py --sets 2000     adds sets to those that are there; moderation has 400
 .venv/bin/python scripts/calibrate.py --only crossover
 .venv/bin/python scripts/calibrate.py --page          only writes the tables into the page
 
@@ -66,6 +66,10 @@ def _named(make: nt.Made, name: str) -> nt.Made:
     return lambda *sizes, **options: make(name, *sizes, **options)
 
 
+def _one_variance(name: str) -> nt.Made:
+    return lambda *sizes, **options: nt.moderator(name, *sizes, robust=False, **options)
+
+
 DESIGNS: dict[str, nt.Made] = {
     "two_sample": nt.two_sample,
     "group_by_time interaction": _named(nt.by_time, "interaction"),
@@ -85,11 +89,16 @@ DESIGNS: dict[str, nt.Made] = {
     "crossover treatmentFlips": _named(nt.crossover, "treatmentFlips"),
     "within": _named(nt.within, "within"),
     "regression": nt.regression,
+    "moderator moderation": _named(nt.moderator, "moderation"),
+    "moderator prognosis": _named(nt.moderator, "prognosis"),
+    "moderator moderation, one variance": _one_variance("moderation"),
+    "moderator prognosis, one variance": _one_variance("prognosis"),
 }
 """By the name that stands in the results."""
 
 TWO = ((12, 12), (18, 12), (20, 8), (40, 16))
 FEW_TWO = ((12, 12), (20, 8))
+ARMS = ((12, 12), (20, 8), (40, 16))
 THREE = ((9, 9, 9), (14, 9, 6))
 GRID: dict[str, tuple[tuple[tuple[int, ...], ...], tuple[float, ...]]] = {
     "two_sample": ((*TWO, (15, 6), (30, 30)), (0.5, 1, 2, 3)),
@@ -108,8 +117,16 @@ GRID: dict[str, tuple[tuple[tuple[int, ...], ...], tuple[float, ...]]] = {
     "group_by_time time": (FEW_TWO, (0.5, 1, 2, 3)),
     "crossover treatmentFlips": (FEW_TWO, (0.5, 1, 2, 3)),
     "regression": (((20,), (40,)), (1, 2, 3)),
+    "moderator moderation": (ARMS, (0.5, 1, 2, 3)),
+    "moderator prognosis": (ARMS, (0.5, 1, 2, 3)),
+    "moderator moderation, one variance": (FEW_TWO, (1, 3)),
+    "moderator prognosis, one variance": (FEW_TWO, (1, 3)),
 }
 """Sizes of the cells, and standard deviation of the last cell over that of the first."""
+
+
+FEWER = {"moderator moderation": 400}
+"""Null sets of designs whose rearrangements are slow."""
 
 
 def cells() -> Iterator[Cell]:
@@ -179,8 +196,8 @@ def run(results: dict[str, Any], sets: int, only: str) -> None:
     for cell in cells():
         if not re.search(only, cell.key):
             continue
-        made = nt.made(cell.case)
-        while more := extended(results["cells"].get(cell.key), sets):
+        made, most = nt.made(cell.case), min(sets, FEWER.get(cell.design, sets))
+        while more := extended(results["cells"].get(cell.key), most):
             results["cells"][cell.key] = measured(cell, made, results["cells"].get(cell.key), more)
             save(results)
         print(cell.key, results["cells"][cell.key]["false"], flush=True)

@@ -27,6 +27,12 @@ GROUPS = {
         "formula, F over three groups",
         "regression",
     ),
+    "outcomes": (
+        "moderator moderation",
+        "moderator moderation, one variance",
+        "moderator prognosis",
+        "moderator prognosis, one variance",
+    ),
     "flips": ("one_sample", "paired", "within", "crossover treatmentFlips", "group_by_time time"),
 }
 """Designs of each table."""

@@ -3,6 +3,7 @@
 .venv/bin/python scripts/prediction_calibration.py             measures what is missing, up to 200 sets a cell
 .venv/bin/python scripts/prediction_calibration.py --sets 600  adds sets to those that are there
 .venv/bin/python scripts/prediction_calibration.py --coverage  only intervals, not p
+.venv/bin/python scripts/prediction_calibration.py --part increment  only cells with this in their key
 .venv/bin/python scripts/prediction_calibration.py --page      only writes the tables into the page
 
 Every set has its own seed, so that the result depends on neither the order nor the number of calls. Results
@@ -44,7 +45,11 @@ N_SIGNAL = 5
 
 @dataclass(frozen=True)
 class Cohort:
-    """People to be simulated: an effect in SD on each of the first five features, or of them on a score."""
+    """People to be simulated: an effect in SD on each of the first five features, or of them on a score.
+
+    With `shared`, every feature has this correlation with the first clinical value, and so knows of the
+    outcome what that does.
+    """
 
     kind: Kind
     n: int
@@ -53,10 +58,13 @@ class Cohort:
     cases: float = 0.5
     reduce: Reduce = "none"
     n_clinical: int = 0
+    shared: float = 0.0
 
     @property
     def name(self) -> str:
-        return "-".join(str(part) for part in vars(self).values())
+        """Seeds hang on it, so that what was added later stands in it only where it is used."""
+        parts = [str(part) for key, part in vars(self).items() if key != "shared"]
+        return "-".join([*parts, *([f"shared{self.shared}"] if self.shared else [])])
 
     @property
     def recipe(self) -> Recipe:
@@ -72,6 +80,8 @@ class Cohort:
             outcome = (
                 self.effect * imaging[:, :N_SIGNAL].sum(axis=1) + clinical.sum(axis=1) + rng.normal(size=n)
             )
+        if self.shared:
+            imaging = self.shared * clinical[:, :1] + np.sqrt(1 - self.shared**2) * imaging
         return people(range(n), imaging, clinical), outcome
 
 
@@ -96,6 +106,8 @@ NULL = (
     (Cohort("regression", 24), False),
     (Cohort("classifier", 24, n_clinical=2), True),
     (Cohort("regression", 24, n_clinical=2), True),
+    (Cohort("classifier", 40, n_features=20, n_clinical=1, shared=0.9), True),
+    (Cohort("regression", 40, n_features=20, n_clinical=1, shared=0.9), True),
 )
 PERMUTATIONS = 99
 
@@ -143,8 +155,8 @@ def tested(cohort: Cohort, imaging_only: bool, seed: int) -> Entry:
     return {"test": {**below, "honest": found.observed, "apparent": apparent}}
 
 
-def measure(sets: int, coverage_only: bool = False) -> None:
-    """Add sets to every cell, or to those of coverage; what is kept are sums over sets."""
+def measure(sets: int, coverage_only: bool = False, part: str = "") -> None:
+    """Add sets to every cell, to those of coverage or with a part in their key; kept are sums over sets."""
     results = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
     cells: list[tuple[str, Callable[[int], Entry]]] = []
     for cohort, imaging_only in () if coverage_only else NULL:
@@ -152,6 +164,8 @@ def measure(sets: int, coverage_only: bool = False) -> None:
     for cohort in COVERAGE:
         cells.append((cohort.name, partial(covered, cohort)))
     for key, one in cells:
+        if part not in key:
+            continue
         cell = results.setdefault(key, {"sets": 0, "sums": {}})
         for seed in range(cell["sets"], sets):
             for name, columns in one(seed).items():
@@ -204,7 +218,8 @@ def words(cohort: Cohort) -> str:
     share = "" if cohort.cases == 0.5 else f" ({cohort.cases:.0%} respond)"
     best = ", best 10 chosen" if cohort.reduce == "best" else ""
     effect = f", effect {cohort.effect:g}" if cohort.effect else ""
-    return f"{what}, {cohort.n} people{share}, {cohort.n_features} features{best}{effect}"
+    shared = f" that go with a clinical value (r {cohort.shared:g})" if cohort.shared else ""
+    return f"{what}, {cohort.n} people{share}, {cohort.n_features} features{shared}{best}{effect}"
 
 
 def write_page() -> None:
@@ -222,10 +237,11 @@ def main() -> None:
     )
     parser.add_argument("--sets", type=int, default=200)
     parser.add_argument("--coverage", action="store_true")
+    parser.add_argument("--part", default="")
     parser.add_argument("--page", action="store_true")
     options = parser.parse_args()
     if not options.page:
-        measure(options.sets, options.coverage)
+        measure(options.sets, options.coverage, options.part)
     if PAGE.is_file():
         write_page()
 

@@ -21,6 +21,7 @@ from conn.stages.correct import correct
 from conn.stages.coupling import couple
 from conn.stages.design import design
 from conn.stages.exclusions import gather
+from conn.stages.left_out import from_record
 from conn.stages.measure import measure
 from conn.stages.mediation import Mediators, Resources, mediate
 from conn.stages.prediction import COLUMNS as PREDICTION
@@ -28,6 +29,7 @@ from conn.stages.prediction import prediction
 from conn.stages.project import RunSettings, project
 from conn.stages.reliability import COLUMNS as RELIABILITY
 from conn.stages.reliability import reliability
+from conn.stages.replication import Wanted, replicate
 from conn.stages.test import test_edges as edges_stage
 from conn.stages.test import test_factor as factor_stage
 from conn.stages.test import test_networks as networks_stage
@@ -58,8 +60,10 @@ def walk(config: Path) -> Study:
         for name in study.config.models:
             group(study, name)
         clinic(study)
+        for name in study.config.replication:
+            replication(study, name)
         write_json(paths.LOCK, study.lock_record)
-        gather(Path(), study.index, list(study.config.models))
+        gather(Path(), study.index, list(study.config.models), from_record(study.analyses_record))
         build_report(Path(), load(paths.CONFIG))
     return study
 
@@ -163,6 +167,23 @@ def mediation(study: Study, name: str, status: str) -> None:
         seed=config.seed,
         combine_runs=config.connectivity.combine_runs,
         status=status,
+    )
+
+
+def replication(study: Study, name: str) -> None:
+    config, asked = study.config, study.config.replication[name]
+    replicate(
+        Path(),
+        name,
+        asked,
+        config.models[asked.model],
+        config.clinical,
+        config.inference,
+        Wanted(**study.replicated(name)),
+        seed=config.seed,
+        order=list(config.datasets),
+        combine_runs=config.connectivity.combine_runs,
+        status=study.analysis_status("replication", name),
     )
 
 

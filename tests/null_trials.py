@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from conn import inference
@@ -21,6 +22,7 @@ from conn.config.model import (
     Formula,
     GroupByTime,
     Model,
+    Moderator,
     OneSample,
     Paired,
     ParallelArms,
@@ -29,9 +31,9 @@ from conn.config.model import (
     TwoSample,
     Within,
 )
-from conn.design import DesignContrast
+from conn.design import Design, DesignContrast
 from conn.stages.rows import rearrangements
-from trials import CATEGORIES, compiled, contrast, trial
+from trials import CATEGORIES, INFERENCE, compiled, contrast, trial
 
 Floats = NDArray[np.float64]
 ALPHA = 0.05
@@ -79,13 +81,15 @@ class Case:
         Effects that the design has to hold constant.
     ratio
         Standard deviation of the last cell over that of the first (of the largest predictor over that of the
-        mean, where there are no cells).
+        mean, where there are no cells; of the outcome's errors in the last arm, where scans explain it).
     skewed
         Whether persons and responses are skewed.
     absent
         Share of values that are missing, in half of the features.
     person, session, response
         Standard deviations.
+    robust
+        As `inference.robust_slopes`.
     """
 
     model: Model
@@ -99,6 +103,7 @@ class Case:
     person: float = 1.0
     session: float = 0.6
     response: float = 1.0
+    robust: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,15 +169,57 @@ class NullTrial:
         return bool(significant(self.test(*self.rows(rng, scans), seed)).any())
 
 
+PROGNOSIS = 0.4
+"""Slope of the outcome on feature 0 in both arms: an effect that moderation has to hold constant."""
+
+
+@dataclass(frozen=True, eq=False)
+class OutcomeTrial(NullTrial):
+    """A trial whose outcome is explained by scans: it is drawn with them.
+
+    Attributes
+    ----------
+    errors : ndarray of shape (n,)
+        Standard deviation of a person's outcome.
+    """
+
+    errors: Floats
+
+    def is_false(self, rng: np.random.Generator) -> bool:
+        """Whether null data have a family-wise false positive."""
+        seed, scans = int(rng.integers(2**31)), self.scans(rng)
+        data, own = self.rows(rng, scans)
+        return bool(significant(self.with_outcome(rng, scans).test(data, own, seed)).any())
+
+    def with_outcome(self, rng: np.random.Generator, scans: Floats) -> OutcomeTrial:
+        """The same trial with scores drawn anew: baseline, arm and perhaps scans explain the outcome."""
+        one, scale = self.contrast, self.case.model.outcome.partition(".")[0]
+        noisy = noise(rng, one.n, 1, skewed=self.case.skewed)[:, 0]
+        start = rng.normal(size=one.n)
+        end = 0.5 * start - (one.cells == 0) + self.errors * noisy
+        if one.covariate_weights:
+            end += PROGNOSIS * scans[self.case.points.index(self.case.model.at), :, 0]
+        matrix = one.matrix.copy()
+        for name, values in ((f"{scale}.pre", start), (self.case.model.outcome, end)):
+            matrix[:, one.columns.index(name)] = values - values.mean()
+        return replace(self, contrast=replace(one, matrix=matrix))
+
+
 def significant(result: inference.TestResult) -> NDArray[np.bool_]:
     """Features with a family-wise p of at most 5 %; the family is one test."""
     return inference.correct([result], ALPHA).results[0].p_fwe <= ALPHA
 
 
+def design_of(case: Case, tables: tuple[pd.DataFrame, pd.DataFrame] | None = None) -> Design:
+    """The model of a case, compiled."""
+    chosen = INFERENCE.model_copy(update={"robust_slopes": case.robust})
+    return compiled(case.model, tables or trial(case.people, case.points), chosen)
+
+
 def made(case: Case) -> NullTrial:
     """Compile a case."""
     tables = trial(case.people, case.points)
-    one = contrast(compiled(case.model, tables), case.name)
+    one = contrast(design_of(case, tables), case.name)
     weights = [_weights(one, w, case.points) for w in (one.run_weights, *one.more_weights)]
     own = _weights(one, one.covariate_weights, case.points) if one.covariate_weights else None
     cohort = tables[0].set_index(["subject", "time_point"])
@@ -181,7 +228,10 @@ def made(case: Case) -> NullTrial:
         (_effect(cohort, subjects, case.points, name, size) for name, size in case.held.items()),
         np.zeros((len(case.points), one.n)),
     )
-    return NullTrial(case, one, np.array(weights), own, fixed, _spread(one, case))
+    spread = _spread(one, case)
+    if one.effect_type == "outcome":
+        return OutcomeTrial(case, one, np.array(weights), own, fixed, np.ones(one.n), spread)
+    return NullTrial(case, one, np.array(weights), own, fixed, spread)
 
 
 def _weights(one: DesignContrast, weights: Sequence[Mapping[str, float]], points: Sequence[str]) -> Floats:
@@ -393,6 +443,13 @@ def regression(n: int, **options: Any) -> Case:
 def regression_plain(n: int, **options: Any) -> Case:
     model = Regression(design="regression", at="pre", predictor="age", **only("slope"))
     return Case(model, "slope", armed(n), **options)
+
+
+def moderator(name: str, *sizes: int, **options: Any) -> Case:
+    model = Moderator(
+        design="moderator", at="pre", arm="arm", levels=ARMS, outcome="MADRS.post", **only(name)
+    )
+    return Case(model, name, armed(*sizes), **options)
 
 
 def formula(*sizes: int, exchange: str = "labels", **options: Any) -> Case:

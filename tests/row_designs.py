@@ -56,3 +56,23 @@ def groups_of(*sizes: int, welch: bool = False) -> RowDesign:
 def adjusted(first: int, second: int, *, welch: bool = False) -> RowDesign:
     """Two arms whose test holds a covariate of each feature constant."""
     return replace(two_groups(first, second, welch=welch), has_nuisance=True)
+
+
+def score_by_arm(first: int, second: int, score, *, product: bool = False) -> RowDesign:
+    """A slope on a score beside two arms, or on its product with the arm; each person has a variance."""
+    plain = two_groups(first, second, welch=False, covariate=score)
+    columns = [plain.matrix, *([(plain.matrix[:, 1] * plain.matrix[:, 2])[:, None]] if product else [])]
+    matrix = np.column_stack(columns)
+    contrast = np.eye(matrix.shape[1])[-1]
+    return replace(plain, matrix=matrix, contrast=contrast, own_variances=True)
+
+
+def cells(*sizes: int) -> RowDesign:
+    """The interaction of four cells, a variance each when their sizes differ."""
+    group = np.repeat(np.arange(4), sizes)
+    first, second = np.where(group // 2 == 0, 0.5, -0.5), np.where(group % 2 == 0, 0.5, -0.5)
+    matrix = np.column_stack([np.ones(group.size), first, second, first * second])
+    same = np.zeros_like(group)
+    return RowDesign(
+        matrix, np.eye(4)[3], "labels", same, group if len(set(sizes)) > 1 else same, group, True
+    )

@@ -11,6 +11,8 @@ import pytest
 from clinic_contract import CLINICAL, REGIONS, write
 from conn import lock, paths
 from conn.analysis_check import NOT_DONE, analyses
+from conn.clinic.rates import rates_words
+from conn.clinic.scales import KINDS
 from conn.config.load import to_yaml
 from conn.config.model import Inference
 from conn.errors import ConfigError, ConnError, DesignError
@@ -62,10 +64,10 @@ def study_in(folder: Path, n: int = 24, **analyses: Any) -> Study:
     return open_study(path)
 
 
-def said(study: Study) -> tuple[str, list[ConnError]]:
+def said(study: Study, gaps: dict[str, frozenset[str]] | None = None) -> tuple[str, list[ConnError]]:
     cohort, runs = (read_tsv(study.out / path) for path in (paths.COHORT, paths.RUNS))
     problems: list[ConnError] = []
-    parts = list(analyses(study, cohort, runs, problems))
+    parts = list(analyses(study, cohort, runs, problems, gaps))
     return "\n".join(line for part in parts for line in part), problems
 
 
@@ -96,6 +98,8 @@ def test_an_association_is_announced_as_it_runs(tmp_path: Path):
             f"{family['arm']}, n = {family['n'][0]}: 2 scales by 2 edges, one family; "
             f"{family['permutations']} permutations, smallest attainable p {family['smallest_p']:.3g}"
         ) in text
+    assert text.endswith(f"an error variance of each person (inference.robust_slopes); {rates_words(True)}")
+    assert all(family["robust"] for family in found["families"])
     assert found["status"] == "confirmatory, not locked"
     table = read_tsv(study.out / paths.analysis("association", "mood", ".tsv"))
     assert set(table["status"]) == {"confirmatory, not locked"}
@@ -119,6 +123,12 @@ def test_what_an_association_leaves_out_is_a_warning_with_the_stage_s_own_words(
     assert not problems
 
 
+def test_one_error_variance_and_what_it_does_is_announced(tmp_path: Path):
+    plain = {"permutations": 199, "robust_slopes": False}
+    text, _ = said(study_in(tmp_path, associations={"mood": CHANGE}, inference=plain))
+    assert text.endswith(f"one error variance for all (inference.robust_slopes); {rates_words(False)}")
+
+
 def test_a_mediation_analysis_is_announced_as_it_runs(tmp_path: Path):
     study = study_in(tmp_path, mediation={"carried": CARRIED})
     text, problems = said(study)
@@ -138,11 +148,18 @@ def test_a_mediation_analysis_is_announced_as_it_runs(tmp_path: Path):
         for path in "ab"
     ]
     assert f"family of 1 edge: {'; '.join(sizes)}" in text
+    assert "p_holm" not in text
     assert "left out, MADRS.post is missing: 1 (sub-04)" in text
     assert found["status"] == "exploratory"
     assert set(read_tsv(study.out / paths.analysis("mediation", "carried", ".tsv"))["status"]) == {
         "exploratory"
     }
+
+
+def test_several_families_of_a_mediation_analysis_are_counted(tmp_path: Path):
+    asked = {**CARRIED, "together": [["sgACCL", "insulaL"], ["sgACCL", "PAG"]]}
+    text, _ = said(study_in(tmp_path, mediation={"carried": asked}))
+    assert "p_fwe holds within a family; p_holm goes over all 2 of them." in text
 
 
 def test_a_prediction_is_announced_as_it_runs(tmp_path: Path):
@@ -179,10 +196,119 @@ def test_reliability_says_who_has_both_sessions(tmp_path: Path):
     assert "Nothing is tested." in text
 
 
+def measured_again(study: Study, name: str = "again") -> dict[str, Any]:
+    config, edges = study.config, [("sgACCL", "insulaL")]
+    asked = config.reliability[name]
+    reliability(study.out, name, asked, config.clinical, edges, {}, combine_runs="weighted")
+    return clinic(study, "reliability", name)
+
+
+@pytest.mark.parametrize("n", [4, 5, 12])
+def test_halves_that_too_few_people_have_are_a_warning_in_the_stage_s_own_words(tmp_path: Path, n: int):
+    asked = {"before": "pre", "after": "post", "edges": [["sgACCL", "insulaL"]]}
+    study = study_in(tmp_path, n=n, reliability={"again": asked})
+    text, problems = said(study)
+    skipped = measured_again(study)["skipped"]
+    assert not problems
+    assert [line for line in text.splitlines() if line.startswith("WARNING")] == [
+        f"WARNING, will be left out: {one}." for one in skipped
+    ]
+    expected = ["at post: 3 people have them", "of the change: 3 people have them"] if n == 4 else []
+    assert [one.removeprefix("halves of runs ").split(",")[0] for one in skipped] == expected
+
+
+def test_halves_of_too_few_people_and_nothing_else_are_refused_before_and_by_the_stage(tmp_path: Path):
+    study = study_in(tmp_path, n=5, reliability={"again": {"before": "pre", "subset": {"site": ["x"]}}})
+    _, (problem,) = said(study)
+    assert "halves of runs at pre: 3 people have them, and split-half reliability needs 4" in str(problem)
+    with pytest.raises(DesignError, match="Nothing is left to compare") as refused:
+        measured_again(study)
+    assert str(refused.value) == str(problem)
+
+
+def lose_region(study: Study, run: str, region: str) -> None:
+    """Take a region out of the matrix of a run, as stage measure leaves it."""
+    path = study.out / f"{run}_stat-pearsoncorrelation_relmat.tsv"
+    table = read_tsv(path)
+    table.loc[table["roi"] == region, list(REGIONS)] = "n/a"
+    table[region] = "n/a"
+    table.to_csv(path, sep="\t", index=False)
+
+
+def test_features_that_somebody_lacks_are_named_before_and_counted_in_the_tables(tmp_path: Path):
+    pairs = {"edges": [["sgACCL", "insulaL"], ["sgACCL", "PAG"]]}
+    asked = {
+        "associations": {"mood": {**CHANGE, **pairs}},
+        "mediation": {"carried": {**CARRIED, **pairs}},
+        "prediction": {"severity": SEVERITY},
+        "reliability": {"again": {**STABLE, **pairs}},
+    }
+    study = study_in(tmp_path, **asked)
+    gaps = {"p06pre": frozenset({"PAG"}), "p08pre": frozenset({"PAG"}), "p03pre": frozenset({"PAG"})}
+    for run in gaps:
+        lose_region(study, run, "PAG")
+    text, problems = said(study, gaps)
+    assert not problems
+    parts = {part.split()[0]: part for part in text.replace("\nMED", "\n\nMED").replace(
+        "\nPRED", "\n\nPRED").replace("\nRELI", "\n\nRELI").split("\n\n")}  # fmt: skip
+    told = "1 of 2 features: sgACCL-PAG (2 of 22 people)"
+    assert "WILL BE n/a where somebody lacks them" in parts["ASSOCIATION"]
+    assert told in parts["ASSOCIATION"] and told in parts["MEDIATION"]
+    assert "sgACCL-PAG (3 of 24 people)" in parts["RELIABILITY"], "sub-03 has the first scan"
+    assert (
+        "Missing in somebody, and filled inside each fold: 1 of 2 features: sgACCL-PAG (2 of 11"
+        in (parts["PREDICTION"])
+    )
+    config, edges = study.config, [tuple(pair) for pair in pairs["edges"]]
+    association(
+        study.out, "mood", config.associations["mood"], config.clinical, edges, {},
+        combine_runs="weighted", permutations=199, seed=0,
+    )  # fmt: skip
+    table = read_tsv(study.out / paths.analysis("association", "mood", ".tsv"))
+    lacking = table[(table["roi_b"] == "PAG") & (table["arm"] == "all")]
+    assert set(lacking["n_lacking"]) == {"2"} and set(lacking["p_fwe"]) == {"n/a"}
+    assert set(table.loc[table["roi_b"] == "insulaL", "n_lacking"]) == {"0"}
+    placebo = table[(table["roi_b"] == "PAG") & (table["arm"] == "placebo")]
+    assert set(placebo["n_lacking"]) == {"0"} and "n/a" not in set(placebo["p_fwe"])
+    reliability(
+        study.out, "again", config.reliability["again"], config.clinical, edges, {}, combine_runs="weighted"
+    )
+    again = read_tsv(study.out / paths.analysis("reliability", "again", ".tsv"))
+    assert dict(zip(again["roi_b"], again["n_lacking"], strict=True)) == {"insulaL": "0", "PAG": "3"}
+
+
+def test_mediators_together_that_somebody_lacks_would_stop_the_analysis(tmp_path: Path):
+    asked = {**CARRIED, "edges": "none", "together": [["sgACCL", "insulaL"], ["sgACCL", "PAG"]]}
+    study = study_in(tmp_path, mediation={"carried": asked})
+    assert not said(study)[1]
+    _, (problem,) = said(study, {"p06pre": frozenset({"PAG"})})
+    assert "mediation.carried.together: sgACCL-PAG is missing in somebody" in str(problem)
+
+
+def test_the_reliability_of_a_scale_is_said_with_its_source(tmp_path: Path):
+    scales = {
+        "MADRS": {"kind": "MADRS", "columns": {"pre": "MADRS_pre", "post": "MADRS_post"}},
+        "SHAPS": {"columns": {"pre": "SHAPS_pre", "post": "SHAPS_post"}},
+    }
+    clinical = {**json.loads(CLINICAL.model_dump_json(exclude_defaults=True)), "scales": scales}
+    more = {"scale_reliability": {"MADRS": "registry", "SHAPS": 0.8}, "reliability": "again"}
+    study = study_in(
+        tmp_path, clinical=clinical, associations={"mood": {**CHANGE, **more}}, reliability={"again": STABLE}
+    )
+    text, problems = said(study)
+    assert not problems
+    (known,) = KINDS["MADRS"].retest
+    assert f"Reliability of MADRS for the ceiling: 0.93, {known.words} ({known.source})" in text
+    assert "Reliability of SHAPS for the ceiling: 0.8, given by the authors (the configuration)" in text
+
+
 REFUSED = {
     "associations": ({**CHANGE, "subset": {"site": ["nowhere"]}}, "nobody has all that is asked for"),
     "mediation": ({**CARRIED, "covariates": ["age", "SHAPS.pre"]}, "people for"),
-    "prediction": ({**SEVERITY, "folds": 5, "inner_folds": 5}, "are left to train on"),
+    "prediction": (
+        {**SEVERITY, "folds": 5, "inner_folds": 5},
+        "5 folds with 5 inner folds need 18, so that 10 are left",
+    ),
     "reliability": ({**STABLE, "subset": {"site": ["x"]}}, "have both sessions"),
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from pathlib import Path
 
@@ -18,12 +19,15 @@ from conn.clinic.association import associate, each_scale
 from conn.clinic.attenuation import ceiling, flags, reliability_of_rest
 from conn.clinic.correlations import bent, correlate
 from conn.clinic.estimates import difference, estimate
+from conn.clinic.rates import REACHED
 from conn.clinic.resampling import bca, draws, leave_one_out, percentile
 from conn.errors import DesignError
 
 GOLDEN = Path(__file__).parent / "golden"
 R = json.loads((GOLDEN / "association.json").read_text())
 FEW = {"permutations": 199, "seed": 3, "resamples": 0}
+ONE = FEW | {"robust": False}
+"""One error variance for all, as in the R script."""
 
 
 def trial(adjusted=False, arms=True):
@@ -43,12 +47,13 @@ def trial(adjusted=False, arms=True):
 @pytest.mark.oracle
 @pytest.mark.parametrize(("name", "adjusted"), [("pearson", False), ("adjusted", True)])
 def test_partial_correlations_are_those_of_r(name, adjusted):
-    found = associate(trial(adjusted), **FEW)
+    found = associate(trial(adjusted), **ONE)
     r, df, _ = R[name]
     assert found.pearson.r[0, 0] == pytest.approx(r, abs=1e-12)
     assert found.df == df
     t = found.slope[0, 0] / found.slope_se[0, 0]
     assert t / np.sqrt(t**2 + df) == pytest.approx(r, abs=1e-12)
+    assert associate(trial(adjusted), **FEW).pearson.r[0, 0] == found.pearson.r[0, 0]
 
 
 @pytest.mark.oracle
@@ -78,7 +83,7 @@ def test_the_comparison_of_correlations_by_fisher_is_that_of_r():
 
 @pytest.mark.oracle
 def test_the_difference_of_slopes_is_that_of_r():
-    found = differ(trial(), **FEW)
+    found = differ(trial(), **ONE)
     slope, se, t, _, df = R["difference"]
     ours = [found.slope[0, 0], found.slope_se[0, 0], found.stat[0, 0]]
     np.testing.assert_allclose(ours, [slope, se, t], rtol=1e-9)
@@ -87,14 +92,31 @@ def test_the_difference_of_slopes_is_that_of_r():
 
 @pytest.mark.oracle
 def test_an_adjusted_difference_is_that_of_statsmodels():
-    found, drug = differ(trial(adjusted=True), **FEW), np.array(R["arm"]) == "drug"
+    drug = np.array(R["arm"]) == "drug"
     age, site, m0, m1, y0, y1 = (
         np.array(R[key], dtype=float) for key in ("age", "site", "m0", "m1", "y0", "y1")
     )
     columns = [drug, ~drug, age, site, m0, y0 * drug, y0 * ~drug, y1, y1 * drug]
-    fit = OLS(m1, np.column_stack(columns).astype(float)).fit()
-    assert found.stat[0, 0] == pytest.approx(fit.tvalues[-1], rel=1e-9)
-    assert found.df == fit.df_resid
+    plain = OLS(m1, np.column_stack(columns).astype(float)).fit()
+    for robust, fit in ((False, plain), (True, plain.get_robustcov_results("HC3"))):
+        found = differ(trial(adjusted=True), **FEW, robust=robust)
+        assert found.stat[0, 0] == pytest.approx(fit.tvalues[-1], rel=1e-9)
+        assert found.df == fit.df_resid
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("adjusted", [False, True])
+def test_robust_slopes_are_those_of_statsmodels(adjusted):
+    found, drug = associate(trial(adjusted), **FEW), np.array(R["arm"]) == "drug"
+    age, site, m0, m1, y0, y1 = (
+        np.array(R[key], dtype=float) for key in ("age", "site", "m0", "m1", "y0", "y1")
+    )
+    columns = [drug, ~drug, age, site, *([m0, y0, y1] if adjusted else [y1 - y0])]
+    outcome = m1 if adjusted else m1 - m0
+    fit = OLS(outcome, np.column_stack(columns).astype(float)).fit(cov_type="HC3")
+    assert found.slope[0, 0] == pytest.approx(fit.params[-1], rel=1e-9)
+    assert found.slope_se[0, 0] == pytest.approx(fit.bse[-1], rel=1e-9)
+    assert found.robust
 
 
 @pytest.mark.oracle
@@ -155,19 +177,24 @@ def slow_p(values, score, arms, p_of):
 
 
 @pytest.mark.oracle
-@pytest.mark.parametrize("kind", ["pearson", "spearman", "bend"])
+@pytest.mark.parametrize("kind", ["robust", "pearson", "spearman", "bend"])
 def test_p_is_that_of_an_obvious_loop(kind):
     rng = np.random.default_rng(8)
     arms = np.array(["a"] * 9 + ["b"] * 11)
     score = rng.standard_normal(20)
     values = 0.5 * score + rng.standard_normal(20)
-    found = associate(people(values[:, None], score, arms), permutations=1500, seed=1, resamples=0)
+    own = people(values[:, None], score, arms)
+    found = associate(own, permutations=1500, seed=1, resamples=0, robust=kind == "robust")
     held = np.column_stack([arms == "a", arms == "b"]).astype(float)
 
     def r(x, y):
+        if kind == "robust":
+            return OLS(x, np.column_stack([held, y])).fit(cov_type="HC3").tvalues[-1]
         return correlate(x[:, None], y, held, kind=kind)[0]
 
-    ours = {"pearson": found.p, "spearman": found.p_spearman, "bend": found.p_bend}[kind][0, 0]
+    ours = {"robust": found.p, "pearson": found.p, "spearman": found.p_spearman, "bend": found.p_bend}[kind][
+        0, 0
+    ]
     # Two random sets of 1500: 3.3 standard errors of their difference.
     assert abs(ours - slow_p(values, score, arms, r)) < 3.3 * np.sqrt(2 * ours * (1 - ours) / 1500)
 
@@ -181,22 +208,50 @@ def test_the_family_goes_over_scales_and_features():
     found = associate(people(values, score), **FEW)
     own = [associate(people(values, score[:, [s]]), **FEW) for s in range(3)]
     np.testing.assert_allclose(found.maxima, np.max([one.maxima for one in own], axis=0), rtol=1e-12)
-    largest = np.unravel_index(np.nanargmax(np.abs(found.pearson.r)), (3, 6))
-    expected = (found.maxima >= np.abs(found.pearson.r[largest]) - 1e-12).mean()
+    t = np.abs(found.slope / found.slope_se)
+    largest = np.unravel_index(np.nanargmax(t), (3, 6))
+    expected = (found.maxima >= t[largest] - 1e-12).mean()
     assert found.p_fwe[largest] == pytest.approx(expected)
     assert found.n_features == 18
 
 
 @settings(max_examples=25, deadline=None)
-@given(seed=st.integers(0, 10**6))
-def test_simultaneous_intervals_leave_out_zero_exactly_when_p_says_so(seed):
+@given(seed=st.integers(0, 10**6), robust=st.booleans(), adjusted=st.booleans())
+def test_simultaneous_intervals_leave_out_zero_exactly_when_p_says_so(seed, robust, adjusted):
     rng = np.random.default_rng(seed)
     score = correlated(rng, 15, 2)
     values = rng.standard_normal((15, 4)) + 0.9 * score[:, :1]
-    found = associate(people(values, score), **FEW)
+    before = {"baseline": rng.standard_normal((15, 4)), "score_baselines": rng.standard_normal((15, 2))}
+    found = associate(people(values, score, **(before if adjusted else {})), **FEW, robust=robust)
     outside = (found.sim_low > 0) | (found.sim_high < 0)
     assert (outside == (found.p_fwe <= 0.05)).all()
     assert ((found.sim_low < found.pearson.r) & (found.pearson.r < found.sim_high)).all()
+
+
+@pytest.mark.oracle
+def test_with_one_variance_one_r_is_critical_for_all_features():
+    rng = np.random.default_rng(12)
+    score = correlated(rng, 25, 2)
+    found = associate(people(rng.standard_normal((25, 5)) + score[:, :1], score), **ONE)
+    critical_r = found.critical / np.sqrt(found.critical**2 + found.df)
+    wide = np.arctanh(found.pearson.r) - np.arctanh(found.sim_low)
+    np.testing.assert_allclose(wide, np.arctanh(critical_r), rtol=1e-9)
+    np.testing.assert_array_equal(found.p_fwe <= 0.05, np.abs(found.pearson.r) > critical_r)
+
+
+def test_somebody_who_alone_decides_on_a_robust_slope_is_told_and_one_variance_goes_on():
+    rng = np.random.default_rng(13)
+    only = people(rng.standard_normal((12, 2)), np.arange(12) == 3)
+    with pytest.raises(
+        DesignError, match=r"1 person of 12 alone decides on a slope of scale 1.*robust_slopes"
+    ):
+        associate(only, **FEW)
+    assert np.isfinite(associate(only, **ONE).p_fwe).all()
+    arms, sites = ["a"] * 4 + ["b"] * 8, ["x", "x", "y", "z"] + ["x"] * 8
+    few = people(rng.standard_normal((12, 2)), rng.standard_normal(12), arms, strata=sites)
+    with pytest.raises(DesignError, match=r"2 people of 12 alone decide on a slope of scale 1"):
+        differ(few, **FEW)
+    assert np.isfinite(differ(few, **ONE).p).all()
 
 
 def test_too_few_rearrangements_give_intervals_without_ends():
@@ -284,10 +339,34 @@ def test_slopes_are_compared_for_three_arms_by_f():
     arms = np.repeat(["a", "b", "c"], 12)
     score = rng.standard_normal(36)
     values = np.where(arms == "c", 2 * score, 0)[:, None] + rng.standard_normal((36, 2))
-    found = differ(people(values, score, arms), **FEW)
+    found = differ(people(values, score, arms), **ONE)
     assert found.rank == 2
+    assert not found.robust
     assert found.p[0, 0] <= 0.01
     assert np.isnan(found.r.r).all()
+
+
+@pytest.mark.oracle
+def test_three_arms_are_compared_in_pairs_by_robust_t():
+    rng = np.random.default_rng(1)
+    arms = np.repeat(["a", "b", "c"], [12, 9, 14])
+    score = rng.standard_normal((35, 2))
+    values = np.where(arms == "c", 4 * score[:, 0], 0)[:, None] + rng.standard_normal((35, 4))
+    found = differ(people(values, score, arms), **FEW)
+    inside = (arms[:, None] == ["a", "b", "c"]).astype(float)
+    for scale, feature in np.ndindex(2, 4):
+        slopes = inside * score[:, [scale]]
+        fit = OLS(values[:, feature], np.column_stack([inside, slopes])).fit(cov_type="HC3")
+        pairs = [[0, 0, 0, 1, -1, 0], [0, 0, 0, 1, 0, -1], [0, 0, 0, 0, 1, -1]]
+        t = max(abs(float(np.squeeze(fit.t_test(pair).tvalue))) for pair in pairs)
+        assert found.stat[scale, feature] == pytest.approx(t, rel=1e-9)
+    assert found.rank == 0
+    assert found.robust
+    assert found.n_features == 8
+    assert found.p_fwe[0].max() <= 0.05 < found.p_fwe[1].min()
+    # Three pairs: the smallest p of 200 rearrangements, three times.
+    assert found.p[0].min() == pytest.approx(3 / 200)
+    assert np.isnan(found.slope).all()
 
 
 def test_an_arm_of_two_people_is_no_arm_to_compare():
@@ -437,15 +516,71 @@ def false_ones(sets, n, draw, seed):
 
 
 def within_chance(counts, sets):
+    """Inside the 99.9 % interval, whose lower end a test that never rejects is below."""
     low, high = stats.binom.interval(0.999, sets, 0.05)
+    assert low > 0
     return all(low <= count <= high for count in counts)
 
 
 @pytest.mark.calibration
 @pytest.mark.parametrize(("n", "draw"), [(20, "normal"), (20, "skewed"), (40, "skewed")])
 def test_errors_over_scales_and_features(n, draw):
-    false = false_ones(100, n, draw, 100 + n)
-    assert within_chance(false.values(), 100), false
+    false = false_ones(200, n, draw, 100 + n)
+    assert within_chance(false.values(), 200), false
+
+
+def script():
+    """The script that measures rates, as a module."""
+    path = Path(__file__).parents[1] / "scripts" / "calibrate_association.py"
+    spec = importlib.util.spec_from_file_location("calibrate_association", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.calibration
+def test_documented_rates_are_in_the_page_and_in_what_check_and_report_say():
+    made = script()
+    measured, page = made.load(), made.PAGE.read_text(encoding="utf-8")
+    assert made.filled(page, measured) == page
+    for part in ("single", "arms"):
+        assert set(made.keys(part)) == set(measured[part])
+    for robust, name in ((True, "robust"), (False, "one")):
+        told = tuple(
+            max(
+                round(100 * one[name] / one["sets"])
+                for key, one in (measured["single"] | measured["arms"]).items()
+                if key.endswith(shape)
+            )
+            for shape in made.SHAPES
+        )
+        assert REACHED[robust] == told
+
+
+@pytest.mark.calibration
+def test_documented_rates_keep_what_is_promised():
+    measured = script().load()
+    alike = [one for key, one in (measured["single"] | measured["arms"]).items() if "|1|" in key]
+    assert len(alike) == 12
+    for one in alike:
+        assert one["sets"] >= 500
+        assert within_chance([one["one"], one["robust"]], one["sets"]), one
+    for key, one in measured["single"].items():
+        assert one["robust"] <= 0.14 * one["sets"], key
+        if "|1|" not in key:
+            assert one["robust"] < 0.8 * one["one"], key
+            assert one["p"] <= 0.08 * one["features"], key
+
+
+@pytest.mark.calibration
+@pytest.mark.parametrize(("part", "key"), [("single", "40|3|normal"), ("arms", "24, 10|3|skewed")])
+def test_measured_rates_come_out_again(part, key):
+    made = script()
+    measured, again = made.load()[part][key], made.count(part, key, range(100))
+    for name in ("one", "robust"):
+        low, high = stats.binom.interval(0.999, 100, measured[name] / measured["sets"])
+        assert low <= again[name] <= high
+    assert again["one"] > again["robust"]
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from conn.clinic.scales import KINDS, retest
 from conn.config.association import Association
 from conn.config.checks import check
 from conn.config.model import Config
@@ -46,13 +47,14 @@ def test_a_reliability_that_says_nothing_is_refused(more, words):
         Reliability(**({"before": "pre"} | more))
 
 
+POINTS = {"pre": ("1",), "week2": ("3",), "post": ("2",)}
+
+
 def configured(associations=None, reliability=None, networks=None):
     scale = {"columns": {"pre": "a", "post": "b"}}
     return Config.model_validate(
         {
-            "datasets": {
-                "trial": {"bids_dir": "x", "time_points": {"labels": {"pre": ("1",), "post": ("2",)}}}
-            },
+            "datasets": {"trial": {"bids_dir": "x", "time_points": {"labels": POINTS}}},
             "clinical": {
                 "baseline": "pre",
                 "endpoint": "post",
@@ -88,9 +90,46 @@ def test_what_leads_nowhere_is_named(more, words):
         check(configured(more), Path("study.yaml"))
 
 
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        (None, "MADRS has no kind in clinical.scales"),
+        ("BDI2", r"of BDI2 its reliabilities need a choice: 0\.93, one week.*0\.73, lowest.*; give a number"),
+        ("HDRS17", r"of HDRS17 its reliabilities need a choice: 0\.81, .*; not checked\)"),
+        ("TEPS", "of TEPS no test-retest reliability is known; give a number"),
+    ],
+)
+def test_a_reliability_that_nobody_checked_or_that_needs_a_choice_is_not_taken(kind, words):
+    config = configured({"scale_reliability": {"MADRS": "registry"}})
+    scale = config.clinical.scales["MADRS"].model_copy(update={"kind": kind})
+    clinical = config.clinical.model_copy(update={"scales": {"MADRS": scale}})
+    with pytest.raises(ConfigError, match=rf"associations\.a\.scale_reliability\.MADRS: {words}"):
+        check(config.model_copy(update={"clinical": clinical}), Path("study.yaml"))
+
+
+def test_the_registry_gives_only_what_was_read_in_its_source():
+    for kind, known in KINDS.items():
+        found = retest(kind)
+        read = [one for one in known.retest if one.verified]
+        assert found == (read[0] if len(read) == 1 else None)
+    assert retest("MADRS").value == 0.93
+    assert retest("HDRS17") is None, "marked as from memory"
+
+
 def test_a_ceiling_needs_the_reliability_of_a_change():
     with pytest.raises(ConfigError, match="r has no `after`, so it knows nothing of a change"):
         check(configured({"reliability": "r"}, {"r": {"before": "pre"}}), Path("study.yaml"))
+
+
+@pytest.mark.parametrize(("before", "after"), [("pre", "week2"), ("week2", "post"), ("post", "pre")])
+def test_a_ceiling_needs_the_reliability_of_the_same_change(before, after):
+    rel = {"r": {"before": before, "after": after, "stable": {"arm": ("b",)}}}
+    words = (
+        rf"associations\.a\.reliability: r is about the change from {before} to {after}, this association "
+        "about that from pre to post"
+    )
+    with pytest.raises(ConfigError, match=words):
+        check(configured({"reliability": "r"}, rel), Path("study.yaml"))
 
 
 def test_what_is_right_passes():

@@ -10,6 +10,7 @@ import pytest
 
 from conn.check import foresee, foreseen_exclusions
 from conn.cli import main
+from conn.errors import ConnError
 from conn.preflight import preflight
 from conn.study import open_study
 from conn.tables import read_tsv
@@ -164,6 +165,37 @@ def test_what_can_be_computed_passes_before_the_motion_of_anybody_is_known(world
     config = world.configure(models={model: {**models[model], "covariates": ["mean_fd"]}})
     preflight(open_study(config))
     assert not world.out.exists()
+
+
+@pytest.mark.parametrize(
+    ("section", "asked", "words"),
+    [
+        (
+            "associations",
+            {"before": "pre", "after": "post", "scales": ["MADRS.change"], "subset": {"arm": ["nobody"]}},
+            "associations.few: nobody has all that is asked for",
+        ),
+        (
+            "prediction",
+            {"at": "pre", "outcome": "MADRS.post", "folds": 20},
+            "folds",
+        ),
+        ("reliability", {"before": "pre", "subset": {"arm": ["drug"]}}, "Nothing is left to compare"),
+    ],
+)
+def test_an_analysis_that_cannot_be_made_stops_a_run_before_anything_is_computed(
+    world: World, section: str, asked: dict[str, Any], words: str
+):
+    study = open_study(world.configure(models={}, **{section: {"few": asked}}))
+    with pytest.raises(ConnError, match=words):
+        preflight(study)
+    assert not world.out.exists()
+
+
+def test_analyses_that_can_be_made_pass_before_images_are_read(world: World):
+    between = {"before": "pre", "after": "post"}
+    asked = {"whole": {**between, "scales": ["MADRS.change"], "covariates": ["mean_fd"]}}
+    preflight(open_study(world.configure(models={}, associations=asked, reliability={"again": between})))
 
 
 def test_why_knows_a_region_that_nothing_excluded(finished: World, capsys: pytest.CaptureFixture[str]):

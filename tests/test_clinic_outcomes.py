@@ -21,6 +21,7 @@ from conn.clinic.outcomes import (
 from conn.clinic.scales import KINDS, lines, listing, threshold_words
 from conn.cohort import build_cohort, carried, read_clinical, resolve
 from conn.config.model import Clinical, Remission, Response, Scale, ScaleName
+from conn.config.times import order_of
 from conn.errors import ConfigError, InputError
 from test_cohort import both, cell, make, run_table, write
 
@@ -230,6 +231,46 @@ def test_the_last_observation_is_carried_forward_but_never_the_baseline(tmp_path
     assert resolve("MADRS.locf.w2", clinical, cohort).by_person["trial", "01"] == 20
     assert carried("MADRS.locf.w2", clinical, cohort, "models.x") == {}
     assert resolve("MADRS.w8", clinical, cohort).by_person == {("trial", "01"): 10}
+
+
+def test_a_score_from_before_baseline_is_not_carried_and_one_without_a_scan_is(tmp_path):
+    write(
+        tmp_path / "participants.tsv",
+        "participant_id s a b c",
+        "sub-01 33 30 20 10", "sub-02 36 28 n/a n/a", "sub-03 35 n/a n/a n/a", "sub-04 31 30 19 n/a",
+    )  # fmt: skip
+    columns = {"screening": "s", "pre": "a", "week2": "b", "post": "c"}
+    clinical = Clinical(baseline="pre", endpoint="post", scales={"MADRS": Scale(columns=columns)})
+    people = ["01", "02", "03", "04"]
+    scanned = {"pre": ("pre",), "post": ("post",)}
+    data = {"trial": read_clinical(tmp_path, clinical, people)}
+    cohort = build_cohort(
+        clinical, data, run_table([(s, p, p) for s in people for p in scanned]), {"trial": scanned}
+    ).table
+    assert list(dict.fromkeys(cohort["time_point"])) == ["screening", "pre", "week2", "post"]
+    assert resolve("MADRS.locf", clinical, cohort).by_person == {("trial", "01"): 10, ("trial", "04"): 19}
+    assert carried("MADRS.locf", clinical, cohort, "models.x") == {("trial", "04"): "week2"}
+    for point in ("pre", "screening"):
+        with pytest.raises(ConfigError, match=rf"up to {point}, but {point} does not come after.*\(pre\)"):
+            resolve(f"MADRS.locf.{point}", clinical, cohort)
+    nowhere = cohort[cohort["time_point"] != "pre"]
+    with pytest.raises(ConfigError, match="does not come after"):
+        resolve("MADRS.locf", clinical, nowhere)
+
+
+@pytest.mark.parametrize(
+    ("labels", "columns", "order"),
+    [
+        (["pre", "post"], ["pre", "post"], ["pre", "post"]),
+        (["b", "d"], ["a", "b", "c", "d", "e"], ["a", "b", "c", "d", "e"]),
+        (["pre", "post"], ["w2", "w4", "post"], ["pre", "w2", "w4", "post"]),
+        (["pre", "mid", "post"], ["post", "pre"], ["pre", "mid", "post"]),
+        (["pre", "post"], ["x", "y"], ["pre", "post", "x", "y"]),
+    ],
+)  # fmt: skip
+def test_scores_without_scans_stand_where_the_columns_of_their_scale_put_them(labels, columns, order):
+    clinical = Clinical(scales={"MADRS": Scale(columns={point: point for point in columns})})
+    assert list(order_of(labels, clinical)) == order
 
 
 def test_nothing_is_carried_from_nothing():

@@ -163,6 +163,21 @@ def test_measures_that_say_nothing_are_left_out_and_named():
     np.testing.assert_allclose(made["arm"].estimate, made["none"].estimate)
 
 
+def test_measures_without_values_are_named_and_change_nothing():
+    rng = np.random.default_rng(19)
+    arm, fd = noisy(rng)
+    data = rng.normal(size=(40, 2))
+    plain = adjustments(data, design(arm), ARM, fd[:, None], ("fd",))
+    made = adjustments(data, design(arm), ARM, fd[:, None], ("fd",), unused=("tsnr",))
+    assert [(one.adjustment, one.measures, one.left_out) for one in made] == [
+        ("none", (), ()),
+        ("fd", ("fd",), ()),
+        ("tsnr", (), ("tsnr",)),
+        ("all", ("fd",), ("tsnr",)),
+    ]
+    np.testing.assert_array_equal(made[-1].estimate, plain[-1].estimate)
+
+
 def test_too_many_measures_leave_no_number_and_variances_of_groups_are_kept():
     rng = np.random.default_rng(17)
     arm = np.repeat([0.5, -0.5], (4, 3))

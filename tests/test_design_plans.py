@@ -553,6 +553,30 @@ def test_flips_of_a_formula_test_the_intercept_of_differences() -> None:
 @pytest.mark.parametrize(
     ("tests", "message"),
     [
+        ({"a": {"intercept": 1}}, "leaves intercept as it is in all 13 rows, so that every p would be 1"),
+        ({"a": {"intercept": -2}}, "Test 'intercept' by itself with exchange: flips.$"),
+        ({"a": ("intercept", "age")}, "a part of intercept and age .* and other columns apart"),
+        ({"a": ("arm=placebo", "intercept")}, r"models\.m\.tests\.a: an exchange of labels leaves a part of"),
+    ],
+)
+@pytest.mark.parametrize("strata", [(), ("sex",)])
+def test_labels_are_refused_for_an_intercept_that_they_do_not_change(
+    tests: Any, message: str, strata: tuple[str, ...]
+) -> None:
+    model = written("age + arm", tests, strata=strata, sensitivity="none")
+    with pytest.raises(DesignError, match=message):
+        compiled(model, trial(two_by_two()))
+
+
+def test_what_labels_change_is_not_refused_beside_an_intercept() -> None:
+    tests = {"drug": {"intercept": 1, "arm=placebo": -0.5}, "any": ("age", "arm=placebo")}
+    model = written("age + arm", tests, strata=("sex",), sensitivity="none")
+    assert [one.name for one in compiled(model, trial(two_by_two())).contrasts] == ["drug", "any"]
+
+
+@pytest.mark.parametrize(
+    ("tests", "message"),
+    [
         (
             {"a": {"agee": 1}},
             r"models\.m\.tests\.a: the matrix has no column 'agee'; it has .*Did you mean 'age'",

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 import null_trials as nt
-from conn.config.model import Formula, Inference
+from conn.config.model import Formula, Inference, TwoSample
 from conn.design import load_design, save_design, variance_words
 from conn.errors import DesignError
 from test_design import assert_same
-from trials import compiled, contrast, trial
+from trials import compiled, contrast, members, trial
 
 
 def written(formula: str, tests: dict[str, Any], **options: Any) -> Formula:
@@ -77,6 +77,16 @@ def test_slopes_have_a_variance_of_each_person_unless_asked_otherwise() -> None:
     assert "reach 12 %" in notes[0][0]
     assert "one error variance" in notes[1][0]
     assert "reach 29 %" in notes[1][0]
+
+
+@pytest.mark.parametrize(
+    ("n", "said"), [(29, "reach 12 % instead of 5 %, 16 %"), (30, "reach 7 % instead of 5 %, 13 %")]
+)
+def test_two_large_groups_are_told_of_skew_too(n: int, said: str) -> None:
+    model = TwoSample(design="two_sample", at="pre", group="arm", levels=("drug", "placebo"))
+    tables = trial(members(drug=n, placebo=30))
+    notes = [note for note in compiled(model, tables).notes if note.startswith("difference: groups of")]
+    assert [f"groups of 30 and {n}; should one group" in note and said in note for note in notes] == [True]
 
 
 def test_variances_survive_being_saved(tmp_path) -> None:

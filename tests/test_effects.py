@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy import stats
+from statsmodels import api as sm
 
 from conn.effects import effect_size, g_av, hedges_factor, noncentrality_interval
 from conn.errors import DesignError
@@ -202,3 +203,23 @@ def test_g_av_is_reproducible_and_names_wrong_shapes(rng):
         g_av(a[:2], b[:2])
     with pytest.raises(DesignError, match="slope"):
         effect_size("d", a, np.ones((8, 1)), [1])
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_slope_beside_a_baseline_of_each_feature_has_the_partial_correlation_of_all_columns(sign):
+    rng = np.random.default_rng(8)
+    n = 24
+    score, age = rng.normal(size=(2, n))
+    baseline = rng.normal(size=(n, 3)) + 0.8 * score[:, None]
+    data = 0.9 * baseline + 0.2 * score[:, None] + rng.normal(size=(n, 3))
+    matrix = np.column_stack([np.ones(n), score, age])
+    found = effect_size("slope", data, matrix, [0, sign, 0], baseline=baseline)
+    for j in range(3):
+        whole = sm.OLS(data[:, j], np.column_stack([matrix, baseline[:, j]])).fit()
+        t = sign * whole.tvalues[1]
+        assert found.g[j] == pytest.approx(t / np.sqrt(t**2 + whole.df_resid), abs=1e-10)
+        half = 1.959963985 / np.sqrt(whole.df_resid - 1)
+        assert np.arctanh(found.high[j]) - np.arctanh(found.g[j]) == pytest.approx(half, rel=1e-8)
+    alone = effect_size("slope", data, matrix, [0, sign, 0])
+    assert np.abs(alone.g - found.g).max() > 0.2, "the baseline matters here"

@@ -12,6 +12,7 @@ import pytest
 from conn import lock
 from conn.errors import InputError
 from conn.lock import Change, Lock, Plan
+from conn.seen import same
 
 STRATEGY = "denoise.strategy"
 FIRST = {"seed": 3, STRATEGY: "simple", "models.change.covariates": [], "inference.alpha": 0.05}
@@ -168,6 +169,115 @@ def test_a_model_that_is_amended_after_its_results_is_late_also_when_it_goes_bac
     )  # fmt: skip
     assert lock.state_of(found.entries[0], "change", plan()) == "locked 2026-03-01"
     assert lock.state_of(found.last, "change", plan()) == "locked after results existed"
+
+
+# Another name -----------------------------------------------------------------------------------------
+
+ASKED = {
+    "design": "two_sample",
+    "at": "pre",
+    "group": "arm",
+    "levels": ["drug", "placebo"],
+    "covariates": [],
+    "subset": {},
+    "seeds": ["vmPFC"],
+    "edges": ["PAG-insula", "PAG-vmPFC"],
+    "networks": {},
+}
+
+
+def asks(name: str, **options) -> Plan:
+    """The plan of a model of one data set."""
+    own = {f"models.{name}.{key}": value for key, value in (ASKED | options).items()}
+    return Plan({"datasets.trial.task": "rest", "seed": 3, **own}, frozenset(), {"difference": True})
+
+
+def renamed(**options) -> str:
+    """State of a model that is added under a new name when `change` has results."""
+    found = locked(
+        ("2026-03-01", {"change": asks("change")}, []),
+        ("2026-04-02", {"change2": asks("change2", **options)}, ["change"]),
+    )
+    return lock.state_of(found.last, "change2", asks("change2", **options))
+
+
+SEEN = "locked after results of change existed"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"covariates": ["age"]},
+        {"levels": ["placebo", "drug"]},
+        {"subset": {"sex": ["f"]}},
+        {"seeds": [], "edges": ["PAG-insula"]},
+        {"seeds": ["vmPFC"], "edges": []},
+        {"seeds": [], "edges": "all pairs of edge_regions", "edge_regions": ["vmPFC", "PAG", "sgACC"]},
+        {"seeds": [], "edges": [], "networks": {"pain": ["PAG-insula (-1)", "a-b"]}},
+    ],
+)
+def test_what_was_seen_stays_seen_under_another_name(options):
+    assert renamed(**options) == SEEN
+    assert not lock.in_time(SEEN)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"at": "post"},
+        {"group": "response"},
+        {"design": "regression", "group": None, "levels": None, "predictor": "age"},
+        {"seeds": ["sgACC"], "edges": ["amygdala-sgACC"]},
+    ],
+)
+def test_another_question_is_locked_in_time(options):
+    assert renamed(**options) == "locked 2026-04-02"
+
+
+def test_other_people_and_other_data_sets_were_not_seen():
+    women, men = asks("women", subset={"sex": ["f"]}), asks("men", subset={"sex": ["m"]})
+    assert not same("men", men.settings, "women", women.settings)
+    assert same("all", asks("all").settings, "women", women.settings)
+    second = {key.replace("trial", "second"): value for key, value in women.settings.items()}
+    assert not same("women", second, "women", women.settings)
+
+
+def test_formulas_ask_the_same_when_they_test_a_column_in_common():
+    own = {"design": "formula", "group": None, "levels": None}
+    first = asks("a", **own, formula="age", tests={"x": {"age": 1.0}}).settings
+    more = asks("b", **own, formula="age + sex", tests={"y": ["age", "sex=m"]}).settings
+    other = asks("c", **own, formula="age + sex", tests={"x": {"sex=m": 1.0}}).settings
+    assert same("b", more, "a", first)
+    assert not same("c", other, "a", first)
+
+
+def test_analyses_are_compared_with_those_of_their_section():
+    own = {"before": "pre", "outcome": "MADRS", "edges": ["PAG-vmPFC"]}
+    first, second = ({f"mediation.{name}.{key}": value for key, value in own.items()} for name in "ab")
+    assert same("mediation.b", second, "mediation.a", first)
+    model = {f"models.b.{key}": value for key, value in own.items()}
+    assert not same("b", model, "mediation.a", first)
+
+
+def test_settings_of_results_that_were_never_locked_are_looked_at_too():
+    entry = lock.next_entry(
+        Lock("my.lock.json"), {"change2": asks("change2")}, date="2026-04-02T09:30:00Z", version="0.1.0",
+        results_of=["change"], earlier={"change": asks("change").settings},
+    )  # fmt: skip
+    assert lock.state_of(entry, "change2", asks("change2")) == SEEN
+    assert entry.models["change2"].seen_as == "change"
+
+
+def test_the_other_name_is_read_back_and_stands_in_the_record(tmp_path: Path):
+    found = locked(
+        ("2026-03-01", {"change": asks("change")}, []),
+        ("2026-04-02", {"change2": asks("change2")}, ["change"]),
+    )
+    back = lock.read(written(tmp_path, found))
+    assert back == found
+    assert lock.record(back, {"change2": asks("change2")})["models"]["change2"]["state"] == SEEN
+    assert "seen_as" not in found.entries[0].data["models"]["change"]
 
 
 # The file ---------------------------------------------------------------------------------------------

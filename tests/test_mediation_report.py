@@ -12,8 +12,10 @@ from conn.report import mediation_section, mediation_words, references
 from conn.report.context import Context
 from conn.report.contract import Outputs
 from conn.report.people import Names
+from conn.rois import networks
 from conn.stages.mediation import Mediators, Resources, mediate
-from mediation_study import CARRIER, CLINICAL, REGIONS, write_study
+from conn.tables import read_tsv, write_tsv
+from mediation_study import CARRIER, CLINICAL, NETWORK, REGIONS, write_study
 
 SETTINGS: dict[str, Any] = {
     "arm": "arm",
@@ -88,6 +90,37 @@ def test_mediators_together_have_a_sentence_and_a_table(tmp_path):
     cited = [reference.doi for reference in references.of_mediation(context.outputs)]
     assert "10.3758/BRM.40.3.879" in cited
     assert "10.1037/met0000086" not in cited
+
+
+def test_several_families_are_said_with_what_is_left_of_their_hits(tmp_path):
+    network = {NETWORK: networks.edges(NETWORK)}
+    pairs = (CARRIER, (REGIONS[2], REGIONS[3]))
+    context = context_of(tmp_path, Mediators("all", network), together=pairs)
+    (block,) = mediation_section.blocks(context)
+    said = " ".join(block.sentences)
+    assert "0.05 (also after Holm's correction over the analysis's three families): " in said
+    assert f"of {NAME} (also after Holm's correction" in block.sentences[-1]
+    edges, _, joined = block.tables
+    assert {"p_holm"} <= {column.title for column in edges.columns} & {c.title for c in joined.columns}
+    assert "edges, networks and edges entered together" in edges.note
+    methods = " ".join(mediation_words.methods(context.outputs))
+    assert "p_fwe holds within one of its 3 families; p_holm goes over all of them (Holm 1979)." in methods
+
+
+def test_a_hit_that_holm_takes_back_is_said(tmp_path):
+    context = context_of(tmp_path, Mediators("all"), together=(CARRIER, (REGIONS[2], REGIONS[3])))
+    table = tmp_path / "mediation" / "m.tsv"
+    cells = read_tsv(table)
+    cells.loc[cells["p_fwe"].astype(float) <= 0.05, ["p_fwe", "p_holm"]] = ["0.04", "0.08"]
+    write_tsv(table, cells)
+    assert "0.05 (but not after Holm's correction over the analysis's two families): " in text(context)
+
+
+def test_one_family_says_nothing_of_holm(tmp_path):
+    context = context_of(tmp_path, Mediators([CARRIER]))
+    (block,) = mediation_section.blocks(context)
+    assert "Holm" not in " ".join([*block.sentences, *mediation_words.methods(context.outputs)])
+    assert "p_holm" not in {column.title for column in block.tables[0].columns}
 
 
 def test_a_crossover_speaks_of_time_points(tmp_path):

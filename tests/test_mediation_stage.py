@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from pathlib import Path
 from typing import Any
@@ -86,6 +87,55 @@ def test_networks_are_a_family_of_their_own_and_edges_can_be_listed(tmp_path):
     row = table.iloc[0]
     assert row["ab_treated"] - row["ab_control"] == pytest.approx(row["a"] * row["interaction"], rel=1e-6)
     assert "+ site" in record["equations"][0]
+
+
+def numbers(values: Any) -> list[float]:
+    return [float("nan") if value is None else float(value) for value in values]
+
+
+@pytest.mark.oracle
+def test_holm_goes_over_every_kind_of_feature_that_was_asked_for(tmp_path):
+    write_study(tmp_path, maps=True)
+    nets, pairs = {NETWORK: networks.edges(NETWORK)}, (CARRIER, (REGIONS[2], REGIONS[3]))
+    wanted = Mediators("all", nets, {"aL": [SEED]})
+    table, record = run(tmp_path, wanted, seeds=("aL",), together=pairs)
+    assert record["holm"] == ["edges", "networks", "seeds", "together"]
+    # Families whole, voxels from their map; then the closed test by brute force, family by family.
+    voxels = images.read_volume(tmp_path / paths.analysis_map("mediation", "m", "aL", "pfwe"))[1]
+    joined = record["together"]["mediators"]
+    whole = {kind: table.loc[table["kind"] == kind, "p_fwe"].to_numpy() for kind in ("edge", "network")}
+    whole |= {"seed": voxels[np.isfinite(voxels)], "together": np.array(numbers(m["p_fwe"] for m in joined))}
+    found = {
+        kind: table.loc[table["kind"] == kind, "p_holm"].to_numpy() for kind in ("edge", "network", "seed")
+    }
+    found["together"] = np.array(numbers(m["p_holm"] for m in joined))
+    p_of = {
+        kind: own if kind != "seed" else table.loc[table["kind"] == kind, "p_fwe"].to_numpy()
+        for kind, own in whole.items()
+    }
+    for kind, own in p_of.items():
+        others = [q for other, q in whole.items() if other != kind]
+        expected = [closed(p, others) for p in own]
+        np.testing.assert_allclose(found[kind], expected, rtol=1e-6)
+    assert (found["edge"] > p_of["edge"] - 1e-12).all()
+    assert found["edge"].min() == pytest.approx(4 * p_of["edge"].min())
+
+
+def closed(p: float, others: list[Any]) -> float:
+    """Largest p of all sets of a feature and one of each of some other families, by Bonferroni."""
+    worst = p
+    for size in range(1, len(others) + 1):
+        for chosen in itertools.combinations(others, size):
+            # Of each family the feature with the largest p makes the set hardest to reject.
+            worst = max(worst, (1 + size) * min(p, *(max(q) for q in chosen)))
+    return min(worst, 1.0)
+
+
+def test_one_family_costs_nothing(tmp_path):
+    write_study(tmp_path)
+    table, record = run(tmp_path, Mediators("all"))
+    assert record["holm"] == ["edges"]
+    assert table["p_holm"].tolist() == table["p_fwe"].tolist()
 
 
 @pytest.mark.truth

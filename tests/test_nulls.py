@@ -12,10 +12,19 @@ from statsmodels.stats.proportion import proportion_confint
 from conn import inference
 from conn.errors import DesignError
 from conn.null_sets import NullSet, cells, centred, faultless, resampled, split
-from conn.nulls import check_nulls, clopper_pearson
+from conn.nulls import EVEN_SPREAD, check_nulls, clopper_pearson
 from conn.permutation import permutation_set
 from conn.row_design import RowDesign
-from row_designs import N_FEATURES, adjusted, groups_of, noise, one_group, slope, two_groups
+from row_designs import (
+    N_FEATURES,
+    adjusted,
+    groups_of,
+    noise,
+    one_group,
+    score_by_arm,
+    slope,
+    two_groups,
+)
 
 
 def within(count: int, total: int, rate: float = 0.05) -> bool:
@@ -172,6 +181,33 @@ def test_faultless_data_are_blamed_in_one_of_twenty_studies_at_most(design):
     assert sum(one.liberal for one in found) <= stats.binom.ppf(0.9995, 20, 0.05)
 
 
+@pytest.mark.calibration
+@pytest.mark.parametrize("product", [False, True])
+def test_a_real_slope_beside_arms_is_no_fault(product):
+    """The same slope in both arms: an effect of the score, and none of its product with the arm."""
+    rng = np.random.default_rng(20241131)
+    data = noise(rng, 80, n_features=6)
+    score = 2 * data[:, 0] + rng.normal(size=80)
+    design = score_by_arm(40, 40, score - score.mean(), product=product)
+    settings = {"sets": 200, "permutations": 59, "seed": 5}
+    drawn, apart = check_nulls(data, design, references=5, **settings)
+    assert (drawn.assumption, apart.method) == (EVEN_SPREAD, "independent")
+    assert not drawn.liberal and within(apart.false, apart.sets)
+
+
+@pytest.mark.calibration
+def test_a_moderator_has_null_data_though_its_product_is_its_covariate_within_an_arm():
+    rng = np.random.default_rng(20241132)
+    own = noise(rng, 60, n_features=6)
+    arm = np.repeat([0.5, -0.5], 30)
+    score = 3 * arm * own[:, 0] + rng.normal(size=60)
+    design = score_by_arm(30, 30, score - score.mean())
+    settings = {"sets": 100, "permutations": 39, "seed": 5, "references": 0}
+    drawn, apart = check_nulls(arm[:, None] * own, design, covariate=own, **settings)
+    assert (drawn.impossible, apart.impossible, apart.method) == ("", "", "independent")
+    assert within(drawn.false, drawn.sets) and within(apart.false, apart.sets)
+
+
 # How null data are made ----------------------------------------------------------------------------------
 
 
@@ -325,12 +361,19 @@ def test_an_arm_that_is_too_small_to_split_says_so():
         (np.zeros((8, 501)), {}, "501 features; null data sets have 1 to 500"),
         (np.zeros((8, 0)), {}, "0 features"),
         (np.zeros((8, 2)), {"sets": 0}, "is 0; it must be at least 1"),
-        (np.zeros((8, 2)), {"sets": 2}, "50 draws in a row cannot be tested"),
     ],
 )
 def test_data_that_give_no_null_sets_are_refused(data, settings, words):
     with pytest.raises(DesignError, match=words):
         check_nulls(data, one_group(8), **settings)
+
+
+def test_null_data_that_cannot_be_drawn_say_why():
+    found = check_nulls(np.zeros((8, 2)), two_groups(4, 4, welch=False), sets=2)
+    assert [one.method for one in found] == ["resampled", "split"]
+    for one in found:
+        assert (one.sets, one.references, one.liberal) == (0, (), False)
+        assert one.impossible.startswith("50 draws in a row cannot be tested (no feature varies)")
 
 
 @pytest.mark.oracle

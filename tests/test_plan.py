@@ -46,6 +46,7 @@ from conn.config.model import (
     Within,
 )
 from conn.config.prediction import Prediction
+from conn.config.replication import Replication
 from conn.lock import Lock, Plan
 from conn.plan import plan_of, plans_of
 from conn.rois import networks
@@ -417,6 +418,9 @@ EVERYTHING["prediction"] = {
     "who": {"at": "pre", "outcome": "response", "subset": {"arm": ["a"]}},
     "maps": {"at": "pre", "outcome": "HAMD.post", "features": "seeds", "seeds": ["mine"]},
 }
+EVERYTHING["replication"] = {
+    "twice": {"model": "trial", "by": "site", "contrasts": ["changeAVsB"], "edges": [["sgACCL", "PAG"]]}
+}
 EVERY = plans(EVERYTHING)
 
 
@@ -442,6 +446,7 @@ def test_the_signs_of_a_network_are_in_the_plan_and_a_changed_one_is_a_change():
     settings = copy.deepcopy(EVERYTHING)
     settings["connectivity"]["networks"] = {"own": [["sgACC", "insula"], ["insulaL", "insulaR", -1]]}
     settings["models"] = {"mean": {**EVERYTHING["models"]["mean"], "networks": ["own"]}}
+    settings["replication"] = {}
     first = plans(settings)["mean"]
     assert first.settings["models.mean.networks"] == {
         "own": ["insulaL-insulaR (-1)", "insulaL-sgACCL", "insulaR-sgACCR"]
@@ -468,13 +473,19 @@ def test_variables_in_a_formula_are_locked():
     assert "clinical.variables.weight.column" not in EVERY["written"].settings
 
 
-ANALYSES = ("associations.mood", "mediation.carried", "prediction.who", "prediction.maps")
+ANALYSES = (
+    "associations.mood",
+    "mediation.carried",
+    "prediction.who",
+    "prediction.maps",
+    "replication.twice",
+)
 
 
 def test_analyses_stand_beside_the_models_and_are_confirmatory_as_a_whole():
     assert set(EVERY) == {*EVERYTHING["models"], *ANALYSES}
     assert [EVERY[name].contrasts for name in ANALYSES] == [
-        {lock.WHOLE: True}, {lock.WHOLE: False}, {lock.WHOLE: False}, {lock.WHOLE: False},
+        {lock.WHOLE: True}, *[{lock.WHOLE: False}] * 4,
     ]  # fmt: skip
     assert "associations.mood.confirmatory" not in EVERY["associations.mood"].defaults
     assert "mediation.carried.confirmatory" in EVERY["mediation.carried"].defaults
@@ -510,9 +521,12 @@ def test_of_inference_analyses_hold_what_they_use():
     def used(name: str) -> set[str]:
         return {key for key in EVERY[name].settings if key.startswith("inference.")}
 
-    assert used("associations.mood") == {"inference.alpha", "inference.permutations"}
-    assert used("mediation.carried") == {"inference.alpha", "inference.permutations"}
+    both = {"inference.alpha", "inference.permutations"}
+    assert used("associations.mood") == both | {"inference.robust_slopes"}
+    assert used("mediation.carried") == both
     assert used("prediction.who") == {"inference.alpha"}
+    fitted = {"inference.min_share", "inference.robust_slopes"}
+    assert used("replication.twice") == used("associations.mood") | fitted
 
 
 @pytest.mark.parametrize(
@@ -524,6 +538,9 @@ def test_of_inference_analyses_hold_what_they_use():
         (("mediation", "carried", "levels"), ["b", "a"], "mediation.carried.levels", "mediation.carried"),
         (("mediation", "carried", "seeds"), ["mine"], "mediation.carried.seeds", "mediation.carried"),
         (("prediction", "who", "folds"), 4, "prediction.who.folds", "prediction.who"),
+        (("replication", "twice", "trials"), ["x", "y"], "replication.twice.trials", "replication.twice"),
+        (("replication", "twice", "contrasts"), ["change"], "replication.twice.contrasts",
+            "replication.twice"),
         (("prediction", "who", "outcome"), "remission", "prediction.who.outcome", "prediction.who"),
     ],
 )  # fmt: skip
@@ -534,6 +551,22 @@ def test_a_changed_option_of_an_analysis_is_a_change_of_it_alone(where, to, key,
     found = lock.compare(entry, plans(settings))
     assert key in {change.key for change in found}
     assert {change.models for change in found} == {(analysis,)}
+
+
+def test_a_plan_of_a_replication_holds_its_model_but_not_what_else_that_looks_at():
+    plan = EVERY["replication.twice"].settings
+    assert plan["replication.twice.edges"] == ["PAG-sgACCL"]
+    assert {key for key in plan if key.startswith("regions.")} >= {"regions.PAG", "regions.sgACCL"}
+    assert plan["models.trial.levels"] == ["a", "b", "c"]
+    assert "models.trial.edges" not in plan
+    assert plan["clinical.variables.site.column"] == "site"
+    assert plan["clinical.variables.arm.column"] == "arm"
+    settings = copy.deepcopy(EVERYTHING)
+    settings["models"]["trial"]["covariates"] = ["age"]
+    assert plans(settings)["replication.twice"].sha256 != EVERY["replication.twice"].sha256
+    settings = copy.deepcopy(EVERYTHING)
+    settings["models"]["trial"]["seeds"] = ["mine"]
+    assert plans(settings)["replication.twice"].sha256 == EVERY["replication.twice"].sha256
 
 
 def test_a_lock_of_before_there_were_plans_of_analyses_is_read_and_names_them():
@@ -548,7 +581,7 @@ SECTIONS: tuple[type[BaseModel], ...] = (
     Dataset, TimePoints, Clinical, Scale, Variable, Response, Remission, Denoise, Connectivity, Partial, Rois,
     Paired, TwoSample, GroupByTime, Regression, OneSample, ParallelArms, Crossover, Within,
     TreatmentByOutcome, Moderator, Formula, Inference, Enhancement, EdgeEnhancement, Association, Mediation,
-    Prediction,
+    Prediction, Replication,
 )  # fmt: skip
 LEFT_OUT = {
     # Where data are.

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import statsmodels.api as sm
 from scipy import stats
 from statsmodels.stats.power import FTestAnovaPower, TTestIndPower, TTestPower
 
@@ -13,10 +14,19 @@ from conn import inference
 from conn.design import helmert
 from conn.errors import DesignError
 from conn.permutation import permutation_set
-from conn.power import detectable, foreseen, noncentrality, noncentrality_f, power_of
+from conn.power import detectable, foreseen, noncentrality, noncentrality_f, of_outcome, power_of
 from conn.probes import value_weights
 from conn.row_design import RowDesign
-from row_designs import adjusted, groups_of, noise, one_group, slope, two_groups
+from row_designs import (
+    adjusted,
+    cells,
+    groups_of,
+    noise,
+    one_group,
+    score_by_arm,
+    slope,
+    two_groups,
+)
 
 
 def found_in(trials: int, power: float = 0.8) -> tuple[float, float]:
@@ -96,6 +106,53 @@ def test_the_smallest_change_is_found_in_four_of_five_simulated_trials():
     assert low <= (stats.ttest_1samp(rows, 0).pvalue <= 0.05).sum() <= high
 
 
+@pytest.mark.oracle
+@pytest.mark.parametrize("product", [True, False])
+def test_smallest_slopes_of_an_outcome_are_those_of_its_own_regression(product):
+    """Roles are changed for the test; what is told is in units of the outcome, as the estimate is."""
+    rng = np.random.default_rng(20241117)
+    own, arm = 0.2 * noise(rng, 60, n_features=4), np.repeat([0.5, -0.5], [35, 25])
+    score = 8 * rng.normal(size=60)
+    design = replace(score_by_arm(35, 25, score - score.mean()), own_variances=False)
+    data, covariate = (arm[:, None] * own, own) if product else (own, None)
+    reversed_ = detectable(data, design, covariate=covariate, permutations=19)
+    found = of_outcome(reversed_, data, design, covariate)
+    for j in range(4):
+        columns = [arm, own[:, j], *([arm * own[:, j]] if product else [])]
+        fitted = sm.OLS(score, sm.add_constant(np.column_stack(columns))).fit()
+        assert found.se[j] == pytest.approx(fitted.bse[-1])
+        assert found.sd[j] == pytest.approx(np.sqrt(fitted.scale))
+        assert found.single[j] / found.se[j] == pytest.approx(reversed_.single[j] / reversed_.se[j])
+        assert found.df[j] == fitted.df_resid
+    assert found.family / found.single == pytest.approx(reversed_.family / reversed_.single)
+
+
+@pytest.mark.truth
+def test_the_smallest_moderation_is_found_in_four_of_five_trials():
+    """Points of a scale per z, for fixed people."""
+    rng, trials = np.random.default_rng(20241118), 2000
+    own, arm = 0.2 * rng.normal(size=60), np.repeat([0.5, -0.5], 30)
+    product = arm * own
+    rest = np.linalg.qr(np.column_stack([np.ones(60), arm, own]))[0]
+    left = product - rest @ (rest.T @ product)
+    smallest = []
+    for _ in range(100):
+        score = 8 * rng.normal(size=60)
+        design = replace(score_by_arm(30, 30, score - score.mean()), own_variances=False)
+        data, covariate = product[:, None], own[:, None]
+        one = detectable(data, design, covariate=covariate, permutations=19)
+        one = of_outcome(one, data, design, covariate)
+        smallest.append(one.single[0] / one.sd[0])
+    # The slope over the SD of the outcome is the same in every trial: people are fixed.
+    assert np.ptp(smallest) == pytest.approx(0, abs=1e-9)
+    score = smallest[0] * 8 * product[:, None] + 8 * rng.normal(size=(60, trials))
+    score -= rest @ (rest.T @ score)
+    slope = left @ score / (left @ left)
+    t = slope / np.sqrt(np.square(score - left[:, None] * slope).sum(axis=0) / 56 / (left @ left))
+    low, high = found_in(trials)
+    assert low <= (2 * stats.t.sf(np.abs(t), 56) <= 0.05).sum() <= high
+
+
 @pytest.mark.truth
 def test_the_smallest_difference_with_a_variance_each_is_found_in_four_of_five_trials():
     rng, trials = np.random.default_rng(20241112), 4000
@@ -103,6 +160,18 @@ def test_the_smallest_difference_with_a_variance_each_is_found_in_four_of_five_t
     smallest = foreseen(sd, two_groups(20, 10, welch=True), 1).single[0]
     rows = sd[:, None] * rng.normal(size=(30, trials))
     p = stats.ttest_ind(rows[:20] + smallest, rows[20:], equal_var=False).pvalue
+    assert (p <= 0.05).mean() == pytest.approx(0.8, abs=0.03)
+
+
+@pytest.mark.truth
+@pytest.mark.parametrize("sizes", [(10, 10, 10, 11), (6, 8, 12, 9)])
+def test_the_smallest_interaction_of_unequal_cells_is_found_in_four_of_five_trials(sizes):
+    rng, trials, design = np.random.default_rng(20250702), 4000, cells(*sizes)
+    sd = np.array([0.4, 0.3, 0.3, 0.5])[design.groups]
+    smallest = foreseen(sd, design, 1).single[0]
+    rows = sd[:, None] * rng.normal(size=(design.n, trials)) + smallest * design.tested[:, None]
+    found = design.test(rows, 1, 0)
+    p = 2 * stats.t.sf(np.abs(found.stat), found.df)
     assert (p <= 0.05).mean() == pytest.approx(0.8, abs=0.03)
 
 
@@ -281,6 +350,27 @@ def test_more_people_find_smaller_effects_and_more_edges_need_larger_ones(make):
     by_size = [foreseen(np.ones(make(12).n), make(12), size).family[0] for size in (1, 2, 50, 561)]
     assert (np.diff(by_size) > 0).all()
     assert by_size[0] == pytest.approx(foreseen(np.ones(make(12).n), make(12), 1).single[0])
+
+
+@pytest.mark.parametrize("n", [6, 10, 20])
+def test_one_more_person_in_a_cell_does_not_take_power_away(n):
+    """A variance of each cell is estimated then, which costs little: the interaction uses all of them."""
+    even, one_more = cells(n, n, n, n), cells(n, n, n, n + 1)
+    for tests in (1, 561):
+        before, after = (foreseen(np.full(one.n, 0.2), one, tests) for one in (even, one_more))
+        assert after.family[0] == pytest.approx(before.family[0], rel=0.03)
+    data = 0.2 * noise(np.random.default_rng(10), one_more.n, n_features=60)
+    found = [detectable(data[: one.n], one, permutations=99) for one in (even, one_more)]
+    single = [np.median(one.single) for one in found]
+    assert single[1] == pytest.approx(single[0], rel=0.1)
+
+
+def test_an_f_with_a_variance_each_has_the_degrees_of_freedom_of_its_test():
+    design = groups_of(14, 5, 8, welch=True)
+    rows = np.concatenate([np.tile([-1.0, 1.0], 7), [-1.0, -1, 0, 1, 1], np.tile([-1.0, 1], 4)])
+    spread = np.array([rows[design.groups == g].std(ddof=1) for g in range(3)])
+    tested = design.test(rows[:, None], 1, 0)
+    assert foreseen(spread[design.groups], design, 1).df == pytest.approx(tested.df)
 
 
 def test_five_people_cannot_reach_a_corrected_p_and_a_missing_edge_has_no_number():

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import statsmodels.api as sm
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
@@ -15,7 +16,7 @@ from scipy.special import logit
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import balanced_accuracy_score, brier_score_loss, roc_auc_score
 
-from conn.clinic.prediction import combat, folds, kernel, model_file, scores
+from conn.clinic.prediction import combat, exchange, folds, kernel, model_file, scores
 from conn.clinic.prediction.analysis import Plan, predict
 from conn.clinic.prediction.bounded import auc_variance, limits
 from conn.clinic.prediction.chance import chance
@@ -33,6 +34,7 @@ from conn.errors import DesignError, InputError
 GOLDEN = Path(__file__).parent / "golden"
 AUC = json.loads((GOLDEN / "prediction_auc.json").read_text())
 COMBAT = json.loads((GOLDEN / "combat.json").read_text())
+RATES = json.loads((Path(__file__).parents[1] / "docs" / "explanation" / "prediction_rates.json").read_text())
 FEW = (0.1, 1.0, 10.0)
 QUICK = Recipe("classifier", penalties=FEW, inner_folds=3)
 
@@ -135,15 +137,49 @@ def test_folds_of_a_score_hold_low_and_high_people():
 
 
 def test_a_class_too_small_for_the_folds_is_an_error_that_says_what_to_do():
-    with pytest.raises(DesignError, match=r"smaller class has 4 people; 5 folds.*Change folds"):
-        folds.check(np.repeat([0.0, 1.0], [20, 4]), "classifier", 5, 5)
-    with pytest.raises(DesignError, match=r"smaller class has 6 people; 3 folds.*\(2 here\)"):
-        folds.check(np.repeat([0.0, 1.0], [20, 6]), "classifier", 3, 5)
-    folds.check(np.repeat([0.0, 1.0], [20, 5]), "classifier", 5, 5)
-    with pytest.raises(DesignError, match="of 14 people 8 are left to train on"):
+    with pytest.raises(DesignError, match=r"smaller class has 6 people; 5 folds need 7.*no number of folds"):
+        folds.check(np.repeat([0.0, 1.0], [20, 6]), "classifier", 5, 5)
+    with pytest.raises(DesignError, match=r"smaller class has 8 people; 10 folds need 11.*Set folds to 7"):
+        folds.check(np.repeat([0.0, 1.0], [20, 8]), "classifier", 10, 5)
+    with pytest.raises(DesignError, match="14 people; 5 folds with 5 inner folds need 18, so that 10"):
         folds.check(np.arange(14.0), "regression", 5, 5)
     with pytest.raises(DesignError, match="same outcome"):
         folds.check(np.ones(20), "classifier", 5, 5)
+
+
+@pytest.mark.parametrize(("n_folds", "least"), [(3, 11), (4, 7), (5, 7), (6, 7), (7, 8), (10, 11)])
+def test_whoever_has_enough_people_has_enough_with_one_more(n_folds, least):
+    def accepted(kind, outcome):
+        try:
+            folds.check(outcome, kind, n_folds, 5)
+        except DesignError:
+            return False
+        return True
+
+    counts = range(1, 70)
+    of_class = [accepted("classifier", np.repeat([0.0, 1.0], [70, n])) for n in counts]
+    of_score = [accepted("regression", np.arange(float(n))) for n in counts]
+    for found in (of_class, of_score):
+        assert found == sorted(found)
+        assert True in found
+    assert of_class.index(True) + 1 == least
+
+
+@pytest.mark.parametrize("n_folds", [3, 4, 5, 6])
+def test_in_the_smallest_class_that_is_accepted_everything_can_be_worked_out(n_folds):
+    recipe = Recipe("classifier", penalties=(1.0, 10.0), inner_folds=5)
+    few = folds.enough_of_class(n_folds)
+    outcome = np.repeat([1.0, 0.0], [few, 12])
+    who = people(range(outcome.size), np.random.default_rng(2).normal(size=(outcome.size, 8)))
+    made = crossfit(who, outcome, recipe, folds_of(outcome, recipe, n_folds, 2, 0), 0, inner=True)
+    for name in ("auc", "balanced_accuracy", "brier"):
+        found = interval(name, made, outcome, "classifier")
+        assert found.low < found.estimate < found.high
+    for fold in made.fold:
+        for one in range(n_folds):
+            for other in range(one):
+                kept = outcome[(fold != one) & (fold != other)]
+                assert min(kept.sum(), (1 - kept).sum()) >= folds.FEWEST
 
 
 # Models -------------------------------------------------------------------------------------------
@@ -432,45 +468,112 @@ def test_on_noise_p_is_uniform_and_the_honest_auc_is_half_while_the_apparent_one
     assert np.mean(apparent) > 0.95
 
 
+def repeating(seed, n=40, share=0.9):
+    """A score that follows a clinical value, and scans that repeat this value and know nothing beside it."""
+    rng = np.random.default_rng([77, seed])
+    baseline = rng.normal(size=n)
+    outcome = baseline + rng.normal(size=n)
+    imaging = share * baseline[:, None] + np.sqrt(1 - share**2) * rng.normal(size=(n, 20))
+    return people(range(n), imaging, baseline[:, None]), outcome
+
+
 @pytest.mark.calibration
-def test_imaging_that_knows_nothing_beyond_a_clinical_value_adds_nothing():
-    """The clinical value predicts, and is in the images too; within its levels, imaging is noise."""
-    recipe = Recipe("regression", penalties=(1.0, 30.0), inner_folds=2)
-    p = []
-    for seed in range(40):
-        rng = np.random.default_rng(seed)
-        baseline = rng.normal(size=24)
-        outcome = baseline + rng.normal(size=24)
-        who = people(range(24), rng.normal(size=(24, 20)), baseline[:, None])
+def test_scans_that_repeat_a_clinical_value_add_nothing_to_it():
+    """Few permutations and many sets, for the large p; those that decide are in the test of measured rates.
+
+    With whole scans exchanged, p ≤ 0.5 in 62 of 100 of these sets, and the test fails.
+    """
+    recipe = Recipe("regression", penalties=(1.0,))
+    sets = 300
+    p = np.empty(sets)
+    for seed in range(sets):
+        who, outcome = repeating(seed)
         fold = folds_of(outcome, recipe, 4, 1, seed)
-        p.append(chance(who, outcome, recipe, fold, n_permutations=19, seed=seed, imaging_only=True).p)
-    for alpha in (0.05, 0.5):
-        assert (np.array(p) <= alpha + 1e-9).sum() <= stats.binom.ppf(0.9995, 40, alpha)
-    assert (np.array(p) <= 0.5).sum() >= stats.binom.ppf(0.0005, 40, 0.5)
+        p[seed] = chance(who, outcome, recipe, fold, n_permutations=3, seed=seed, imaging_only=True).p
+    for alpha in (0.25, 0.5):
+        low, high = stats.binom.ppf([0.0005, 0.9995], sets, alpha)
+        assert low <= (p <= alpha + 1e-9).sum() <= high
+
+
+@pytest.mark.calibration
+def test_measured_rates_of_all_tests_keep_to_alpha():
+    cells = {key: cell for key, cell in RATES.items() if key.endswith(("-total", "-increment"))}
+    assert sum("shared" in key for key in cells) == 2
+    assert len(cells) == 8
+    for key, cell in cells.items():
+        assert cell["sets"] >= (200 if key.endswith("increment") else 100)
+        for alpha in (0.01, 0.05, 0.1, 0.5):
+            found = cell["sums"]["test"][f"p {alpha:g}"]
+            assert found <= stats.binom.ppf(0.9995, cell["sets"], alpha), (key, alpha)
 
 
 def test_permuting_people_against_fixed_folds_is_permuting_outcomes_with_folds_that_follow():
     who, outcome = cohort(2, n_clinical=1)
     fold = folds_of(outcome, QUICK, 3, 1, 0)
     order = np.random.default_rng(0).permutation(who.n)
-    moved = crossfit(who.exchanged(order, imaging_only=False), outcome, QUICK, fold, 0)
+    moved = crossfit(who.exchanged(order), outcome, QUICK, fold, 0)
     permuted = np.empty(who.n)
     permuted[order] = outcome
     assert permuted.sum() == outcome.sum()
     # Person order[i] has the values that meet outcome i: the same pairs, in another order of rows.
-    np.testing.assert_array_equal(who.imaging[order], who.exchanged(order, imaging_only=False).imaging)
+    np.testing.assert_array_equal(who.imaging[order], who.exchanged(order).imaging)
     np.testing.assert_array_equal(permuted[order], outcome)
     assert np.isfinite(moved.predicted).all()
 
 
-def test_the_increment_moves_scans_with_their_site_and_leaves_clinical_values():
+def within_sites(who, seed=0):
+    """An order that leaves everybody at their site."""
+    order = np.arange(who.n)
+    for site in np.unique(who.site):
+        rows = np.flatnonzero(who.site == site)
+        order[rows] = np.random.default_rng(seed).permutation(rows)
+    return order
+
+
+@pytest.mark.oracle
+def test_the_increment_moves_residuals_with_their_gaps_and_site_and_leaves_clinical_values():
     who, _ = full()
-    order = np.roll(np.arange(who.n), 1)
-    moved = who.exchanged(order, imaging_only=True)
+    order = within_sites(who)
+    moved = exchange.scans(who, who.site).moved(order)
     np.testing.assert_array_equal(moved.clinical, who.clinical)
-    np.testing.assert_array_equal(moved.imaging, who.imaging[order])
-    np.testing.assert_array_equal(moved.covariates, who.covariates[order])
+    np.testing.assert_array_equal(np.isnan(moved.imaging), np.isnan(who.imaging[order]))
     assert (moved.site == who.site[order]).all()
+    assert exchange.scans(who, who.site).moved(np.arange(who.n)) is who
+    clinical = np.where(np.isnan(who.clinical), np.nanmean(who.clinical, axis=0), who.clinical)
+    x = sm.add_constant(np.column_stack([who.site == "b", who.site == "c", clinical]).astype(float))
+    for before, after in ((who.imaging, moved.imaging), (who.covariates, moved.covariates)):
+        for column in range(before.shape[1]):
+            y = np.where(np.isnan(before[:, column]), np.nanmean(before[:, column]), before[:, column])
+            fitted = sm.OLS(y, x).fit().fittedvalues
+            expected = fitted + (before[:, column] - fitted)[order]
+            np.testing.assert_allclose(after[:, column], expected, atol=1e-12)
+
+
+def test_what_scans_share_with_clinical_values_and_covariates_stays_when_residuals_move():
+    who, _ = repeating(3)
+    rng = np.random.default_rng(4)
+    motion = 0.6 * who.clinical + 0.8 * rng.normal(size=(who.n, 1))
+    with_motion = people(who.names, who.imaging + motion, who.clinical, motion)
+    scans = exchange.scans(with_motion)
+    for seed in range(3):
+        moved = scans.moved(np.random.default_rng(seed).permutation(who.n))
+        x = sm.add_constant(np.column_stack([who.clinical, moved.covariates]))
+        slopes = np.array([sm.OLS(y, x).fit().params[1:] for y in moved.imaging.T])
+        assert slopes.mean(axis=0) == pytest.approx([0.9, 1.0], abs=0.1)
+
+
+@pytest.mark.truth
+def test_scans_that_know_more_than_the_clinical_value_they_repeat_are_found():
+    recipe = Recipe("regression", penalties=(1.0, 30.0), inner_folds=2)
+    found = 0
+    for seed in range(12):
+        who, outcome = repeating(seed)
+        own = (who.imaging - 0.9 * who.clinical)[:, :3].sum(axis=1) / np.sqrt(1 - 0.9**2)
+        better = outcome + 1.2 * own
+        fold = folds_of(better, recipe, 4, 1, seed)
+        p = chance(who, better, recipe, fold, n_permutations=19, seed=seed, imaging_only=True).p
+        found += p <= 0.05
+    assert found >= 9
 
 
 def test_p_does_not_depend_on_the_number_of_processes():

@@ -184,6 +184,19 @@ def test_results_of_models_that_are_not_planned_are_named(config: Path, call):
     assert "change, change: confirmatory, locked 2026-03-01" in out
 
 
+@pytest.mark.parametrize("locked_first", [True, False])
+def test_a_new_name_does_not_make_a_plan_that_was_seen_a_plan_in_time(config: Path, call, locked_first: bool):
+    if locked_first:
+        call()
+    results(config, "change")
+    (config.parent / "results" / paths.CONFIG).write_text(config.read_text())
+    config.write_text(config.read_text().replace("\n  change: {", "\n  change2: {covariates: [mean_fd], "))
+    _, out, _ = call(*(("--amend", "a better name") if locked_first else ()))
+    assert "all outputs will say: change2 (the question of change)." in out
+    assert "change2, change: confirmatory, locked after results of change existed" in out
+    assert open_study(config).lock_states["baseline"].startswith("locked 2026")
+
+
 def test_an_amendment_after_results_is_late_for_what_it_changes_alone(config: Path, call):
     call()
     results(config, "change")
@@ -296,12 +309,34 @@ class TestOutputs:
         assert {one["status"] for one in families if one["contrast"] == "change"} == status
         assert set(table(group / "armbytime" / "model-armbytime_edges.tsv")["status"]) == {"exploratory"}
 
+    @pytest.mark.slow
+    def test_an_analysis_that_is_renamed_leaves_nothing_and_says_whom_it_lacks(
+        self, planned_trial: World, tmp_path: Path
+    ):
+        world = planned_trial.copy(tmp_path / "renamed")
+        people = world.data / "participants.tsv"
+        rows = table(people)
+        rows.loc[0, "MADRS_ses-post"] = "n/a"
+        rows.to_csv(people, sep="\t", index=False)
+        config = world.configure(models={}, associations={"again": MOOD})
+        ran = world.conn("run", config, "--cores", "1")
+        assert ran.returncode == 0, ran.stderr
+        assert {path.name for path in (world.out / "association").iterdir()} == {"again.json", "again.tsv"}
+        assert not (world.out / "group").exists() or not any((world.out / "group").iterdir())
+        (lost,) = table(world.out / "exclusions.tsv").to_dict("records")
+        assert lost["subject"] == rows.loc[0, "participant_id"].removeprefix("sub-")
+        assert (lost["stage"], lost["reason"]) == ("association", "not_in_analysis")
+        assert lost["value"].startswith("again: MADRS")
+        html = (world.out / "report.html").read_text(encoding="utf-8")
+        assert "One association (again) was made" in html and "associations.mood" not in html
+        assert rerun(world, config) == {}
+
     def test_report_methods_and_record_say_it_too(self, planned_trial: World):
         entry = lock.read(planned_trial.study / "study.lock.json").last
         words = f"confirmatory, locked {lock.day(entry.date)}"
         html = (planned_trial.out / "report.html").read_text(encoding="utf-8")
         methods = (planned_trial.out / "methods.md").read_text(encoding="utf-8")
-        assert html.count(f'<span class="badge planned">{words}</span>') == 4
+        assert html.count(f'<span class="badge planned">{words}</span>') == 5
         assert f"Clinical analyses: associations.mood ({words})." in html
         assert entry.sha256 in html
         assert f"({words})" in methods and entry.sha256 in methods

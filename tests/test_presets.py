@@ -1,5 +1,6 @@
 """Designs of studies that `conn init --preset` writes."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +52,17 @@ def test_a_preset_is_a_configuration_once_a_data_set_is_there(tmp_path, name):
     check(config, path)
     assert config.models
     assert config.associations or config.prediction
+
+
+def test_the_two_trials_of_a_preset_are_compared_once_both_are_named(tmp_path):
+    path = _written(tmp_path, "thalamoCorticoPAG")
+    text = path.read_text(encoding="utf-8").replace(
+        "{bids_dir: data}", "{bids_dir: data}\n  other: {bids_dir: b}"
+    )
+    path.write_text(re.sub("^#(replication:|  bothTrials)", r"\1", text, flags=re.M), encoding="utf-8")
+    config = load(path)
+    check(config, path)
+    assert config.replication["bothTrials"].model in config.models
 
 
 @pytest.mark.parametrize("name", presets.names())

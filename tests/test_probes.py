@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
@@ -13,13 +14,15 @@ from cohorts import DEMO, tables
 from conn import null_report, paths, power_report
 from conn.cli import main
 from conn.config import load
-from conn.config.model import Formula, ParallelArms, TreatmentByOutcome
+from conn.config.model import Contrast, Formula, Moderator, ParallelArms, TreatmentByOutcome
 from conn.design import compile_model
 from conn.null_report import ProbedNulls, null_table, probed, verdict
 from conn.nulls import NullCheck
-from conn.probes import Probe, foreseen_probes, has_first_level, probes, row_design
+from conn.probes import Probe, expected_runs, foreseen_probes, has_first_level, probes, row_design
 from conn.rois import networks
+from conn.row_design import RowDesign
 from conn.simulate import demo_spec, prepare, simulate_z
+from conn.stages import rows as stage
 from conn.stages.rows import rows_of
 from conn.study import open_study
 from conn.tables import read_tsv
@@ -68,6 +71,7 @@ def fixture_more() -> dict[str, Probe]:
     z = simulate_z(spec, prepared)
     cohort, runs, places = tables(spec, prepared)
     cohort["sex"] = np.where(cohort["subject"].astype(int) % 3 == 0, "F", "M")
+    cohort["response"] = np.where(cohort["subject"].astype(int) % 4 < 2, "responder", "nonresponder")
     labels = prepared.latent.labels
     edges = tuple((labels[0], label) for label in labels[1:13])
     both = {"before": "pre", "after": "post"}
@@ -80,7 +84,17 @@ def fixture_more() -> dict[str, Probe]:
             tests={
                 "any": ("arm=placebo", "arm=placebo:MADRS.change"),
                 "two": {"arm=placebo": 1.0, "MADRS.change": 2.0},
+                "number": {"MADRS.change": 1.0},
+                "category": {"arm=placebo": 1.0},
             },
+        ),
+        "score": TreatmentByOutcome(
+            design="treatment_by_outcome", **both, arm="arm", arm_levels=("drug", "placebo"),
+            outcome="response", outcome_levels=("responder", "nonresponder"),
+        ),
+        "who": Moderator(
+            design="moderator", at="pre", arm="arm", levels=("drug", "placebo"), outcome="MADRS.post",
+            contrasts={"moderation": Contrast(), "prognosis": Contrast()},
         ),
         "cells": TreatmentByOutcome(
             design="treatment_by_outcome", **both, arm="arm", arm_levels=("drug", "placebo"),
@@ -202,9 +216,90 @@ def test_further_designs_are_probed_with_the_methods_that_fit_them(more):
         "adjusted.change": ["resampled", "split"],
         "joint.any": ["resampled", "independent"],
         "joint.two": ["resampled", "independent"],
+        "joint.number": ["resampled", "independent"],
+        "joint.category": ["resampled", "independent"],
+        "score.interaction": ["resampled", "split"],
+        "score.interactionScore": ["resampled", "independent"],
+        "who.moderation": ["resampled", "independent"],
+        "who.prognosis": ["resampled", "independent"],
         "cells.interaction": ["resampled", "split"],
     }
     assert all(check.sets == 5 or check.impossible for one in found.values() for check in one.checks)
+
+
+def test_a_design_without_null_data_is_a_row_that_says_why_and_stops_nothing(more):
+    settings = {"sets": 3, "permutations": 39, "alpha": 0.05, "seed": 0}
+    good, probe = more["adjusted.change"], more["who.prognosis"]
+    alone = replace(probe.rows, matrix=probe.rows.matrix[:3], **three_people(probe.rows))
+    broken = Probe("m", probe.contrast, probe.settings, alone, probe.edges, probe.data[:3], 0.001)
+    found = [probed(one, **settings) for one in (broken, good)]
+    table = null_table(found, 39, 0)
+    assert table["verdict"].tolist()[:2] == ["impossible", "impossible"]
+    assert table["impossible"].str.startswith("50 draws in a row cannot be tested").tolist()[:2] == [True] * 2
+    assert table["impossible"].isna().tolist()[2:] == [True, True]
+    assert "resampled: not possible, 50 draws in a row" in "\n".join(null_report._words(found[0]))
+
+
+def three_people(rows: RowDesign) -> dict[str, np.ndarray]:
+    """So few that no draw of them can be tested with four columns."""
+    return {name: getattr(rows, name)[:3] for name in ("strata", "variance_groups", "groups")}
+
+
+@pytest.mark.parametrize(
+    ("name", "heading", "unit"),
+    [
+        ("joint.number", "; z per unit of MADRS.change", "z per unit of MADRS.change"),
+        ("joint.category", "subjects", "z"),
+        (
+            "joint.two",
+            "; z of arm=placebo plus 2 times MADRS.change",
+            "z of arm=placebo plus 2 times MADRS.change",
+        ),
+        (
+            "score.interactionScore",
+            "; z per unit of (drug - placebo) x MADRS.post",
+            "z per unit of (drug - placebo) x MADRS.post",
+        ),
+        (
+            "who.moderation",
+            "; MADRS.post per unit of z, difference between the arms",
+            "MADRS.post per unit of z",
+        ),
+        ("who.prognosis", "; MADRS.post per unit of z", "MADRS.post per unit of z"),
+        ("adjusted.adjusted", "; difference adjusted for the baseline of the edge", "z"),
+    ],
+)
+def test_the_unit_of_a_smallest_effect_is_that_of_the_estimate(more, name, heading, unit):
+    probe = more[name]
+    families = power_report.needed(probe, 39, 0.05, 0)
+    lines = list(power_report._words(probe, families))
+    assert lines[0].endswith(heading) or (heading == "subjects" and ";" not in lines[0])
+    table = power_report.power_table([(probe, families)])
+    assert set(table["unit"]) == {unit}
+    assert table["mdc_r"].isna().all() == (unit != "z")
+    assert (", r " in lines[1]) == ("z " in lines[1]) == (unit == "z")
+
+
+@pytest.mark.oracle
+def test_the_smallest_moderation_is_per_z_in_points_of_the_scale(more):
+    """Its standard error is that of the interval which the results print for an edge without moderation."""
+    probe = more["who.moderation"]
+    found = power_report.needed(probe, 39, 0.05, 0)[0].found
+    found_too = stage.tested(
+        probe.contrast, stage.Rows(probe.data, probe.covariate), np.arange(12), 39, 0, alpha=0.05
+    )
+    assert found.se == pytest.approx(found_too.result.se)
+    assert np.median(found.single) > 5
+
+
+def test_moderators_are_named_before_there_are_data(more):
+    why = {name: power_report.unforeseen(probe.settings, probe.contrast) for name, probe in more.items()}
+    assert why["who.moderation"].startswith("the smallest slope of MADRS.post depends on how much edges vary")
+    assert {name for name, reason in why.items() if reason} == {
+        "joint.any",
+        "who.moderation",
+        "who.prognosis",
+    }
 
 
 def test_a_combination_of_columns_becomes_a_column_with_the_same_estimate(more):
@@ -243,7 +338,7 @@ def test_power_is_told_before_any_image_is_read(world: World, capsys: pytest.Cap
     text = capsys.readouterr().out
     assert "Variances are those of the simulator" in text and "MODEL prepost, change: 6 subjects" in text
     assert not world.out.exists()
-    change = next(iter(foreseen_probes(study)))
+    change = next(iter(foreseen_probes(study, expected_runs(study))))
     sd = power_report.simulated_sd(change)
     # A difference of two scans: the person cancels, the change stays, each scan adds its own noise.
     assert sd == pytest.approx(np.full(6, np.sqrt(0.15**2 + 2 / (change.df - 2))), rel=0.05)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from matplotlib.colors import to_hex
 
 from clinic_contract import CLINICAL, edit, write
+from conn.clinic.rates import rates_words
 from conn.config.association import Association
 from conn.config.reliability import Reliability
 from conn.report import association_section, reliability_section, scatter
@@ -96,6 +98,19 @@ def test_a_correlation_above_its_ceiling_is_a_warning(told):
 def test_the_family_is_said_with_its_size(told):
     found = " ".join(told["association-all"].sentences)
     assert "over all 12 pairs of scale and edge in the same 500 rearrangements" in found
+
+
+def test_the_error_variance_is_said_with_what_it_does(context, told):
+    found = " ".join(told["association-all"].sentences)
+    assert "by the largest |t| of a slope" in found
+    assert "t is a slope over its robust standard error (HC3)" in found
+    assert rates_words(True) in found
+    result = association_section.read(context, "declared")
+    families = [dict(one, robust=False) for one in result.summary["families"]]
+    plain = replace(result, summary={**result.summary, "families": families})
+    said = association_section._variance(plain)
+    assert said.startswith("All people share one error variance (inference.robust_slopes: false): ")
+    assert rates_words(False) in said
 
 
 def test_people_who_are_left_out_are_listed_without_their_label(told):

@@ -15,6 +15,7 @@ from conn import inference
 from conn.config.contrasts import chosen_contrasts, contrasts_of
 from conn.config.model import (
     Contrast,
+    Formula,
     GroupByTime,
     Moderator,
     ParallelArms,
@@ -129,6 +130,21 @@ def test_the_score_beside_responders_is_the_slope_on_the_endpoint_adjusted_for_b
     assert result.stat[0] == pytest.approx(fitted.tvalues[1], rel=1e-9)
 
 
+def test_people_who_count_as_nonresponders_without_a_score_are_told_apart() -> None:
+    cohort, runs = trial(patients())
+    gone = cohort["subject"].isin(["02", "03", "06"]) & (cohort["time_point"] == "post")
+    cohort.loc[gone, "MADRS"] = "n/a"
+    cohort.loc[cohort["subject"].isin(["10", "11"]), "response"] = "n/a"
+    design = compiled(two_sample(), (cohort, runs))
+    said = [note for note in design.notes if note.startswith("differenceScore is of")]
+    assert said == [
+        "differenceScore is of 21 subjects, difference of 22: MADRS.post is missing in 3 who count in "
+        "difference (sub-02, sub-03, sub-06); 2 with the score are not in difference (sub-10, sub-11)"
+    ]
+    same = compiled(two_sample(), trial(patients()))
+    assert not any("differenceScore is of" in note for note in same.notes)
+
+
 @pytest.mark.oracle
 def test_the_score_by_arm_is_a_difference_of_slopes() -> None:
     tables = trial(patients())
@@ -208,16 +224,50 @@ def test_the_score_finds_what_the_dichotomy_loses() -> None:
     assert found["differenceScore"] >= 40
 
 
+def formula(text: str, **tests: Any) -> Formula:
+    return Formula(design="formula", at="pre", formula=text, tests=tests, sensitivity="none")
+
+
+def test_a_formula_on_responders_says_that_no_score_stands_beside_it_and_how_to_have_one() -> None:
+    asked = formula(
+        "response * arm + age",
+        product={"response=responder:arm=placebo": 1.0},
+        both=("response=responder", "response=responder:arm=placebo"),
+        age={"age": 1.0},
+    )
+    notes = compiled(asked, trial(patients())).notes
+    (told,) = [note for note in notes if "the score itself" in note]
+    assert told.startswith("product and both: no contrast on the score itself stands beside response")
+    suggested = "MADRS.post * arm + age + MADRS.pre"
+    assert f"add a model with formula {suggested}, and test the columns of MADRS.post" in told
+    beside = formula(suggested, product={"MADRS.post:arm=placebo": 1.0})
+    again = compiled(beside, trial(patients()))
+    assert "MADRS.post:arm=placebo" in again.contrasts[0].columns, "what is suggested can be computed"
+    assert not [note for note in again.notes if "the score itself" in note]
+
+
+def test_a_formula_that_only_holds_responders_constant_says_nothing() -> None:
+    design = compiled(formula("response + age", age={"age": 1.0}), trial(patients()))
+    assert not [note for note in design.notes if "the score itself" in note]
+
+
 # Connectivity as a moderator ------------------------------------------------------------------------
 
 
-def simulated(n: int, rng: np.random.Generator, n_edges: int = 1, slope: float = 0.0, skew: bool = False):
-    """A trial whose outcome depends on arm and connectivity, and by `slope` on their product in edge 0."""
+def simulated(
+    n: int,
+    rng: np.random.Generator,
+    n_edges: int = 1,
+    slope: float = 0.0,
+    skew: bool = False,
+    prognosis: float = 6.0,
+):
+    """A trial whose outcome depends on arm, by `prognosis` on edge 0, and by `slope` on their product."""
     tables = trial(patients(n))
     z = rng.gamma(2, 0.2, (n, n_edges)) - 0.4 if skew else rng.normal(0.3, 0.25, (n, n_edges))
     arm = np.array([0.5 if i % 2 == 0 else -0.5 for i in range(n)])
     start = rng.normal(30, 4, n)
-    end = 0.5 * start - 4 * arm + 6 * z[:, 0] + slope * arm * z[:, 0] + rng.normal(0, 4, n)
+    end = 0.5 * start - 4 * arm + prognosis * z[:, 0] + slope * arm * z[:, 0] + rng.normal(0, 4, n)
     cohort = tables[0]
     for point, scores in (("pre", start), ("post", end)):
         cohort.loc[cohort["time_point"] == point, "MADRS"] = scores
@@ -263,6 +313,21 @@ def test_moderation_and_prognosis_are_those_of_the_model_of_the_outcome() -> Non
     )
     assert (low < both.result.effect).all()
     assert (both.result.effect < high).all()
+
+
+@pytest.mark.oracle
+def test_the_partial_correlation_of_a_moderator_is_that_of_one_variance_also_beside_a_robust_t() -> None:
+    rng = np.random.default_rng(8)
+    tables, z, (arm, values_, start, end) = simulated(26, rng, n_edges=4, slope=10)
+    one = contrast(compiled(moderator(contrasts={"moderation": Contrast()}), tables), "moderation")
+    assert one.own_variances
+    found = run(one, z)
+    for edge in range(4):
+        m = values_[:, edge]
+        fitted = sm.OLS(end, sm.add_constant(np.column_stack([arm, m, arm * m, start]))).fit()
+        t = fitted.tvalues[3]
+        assert found.size.g[edge] == pytest.approx(t / np.sqrt(t**2 + fitted.df_resid), abs=1e-9)
+        assert found.result.stat[edge] != pytest.approx(t, rel=1e-3)
 
 
 def test_the_other_side_is_missing_where_nothing_is_left_of_the_data() -> None:
@@ -327,16 +392,39 @@ def test_a_planted_moderation_is_found_and_its_interval_covers() -> None:
     assert abs(np.mean(estimates) + 24) < 4 * np.std(estimates) / np.sqrt(60)
 
 
+@pytest.mark.truth
+def test_a_planted_prognosis_is_found_and_its_interval_covers() -> None:
+    rng = np.random.default_rng(22)
+    found, covered, estimates = 0, 0, []
+    asked = moderator(sensitivity="none", contrasts={"prognosis": Contrast()})
+    for seed in range(60):
+        tables, z, _ = simulated(60, rng, n_edges=5, prognosis=12)
+        result = run(contrast(compiled(asked, tables), "prognosis"), z, 199, seed).result
+        corrected = inference.correct([result]).results[0]
+        found += int(corrected.p_fwe[0] <= 0.05)
+        covered += int(corrected.ci_low[0] <= 12 <= corrected.ci_high[0])
+        estimates.append(result.effect[0])
+    assert found >= 48
+    assert covered >= stats.binom.ppf(0.0005, 60, 0.95)
+    assert abs(np.mean(estimates) - 12) < 4 * np.std(estimates) / np.sqrt(60)
+
+
 @pytest.mark.calibration
+@pytest.mark.parametrize("name", ["moderation", "prognosis"])
 @pytest.mark.parametrize("skew", [False, True])
-def test_without_moderation_the_family_wise_error_is_5_percent(skew: bool) -> None:
-    """One variance with normal connectivity, a variance of each person with skewed."""
+def test_without_an_effect_the_family_wise_error_is_5_percent(skew: bool, name: str) -> None:
+    """One variance with normal connectivity, a variance of each person with skewed.
+
+    An edge that goes with the outcome in both arms is nothing to moderation, and all there is to prognosis.
+    """
     rng = np.random.default_rng(33)
     sets, any_false = 200, 0
     settings = INFERENCE if skew else PLAIN
-    first = contrast(compiled(moderator(sensitivity="none"), trial(patients()), settings), "moderation")
+    asked = moderator(sensitivity="none", contrasts={name: Contrast()})
+    first = contrast(compiled(asked, trial(patients()), settings), name)
+    prognosis = 6.0 if name == "moderation" else 0.0
     for seed in range(sets):
-        _, z, (_, _, start, end) = simulated(24, rng, n_edges=20, skew=skew)
+        _, z, (_, _, start, end) = simulated(24, rng, n_edges=20, skew=skew, prognosis=prognosis)
         outcome = np.column_stack([end - end.mean(), start - start.mean()])
         one = replace(first, matrix=np.column_stack([first.matrix[:, :2], outcome]))
         any_false += int(
@@ -406,8 +494,12 @@ def test_a_moderator_warns_of_unequal_variances_by_its_own_rates() -> None:
     people = patients(24)
     for i, person in enumerate(people.values()):
         person["arm"] = "drug" if i < 16 else "placebo"
-    for settings, even, uneven in ((INFERENCE, None, 15), (PLAIN, 8, 36)):
-        for tables, rate in ((trial(patients(24)), even), (trial(people), uneven)):
-            notes = compiled(moderator(), tables, settings).notes
-            said = [note for note in notes if "should the outcome vary three times as much" in note]
-            assert [f"reach {rate} %" in note for note in said] == ([] if rate is None else [True])
+    model = moderator(contrasts={"moderation": Contrast(), "prognosis": Contrast()})
+    for settings, told in ((INFERENCE, {"the smaller arm"}), (PLAIN, {"one arm", "the smaller arm"})):
+        found = {}
+        for tables in (trial(patients(24)), trial(people)):
+            for note in compiled(model, tables, settings).notes:
+                if "should the outcome vary" in note:
+                    found[note.partition(" in ")[2].partition(",")[0]] = note
+        assert set(found) == told
+        assert all(note.startswith("moderation: should") for note in found.values())

@@ -372,6 +372,14 @@ def test_a_region_outside_the_brain_is_refused(coarse: Anatomy) -> None:
 # ------------------------------------------------------------------------------------------ determinism
 
 
+def test_labels_may_begin_elsewhere_and_people_stay_the_same():
+    people, others = draw_people(SMALL), draw_people(replace(SMALL, first_label=101))
+    assert [person.label for person in others] == [f"{101 + i}" for i in range(len(people))]
+    assert [replace(person, label="") for person in people] == [
+        replace(person, label="") for person in others
+    ]
+
+
 def test_bytes_depend_on_the_seed_and_not_on_the_number_of_workers(tmp_path: Path) -> None:
     spec = replace(SMALL, n_subjects=2, volumes=30, voxel_mm=6.0)
     simulate_cohort(tmp_path / "one", spec, workers=1)

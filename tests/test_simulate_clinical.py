@@ -119,7 +119,10 @@ def curve(z: Array, response: Array) -> float:
 def population() -> tuple[CohortSpec, dict[str, ClinicalTruth], dict[str, dict[str, Array]]]:
     """Planted values of the fine scale, and 200,000 people of each arm without noise of scans."""
     spec = fine()
-    truths = {f"{t.kind} {t.roi_a} {t.arms[0]}": t for t in derive_clinical(spec, ready(spec).latent)}
+    truths = {
+        f"{t.kind} {t.roi_a} {t.arms[0] if t.kind != 'association' else '+'.join(t.arms)}": t
+        for t in derive_clinical(spec, ready(spec).latent)
+    }
     people = {}
     for arm in spec.arms:
         drawn = draw_population(spec, arm)
@@ -159,6 +162,24 @@ def test_the_formulas_of_prediction_are_what_the_population_shows_before_and_aft
     marker, lasting = (truths[f"prediction {key} drug"].planted for key in ("amygdalaLBL", "pgACCR"))
     assert (marker["r_after"], marker["auc_after"], marker["difference_after"]) == pytest.approx((0, 0.5, 0))
     assert 0.5 < lasting["auc_after"] < lasting["auc"]
+
+
+@pytest.mark.truth
+def test_the_formula_of_an_association_is_the_correlation_of_changes_in_the_population(population) -> None:
+    _, truths, people = population
+    change = {arm: one["z"][:, 1] - one["z"][:, 0] for arm, one in people.items()}
+    gain = {arm: one["y1"] - one["y0"] for arm, one in people.items()}
+    arms = np.concatenate([one["arm"] for one in people.values()])
+    for edge, name in enumerate(("PAG", "amygdalaLBL", "pgACCR")):
+        for arm in people:
+            found = np.corrcoef(change[arm][:, edge], gain[arm])[0, 1]
+            assert truths[f"association {name} {arm}"].planted["r"] == pytest.approx(found, abs=0.008)
+        z, y = (np.concatenate([one[arm] for arm in people]) for one in (change, gain))
+        residuals = [sm.OLS(v, sm.add_constant(arms)).fit().resid for v in (z[:, edge], y)]
+        both = truths[f"association {name} drug+placebo"].planted["r"]
+        assert both == pytest.approx(np.corrcoef(*residuals)[0, 1], abs=0.008)
+    assert truths["association PAG drug"].planted["r"] > 0.3
+    assert truths["association amygdalaLBL drug"].planted["r"] > 0.2
 
 
 @pytest.mark.truth
@@ -220,6 +241,8 @@ def estimates(spec: CohortSpec, results: Results) -> dict[str, dict[str, float]]
         }
     interaction = slopes(y1, arm * moderator[:, 0], arm, moderator[:, 0], y0)[0]
     found["moderation pgACCR"] = {"interaction": interaction}
+    for name, z in (("PAG", carrier), ("amygdalaLBL", marker), ("pgACCR", moderator)):
+        found[f"association {name}"] = {"r": np.corrcoef((z[:, 1] - z[:, 0])[drug], (y1 - y0)[drug])[0, 1]}
     fd = results.mean_fd[:, 1] - results.mean_fd[:, 0]
     for name, z in (("moved", moved), ("unmoved", unmoved)):
         change = z[:, 1] - z[:, 0]
@@ -248,7 +271,7 @@ def close(truths: tuple[ClinicalTruth, ...], found: dict[str, dict[str, Array]],
     checked = 0
     for truth in truths:
         key = "moved" if truth.kind == "artefact" else f"{truth.kind} {truth.roi_a}"
-        if truth.kind == "prediction" and truth.arms != ("drug",):
+        if truth.kind in ("prediction", "association") and truth.arms != ("drug",):
             continue
         for name, values in found[key].items():
             if name == "proportion":
@@ -261,7 +284,7 @@ def close(truths: tuple[ClinicalTruth, ...], found: dict[str, dict[str, Array]],
             ab, c = found[key]["ab"], found[key]["c"]
             error = (ab - truth.measured["proportion"] * c).std(ddof=1) / np.sqrt(ab.size) / abs(c.mean())
             assert abs(ab.mean() / c.mean() - truth.measured["proportion"]) < 3.3 * error + slack
-    assert checked == 5 + 4 + 4 + 1 + 2
+    assert checked == 5 + 4 + 4 + 1 + 3 + 2
 
 
 @pytest.fixture(scope="module")
@@ -468,8 +491,16 @@ def test_files_name_both_scales_and_the_truth_of_each_question(moving: tuple[Coh
         ("prediction", "amygdalaLBL", "placebo"),
         ("prediction", "pgACCR", "drug"),
         ("moderation", "pgACCR", "drug", "placebo"),
+        *(
+            ("association", roi, *arms)
+            for roi in ("PAG", "amygdalaLBL", "pgACCR")
+            for arms in (("drug",), ("placebo",), ("drug", "placebo"))
+        ),
         ("artefact", "dACCR", "drug", "placebo"),
     ]
+    columns = record["tables"]["scores"]["SHAPS"]["columns"]
+    assert set(columns.values()) <= set(people)
+    assert {record["tables"]["arm"], *record["tables"]["unrelated"]} <= set(people)
     mediation = record["clinical"][0]
     assert mediation["planted"]["proportion"] == pytest.approx(4.8 / 7.8, abs=1e-4)
     assert abs(mediation["measured"]["proportion"]) < mediation["planted"]["proportion"]
@@ -487,8 +518,9 @@ def test_every_scenario_can_be_prepared_at_the_size_of_its_images() -> None:
 
 def test_in_an_open_trial_about_half_respond_and_there_is_no_question_about_arms() -> None:
     spec = only(scenario("responder"))
-    (truth,) = derive_clinical(spec, ready(spec).latent)
+    truth, changes = derive_clinical(spec, ready(spec).latent)
     assert (truth.kind, truth.arms) == ("prediction", ("drug",))
+    assert (changes.kind, changes.arms) == ("association", ("drug",))
     assert 0.45 < truth.measured["response"] < 0.55
     assert truth.planted["auc"] > truth.measured["auc"] > 0.65
     assert truth.measured["auc_after"] == pytest.approx(0.5, abs=0.01)

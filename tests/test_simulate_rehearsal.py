@@ -306,6 +306,10 @@ def test_images_show_the_effect_of_a_column(tmp_path: Path) -> None:
     record = json.loads((tmp_path / "out" / "truth.json").read_text())
     assert record["edges"] == []
     assert record["planted"]["edges"][0]["baseline_z"] == 0.5
+    stated = record["planted"]["edges"][0]["scans"]
+    assert {(subject, session) for subject in stated for session in stated[subject]} == set(found)
+    assert {key for key in found if stated[key[0]][key[1]] == -0.6} == {("1", "b"), ("3", "b")}
+    assert sum(z == 0.5 for one in stated.values() for z in one.values()) == len(found) - 2
     assert record["planted"]["columns"][0] | {"scans": 2, "level": "cbt"} == record["planted"]["columns"][0]
 
 

@@ -255,6 +255,28 @@ def test_one_time_point_has_halves_alone(trial):
     assert summary["after"] is None
 
 
+def test_the_registry_s_reliability_is_that_number_and_is_written_with_its_source(out):
+    measure(out, "stability", stable={"arm": ("placebo",)})
+    scales = {**CLINICAL.scales, "MADRS": CLINICAL.scales["MADRS"].model_copy(update={"kind": "MADRS"})}
+    clinical = CLINICAL.model_copy(update={"scales": scales})
+    found = {}
+    for share in ("registry", 0.93):
+        asked = Association(
+            before="pre", after="post", scales=("MADRS.change",), edges=(("sgACCL", "insulaL"),), resamples=0,
+            reliability="stability", scale_reliability={"MADRS": share},
+        )  # fmt: skip
+        association(
+            out, "a", asked, clinical, asked.edges, {}, combine_runs="weighted", permutations=99, seed=0
+        )
+        found[share] = read(out, "association", "a")
+    (first, known), (second, given) = found["registry"], found[0.93]
+    assert first.equals(second)
+    assert known["scale_reliability"]["MADRS"]["source"].startswith("Williams and Kobak 2008")
+    assert given["scale_reliability"]["MADRS"] == {
+        "value": 0.93, "words": "given by the authors", "source": "the configuration", "verified": True,
+    }  # fmt: skip
+
+
 def test_too_few_untreated_people_are_told(trial):
     with pytest.raises(DesignError, match=r"reliability\.r\.stable: 0 people .*agreement needs 3"):
         measure(trial, stable={"arm": ("waiting",)})

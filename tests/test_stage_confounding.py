@@ -69,6 +69,7 @@ def study(
                 {"run": f"r{subject}{point}", "mean_fd": fd, "dvars": 1 + fd, "frames_kept": 150,
                  "global_sd": rng.normal(0.5, 0.1), "tsnr": rng.normal(55, 4)}
             )  # fmt: skip
+    cohort["mean_fd"] = cohort["runs"].map({record["run"]: record["mean_fd"] for record in records})
     write_tsv(out / paths.COHORT, cohort)
     write_tsv(out / paths.RUNS, runs.merge(pd.DataFrame(records), on="run"))
     write_json(out / paths.COLLECTED, collected)
@@ -96,6 +97,7 @@ def tables(out: Path, edges=EDGES, networks=None) -> tuple[pd.DataFrame, pd.Data
         "roi_b",
         "adjustment",
         "measures",
+        "lacking",
     }
     made = []
     for path in (paths.confounding("m"), paths.adjustment("m")):
@@ -156,6 +158,48 @@ def test_motion_is_tested_without_motion_as_a_covariate(tmp_path):
     plain = of(measures, measure="mean_fd")
     assert plain["p"] <= 0.01
     assert plain["df"] == 24 - 3
+
+
+def test_effects_are_those_of_the_model_with_the_motion_that_it_holds_constant(tmp_path):
+    study(tmp_path, by_time(covariates=("mean_fd", "age"), sensitivity="none"))
+    _, effects = tables(tmp_path)
+    edges_stage(tmp_path, "m", EDGES, permutations=199, seed=1)
+    correct(tmp_path, "m", ["edges"], SETTINGS)
+    tested = read_tsv(tmp_path / paths.edges("m")).set_index(["contrast", "roi_a", "roi_b"])
+    plain = effects[effects["adjustment"] == "none"]
+    for row in plain.to_dict("records"):
+        result = tested.loc[(row["contrast"], row["name"], row["roi_b"])]
+        assert row["estimate"] == pytest.approx(float(result["estimate"]), rel=1e-4)
+        assert row["df"] == pytest.approx(float(result["df"]))
+    assert set(plain["share_left"]) == {1.0}
+    artefact = of(effects, name="aL", roi_b="bL", adjustment="none")
+    assert artefact["p"] > 0.05
+    by_motion = of(effects, name="aL", roi_b="bL", adjustment="mean_fd")
+    assert (by_motion["estimate"], by_motion["left_out"]) == (artefact["estimate"], "mean_fd")
+    everything = of(effects, name="aL", roi_b="bL", adjustment="all")
+    assert "mean_fd" in everything["left_out"].split(";")
+    assert everything["measures"] == "global_sd;tsnr"
+
+
+def without_tsnr(out: Path) -> None:
+    """One run lacks a measure."""
+    runs = read_tsv(out / paths.RUNS)
+    runs.loc[3, "tsnr"] = "n/a"
+    write_tsv(out / paths.RUNS, runs)
+
+
+def test_a_measure_that_somebody_lacks_is_named_and_nobody_is_lost(tmp_path):
+    study(tmp_path, by_time())
+    without_tsnr(tmp_path)
+    measures, effects = tables(tmp_path)
+    everything = of(effects, name="bL", roi_b="dL", adjustment="all")
+    assert everything["measures"] == "mean_fd;global_sd"
+    assert everything["lacking"] == "tsnr"
+    assert set(everything["left_out"].split(";")) == {"dvars", "frames_kept", "df", "coverage", "tsnr"}
+    assert everything["df"] == 24 - 2 - 2
+    lacking = of(measures, measure="tsnr", roi="nan")
+    assert np.isnan(lacking["p"])
+    assert lacking["varies"] == "true"
 
 
 @pytest.mark.parametrize(
@@ -263,8 +307,9 @@ def test_one_time_point_has_scores_alone(tmp_path, model):
 def shown(tmp_path):
     """Blocks of the report on a study, by the names of its sections."""
 
-    def make(model: Model):
-        study(tmp_path, model)
+    def make(model: Model, n: int = 24, change=lambda out: None):
+        study(tmp_path, model, n)
+        change(tmp_path)
         edges_stage(tmp_path, "m", EDGES, permutations=199, seed=1)
         correct(tmp_path, "m", ["edges"], SETTINGS)
         tables(tmp_path)
@@ -305,6 +350,35 @@ def test_the_report_says_that_motion_differs_and_what_is_left(shown):
     ]
     assert {row.cells[0] for row in effects.rows if row.strong} == {"aL – bL", "aL – cL"}
     assert "Neither column is the truth by itself" in other.caution
+
+
+def test_the_report_says_which_measure_was_not_held_constant(shown):
+    ((other,), _) = shown(by_time(), change=without_tsnr)
+    assert "once all measures but tSNR (missing in somebody) are held constant" in " ".join(other.sentences)
+    measures, effects = other.tables
+    assert "tSNR" not in measures.note
+    assert [row.cells[-2:] for row in measures.rows if row.cells[1] == "tSNR"] == [("n/a", "n/a")]
+    assert "Not held constant, because somebody lacks it: tSNR." in effects.note
+    assert "+ tSNR" not in [column.title for column in effects.columns]
+
+
+def test_without_degrees_of_freedom_the_report_does_not_say_that_an_effect_is_gone(shown):
+    arms = {"arm": "arm", "levels": ("drug", "placebo"), "randomised": True}
+    ((other,), _) = shown(ParallelArms(design="parallel_arms", before="pre", after="post", **arms), n=8)
+    said = next(sentence for sentence in other.sentences if "p_fwe" in sentence)
+    assert "can be judged with all measures held constant, for too few degrees of freedom are left" in said
+    assert "uncorrected p above" not in said
+    assert "n/a: too few degrees of freedom are left." in other.tables[1].note
+
+
+def test_effects_with_and_without_an_answer_are_counted_apart():
+    values = ((0.2, 0.4), (0.01, 0.8), (np.nan, np.nan))
+    rows = [{"p": p, "share_left": share, "lacking": "n/a"} for p, share in values]
+    assert confounding_section.what_is_left(0.05, rows) == (
+        "of 3 edges and networks with p_fwe ≤ 0.05, 1 has an uncorrected p above it once all measures are "
+        "held constant, and 1 cannot be judged, for too few degrees of freedom are left; the median "
+        "share of the estimate that is left is 60 %"
+    )
 
 
 def test_the_report_gives_change_against_baseline_with_its_caution_once(shown):

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 from scipy import stats
+from statsmodels import api as sm
 from statsmodels.multivariate.manova import MANOVA
 
 from conn import effects, images, paths
@@ -378,6 +379,34 @@ def test_equivalence_is_two_one_sided_tests(tmp_path: Path) -> None:
     )
     assert row["p_equivalence"] == pytest.approx(max(above, below), rel=1e-6)
     assert edges_of(tmp_path)["p_equivalence"].isna().all()
+
+
+@pytest.mark.oracle
+def test_a_slope_beside_a_baseline_has_its_partial_correlation_and_neither_equivalence_nor_other_slopes(
+    tmp_path: Path,
+) -> None:
+    answers = ["responder", "nonresponder"] * 8
+    people = {f"{n:02d}": {"response": answer} for n, answer in enumerate(answers, start=1)}
+    model = ARMS.model_copy(
+        update={"arm": "response", "levels": ("responder", "nonresponder"), "randomised": False}
+    )
+    made = study(tmp_path, model, people)
+    table = edges_of(tmp_path, Inference(permutations=199, equivalence=0.3))
+    by_score = table[table["contrast"] == "adjustedScore"]
+    cohort = read_tsv(tmp_path / paths.COHORT)
+    start, end = (
+        cohort.loc[cohort["time_point"] == point, "MADRS"].astype(float).to_numpy()
+        for point in ("pre", "post")
+    )
+    for _, row in by_score.iloc[:3].iterrows():
+        pre, post = (edge(made, list(people), point, row["roi_a"], row["roi_b"]) for point in ("pre", "post"))
+        fitted = sm.OLS(post, sm.add_constant(np.column_stack([end, start, pre]))).fit()
+        expected = fitted.tvalues[1] / np.sqrt(fitted.tvalues[1] ** 2 + fitted.df_resid)
+        assert row["g"] == pytest.approx(expected, rel=1e-6)
+        assert row["estimate"] == pytest.approx(fitted.params[1], rel=1e-6)
+    assert by_score[["p_equivalence", "slope_difference", "p_slope_difference"]].isna().all(axis=None)
+    arms = table[table["contrast"] == "adjusted"]
+    assert arms[["p_equivalence", "slope_difference", "p_slope_difference"]].notna().all(axis=None)
 
 
 @pytest.mark.oracle

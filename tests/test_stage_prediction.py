@@ -181,11 +181,55 @@ def test_a_score_is_predicted_with_its_baseline_unless_that_is_declined(made):
     assert any("baseline of MADRS is not among the predictors" in sentence for sentence in record["words"])
 
 
-@pytest.mark.parametrize("reference", ["MADRS.post", "MADRS.change", "MADRS.percent_change", "response"])
-def test_a_predictor_that_is_not_known_at_the_scan_is_refused(made, reference):
+RATED = CLINICAL.model_copy(
+    update={
+        "scales": {"MADRS": Scale(columns={"pre": "a", "post": "b"}, reliability=0.8)},
+        "variables": CLINICAL.variables | {"late": Variable(column="b")},
+    }
+)
+
+
+@pytest.mark.parametrize(
+    "reference",
+    ["MADRS.post", "MADRS.change", "MADRS.percent_change", "MADRS.rci", "MADRS.locf", "MADRS.locf.post",
+     "response", "late"],
+)  # fmt: skip
+@pytest.mark.parametrize("field", ["clinical", "remove"])
+def test_what_is_not_known_at_the_scan_is_refused_whatever_it_is_for(made, field, reference):
     out, *_ = made
-    with pytest.raises(ConfigError, match="is not known at pre, when the scan is made"):
-        run(out, NO_TESTS.model_copy(update={"clinical": (reference,)}))
+    says = rf"{field}: {reference} is made of MADRS at post and is not known at pre, when the scan is made.*"
+    with pytest.raises(ConfigError, match=says + r"Use MADRS\.pre or leave it out"):
+        run(out, NO_TESTS.model_copy(update={field: (reference,)}), clinical=RATED)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"harmonise": "response"}, r"harmonise: response .* not known at pre.*such as the site"),
+        ({"strata": ("response",)}, r"strata: response .* folds and permutations within it would depend"),
+        ({"leave_out": "response"}, r"leave_out: response is the outcome; a model of the others"),
+        ({"outcome": "MADRS.post", "strata": ("response",)}, r"strata: response is made of MADRS at post"),
+        ({"outcome": "MADRS.post", "leave_out": "response"}, r"as the outcome MADRS\.post is"),
+        ({"outcome": "arm", "event": "drug", "harmonise": "arm"}, r"harmonise: arm is the outcome"),
+        ({"outcome": "age", "remove": ("age",)}, r"remove: age is the outcome.*Use what is known at pre"),
+        ({"at": "post", "outcome": "MADRS.post", "clinical": ("MADRS.change",)}, r"as the outcome MADRS"),
+    ],
+)  # fmt: skip
+def test_the_outcome_in_another_form_is_refused(made, changes, says):
+    out, *_ = made
+    with pytest.raises(ConfigError, match=says):
+        run(out, NO_TESTS.model_copy(update=changes), clinical=RATED)
+
+
+def test_what_is_known_when_a_later_scan_is_made_may_predict(made):
+    out, *_ = made
+    table = scans(out, "prediction.p", "weighted")
+    later = {"at": "post", "outcome": "arm", "event": "drug", "clinical": ("MADRS.change", "response")}
+    settings = NO_TESTS.model_copy(update=later)
+    known = predictors.known(table, settings, CLINICAL, {}, "prediction.p")
+    assert known.clinical == ("MADRS.change", "response=responder")
+    baseline = NO_TESTS.model_copy(update={"outcome": "MADRS.pre"})
+    assert predictors.known(table, baseline, CLINICAL, {}, "prediction.p").clinical == ()
 
 
 def test_sites_are_harmonised_left_out_and_balanced(made):
@@ -216,7 +260,8 @@ def test_a_subset_and_missing_categories_leave_people_out_with_their_reason(made
     record, _ = run(out, settings)
     assert record["n"] == 18
     reasons = [one["reason"] for one in record["excluded"]]
-    assert reasons.count("not_in_subset") == 21
+    assert reasons.count("not_in_subset") == 20
+    assert reasons.count("subset_unknown") == 1
     with pytest.raises(ConfigError, match="nobody has 'ketamine'"):
         run(out, NO_TESTS.model_copy(update={"subset": {"arm": ("ketamine",)}}))
 
@@ -299,8 +344,14 @@ def configured(tmp_path, **changes):
                     "trial": {"bids_dir": "data", "time_points": {"labels": {"pre": ["1"], "post": ["2"]}}}
                 },
                 "clinical": {
-                    "scales": {"MADRS": {"columns": {"pre": "a", "post": "b"}}},
-                    "variables": {"age": {"column": "age"}, "site": {"column": "site", "kind": "category"}},
+                    "scales": {
+                        "MADRS": {"columns": {"screening": "s", "pre": "a", "middle": "m", "post": "b"}}
+                    },
+                    "variables": {
+                        "age": {"column": "age"},
+                        "late": {"column": "b"},
+                        "site": {"column": "site", "kind": "category"},
+                    },
                 },
                 "prediction": {"p": settings},
             }
@@ -322,9 +373,15 @@ def configured(tmp_path, **changes):
         ({"edge_measure": "partial"}, r"partial correlations are not computed; add connectivity\.partial"),
         ({"features": "seeds", "seeds": ["LC"]}, r"p\.seeds: LC has no map"),
         ({"train": ["other"]}, r"p\.train: 'other' is none of datasets: trial"),
+        (
+            {"clinical": ["MADRS.post"]},
+            r"p\.clinical: MADRS\.post is made of MADRS at post and is not known",
+        ),
+        ({"clinical": ["MADRS.middle"]}, r"p\.clinical: MADRS\.middle .* is not known at pre"),
+        ({"remove": ["late"]}, r"p\.remove: late is made of MADRS at post"),
     ],
 )
 def test_names_that_lead_nowhere_are_told_before_anything_runs(tmp_path, changes, says):
-    configured(tmp_path)
+    configured(tmp_path, clinical=["MADRS.screening", "MADRS.pre"])
     with pytest.raises(ConfigError, match=says):
         configured(tmp_path, **changes)

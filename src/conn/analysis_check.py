@@ -13,21 +13,28 @@ from conn import analysis_words, not_done
 from conn.clinic import arm_difference, association
 from conn.clinic.mediation import joint, together, words
 from conn.clinic.prediction import chance, folds
+from conn.clinic.rates import rates_words
+from conn.cohort import Person
 from conn.config.association import Association
 from conn.config.mediation import Mediation
 from conn.config.model import Config
 from conn.config.prediction import Prediction
+from conn.config.reliability import Reliability
+from conn.config.replication import Replication
 from conn.errors import ConnError, DesignError
-from conn.outcomes import Outcomes, outcomes_of_analysis
+from conn.outcomes import Outcomes, needs_of, outcomes_of_analysis
 from conn.permutation import PermutationSet
 from conn.points import at
 from conn.stages import association as association_stage
-from conn.stages import predictors, reliability
-from conn.stages.association_result import DIFFERENCE
+from conn.stages import left_out, predictors, reliability, replication
+from conn.stages.association_result import DIFFERENCE, scale_reliability
 from conn.stages.features import Features, Scans, scans_in
+from conn.stages.mediation import refuse_gaps
 from conn.stages.mediation_rows import rows_of
 from conn.stages.mediation_table import told
+from conn.stages.needs import Gaps, Needs
 from conn.stages.prediction import chosen_people
+from conn.stages.replication_fits import Chance, joint_of
 from conn.study import Study
 
 SHOWN = 5
@@ -47,6 +54,7 @@ class _Foreseen:
     study: Study
     cohort: pd.DataFrame
     runs: pd.DataFrame
+    gaps: Gaps
 
     @property
     def config(self) -> Config:
@@ -58,7 +66,11 @@ class _Foreseen:
 
 
 def analyses(
-    study: Study, cohort: pd.DataFrame, runs: pd.DataFrame, problems: list[ConnError]
+    study: Study,
+    cohort: pd.DataFrame,
+    runs: pd.DataFrame,
+    problems: list[ConnError],
+    gaps: Gaps | None = None,
 ) -> Iterator[list[str]]:
     """Lines for every clinical analysis.
 
@@ -72,13 +84,16 @@ def analyses(
         Its run table.
     problems
         Whatever would stop the run is put here too; being short of people does not.
+    gaps
+        What each run lacks, as far as it is foreseen; nothing by default.
     """
-    foreseen = _Foreseen(study, cohort, runs)
+    foreseen = _Foreseen(study, cohort, runs, gaps or {})
     kinds: dict[str, Callable[[_Foreseen, str, str], Iterator[str]]] = {
         "associations": _association,
         "mediation": _mediation,
         "prediction": _prediction,
         "reliability": _reliability,
+        "replication": _replication,
     }
     for section, describe in kinds.items():
         for name in getattr(study.config, section):
@@ -102,10 +117,14 @@ def _association(foreseen: _Foreseen, name: str, key: str) -> Iterator[str]:
     config = foreseen.config
     asked, clinical, scans = config.associations[name], config.clinical, foreseen.scans(key)
     yield analysis_words.association_words(asked)
+    for scale in asked.scale_reliability:
+        share = scale_reliability(asked, clinical, scale)
+        if share is not None:
+            yield f"Reliability of {scale} for the ceiling: {share.value:g}, {share.words} ({share.source})"
     enrolled = association_stage.enrolled_in(scans, asked, clinical)
     arms = enrolled.text(asked.arm).tolist() if asked.arm is not None else []
     yield _people(len(enrolled.people), Counter(arms), asked.levels)
-    yield from _left_out(enrolled.lost)
+    yield from _left_out(association_stage.lost_in(enrolled, asked, clinical))
     one = np.zeros((len(enrolled.people), 1))
     features = Features("edges", ((ANYTHING, ANYTHING),), {asked.before: one, asked.after: one})
     sizes = _sizes(config, asked)
@@ -114,7 +133,7 @@ def _association(foreseen: _Foreseen, name: str, key: str) -> Iterator[str]:
         module = arm_difference if arm == DIFFERENCE else association
         try:
             for people in own:
-                module.refuse(people)
+                module.refuse(people, config.inference.robust_slopes)
         except DesignError as error:
             yield f"WARNING, will be left out, {arm}: {error}."
             continue
@@ -122,15 +141,18 @@ def _association(foreseen: _Foreseen, name: str, key: str) -> Iterator[str]:
         n = ", ".join(dict.fromkeys(str(people.n) for people in own))
         possible.append(arm)
         yield from _families(arm, sizes, f"n = {n}", sets, len(asked.scales), len(own))
+    yield from _lacking(foreseen, asked, scans, enrolled.people, [asked.before, asked.after])
     if not possible:
         raise DesignError(f"{key}: nothing can be correlated; the reasons stand with it")
+    yield _slopes(config.inference.robust_slopes)
 
 
 def _mediation(foreseen: _Foreseen, name: str, key: str) -> Iterator[str]:
     config = foreseen.config
     asked = config.mediation[name]
     yield words.question(told(asked))
-    rows = rows_of(name, foreseen.scans(key), asked, config.clinical)
+    scans = foreseen.scans(key)
+    rows = rows_of(name, scans, asked, config.clinical)
     yield _people(len(rows.people), Counter(rows.levels), asked.levels)
     yield from _left_out(rows.left_out)
     first, second = joint.exchanges(rows.trial, config.inference.permutations, config.seed)
@@ -138,8 +160,15 @@ def _mediation(foreseen: _Foreseen, name: str, key: str) -> Iterator[str]:
         yield f"family of {size}: path a {_permutations([first])}; path b {_permutations([second])}"
     if asked.together:
         together.refuse_many(rows.trial, len(asked.together))
+        apart = Needs(sets={"-".join(pair): pair for pair in asked.together})
+        gone = apart.lacking(scans, rows.people, [asked.before, asked.after], foreseen.gaps)
+        refuse_gaps(name, apart.names, np.any(gone, axis=0).tolist())
         yield f"{len(asked.together)} edges together"
+    yield from _lacking(foreseen, asked, scans, rows.people, [asked.before, asked.after])
     yield f"The larger p of both paths counts, so that none is below {_smallest([first, second])}."
+    n_families = len(_sizes(config, asked)) + bool(asked.together)
+    if n_families > 1:
+        yield f"p_fwe holds within a family; p_holm goes over all {n_families} of them."
     yield from _too_coarse([first, second], config.inference.alpha)
 
 
@@ -148,9 +177,9 @@ def _prediction(foreseen: _Foreseen, name: str, key: str) -> Iterator[str]:
     asked, clinical, scans = config.prediction[name], config.clinical, foreseen.scans(key)
     yield analysis_words.prediction_words(asked)
     outcome = predictors.outcome_of(scans, asked, clinical, key)
-    scanned = [bool(scans.runs.get((person, asked.at))) for person in scans.people]
-    imaging = np.where(scanned, 0.0, np.nan)[:, None]
-    known = predictors.known_with(scans, asked, clinical, imaging, (ANYTHING,), key)
+    needs = needs_of(config, asked)
+    imaging = left_out.imaging(scans, asked, needs, foreseen.gaps)
+    known = predictors.known_with(scans, asked, clinical, imaging, needs.names, key)
     chosen = chosen_people(scans, name, asked, clinical, outcome, known)
     _, truth = chosen.people(known, outcome, chosen.training)
     classes: Counter[str] = Counter()
@@ -167,6 +196,8 @@ def _prediction(foreseen: _Foreseen, name: str, key: str) -> Iterator[str]:
     sets = chance.rearrangements(
         truth.size, known.strata_of(chosen.training), asked.permutations, config.seed
     )
+    people = [scans.people[row] for row in (*chosen.training, *chosen.tested)]
+    yield from _lacking(foreseen, asked, scans, people, [asked.at])
     sizes = ", ".join(_sizes(config, asked))
     yield f"{sizes}, all in one model; clinical predictors: {', '.join(known.clinical) or 'none'}"
     tests = "everything against the outcome" + (
@@ -182,13 +213,81 @@ def _reliability(foreseen: _Foreseen, name: str, key: str) -> Iterator[str]:
     yield analysis_words.reliability_words(asked)
     enrolled = reliability.enrolled_in(scans, asked, config.clinical)
     yield f"n = {len(enrolled.people)} with a scan{at(asked.before)}"
-    yield from _left_out(enrolled.lost)
+    yield from _left_out(reliability.lost_in(scans, enrolled, asked))
     if asked.stable is not None and asked.after is not None:
         stable = reliability.stable_in(enrolled, asked)
         both = [bool(scans.runs.get((person, asked.after))) for person in enrolled.people]
         n = int((stable & np.array(both, dtype=bool)).sum())
         yield f"{n} people who were not treated in between have both sessions"
         reliability.refuse_few(key, asked, n)
+    if asked.split_half:
+        counts = {"before": len(enrolled.people)}
+        if asked.after is not None:
+            twice = sum(bool(scans.runs.get((person, asked.after))) for person in enrolled.people)
+            counts |= {"after": twice, "change": twice}
+        for text in reliability.few_halves(key, asked, counts):
+            yield f"WARNING, will be left out: {text}."
+    points = [asked.before, *([asked.after] if asked.after is not None else [])]
+    yield from _lacking(foreseen, asked, scans, enrolled.people, points)
+
+
+def _lacking(
+    foreseen: _Foreseen,
+    asked: Association | Mediation | Prediction | Reliability,
+    scans: Scans,
+    people: Sequence[Person],
+    points: Sequence[str],
+) -> Iterator[str]:
+    """Features that somebody lacks, as far as exclusions tell before the images are read."""
+    needs = needs_of(foreseen.config, asked)
+    lacking = needs.lacking(scans, people, points, foreseen.gaps).sum(axis=0)
+    worst = [int(i) for i in np.argsort(-lacking, kind="stable") if lacking[i]]
+    if not worst:
+        return
+    named = ", ".join(f"{needs.names[i]} ({lacking[i]} of {len(people)} people)" for i in worst[:SHOWN])
+    more = " …" if len(worst) > SHOWN else ""
+    what = f"{len(worst)} of {len(needs.names)} features: {named}{more}"
+    if isinstance(asked, Prediction):
+        yield f"Missing in somebody, and filled inside each fold: {what}."
+        return
+    yield (
+        f"WILL BE n/a where somebody lacks them, for inference.min_share counts for models alone: {what}. "
+        "Leave these people out by subset, or the regions."
+    )
+
+
+def _replication(foreseen: _Foreseen, name: str, key: str) -> Iterator[str]:
+    config = foreseen.config
+    asked = config.replication[name]
+    yield analysis_words.replication_words(asked)
+    prepared = replication.prepare(
+        name,
+        asked,
+        config.models[asked.model],
+        config.clinical,
+        config.inference,
+        foreseen.cohort,
+        foreseen.runs,
+        order=list(config.datasets),
+        combine_runs=config.connectivity.combine_runs,
+    )
+    yield from _left_out(prepared.trials.homeless)
+    for contrast, designs in prepared.designs.items():
+        for one in designs:
+            yield f"{contrast}, {replication.trial_words(one)}"
+        if contrast in prepared.skipped:
+            yield f"WARNING, will be left out, {contrast}: {prepared.skipped[contrast]}"
+            continue
+        chance = Chance(config.inference.permutations, config.seed)
+        joint = joint_of([one.contrast for one in prepared.usable(contrast)], chance)
+        every = "all " if joint.complete else ""
+        sizes = ", ".join(_sizes(config, asked))
+        yield (
+            f"{contrast}: {sizes}; {every}{joint.n_set:,} rearrangements within trials, smallest attainable "
+            f"p {joint.smallest_p:.3g}"
+        )
+        if joint.smallest_p > config.inference.alpha:
+            yield f"WARNING: no p can be {config.inference.alpha:g} or less: too few people, or permutations."
 
 
 # Words ----------------------------------------------------------------------------------------------
@@ -210,7 +309,7 @@ def _left_out(lost: Sequence[tuple[str, str, str]]) -> Iterator[str]:
         yield f"  left out, {reason}: {len(people)} ({', '.join(people[:SHOWN])}{more})"
 
 
-def _sizes(config: Config, asked: Association | Mediation | Prediction) -> list[str]:
+def _sizes(config: Config, asked: Association | Mediation | Prediction | Replication) -> list[str]:
     """Kinds of features with their numbers; voxels are not known before the images are read."""
     found = outcomes_of_analysis(config, asked)
     edges = _edges(found)
@@ -225,6 +324,12 @@ def _sizes(config: Config, asked: Association | Mediation | Prediction) -> list[
 def _edges(found: Outcomes) -> int:
     n = len(found.edge_regions)
     return n * (n - 1) // 2 if found.every_edge else len(found.pairs)
+
+
+def _slopes(robust: bool) -> str:
+    """Whose errors share a variance, and what that does."""
+    what = "an error variance of each person" if robust else "one error variance for all"
+    return f"{what} (inference.robust_slopes); {rates_words(robust)}"
 
 
 def _families(

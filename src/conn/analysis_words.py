@@ -7,6 +7,7 @@ from conn.config.association import Association
 from conn.config.model import Config
 from conn.config.prediction import Prediction
 from conn.config.reliability import Reliability
+from conn.config.replication import Replication
 from conn.points import at
 from conn.stages.mediation_table import told
 
@@ -15,6 +16,7 @@ def analysis_words(config: Config) -> dict[str, str]:
     """Section and name of every analysis that tests something, as in ``mediation.carried``, to its words."""
     found = {f"associations.{name}": association_words(one) for name, one in config.associations.items()}
     found |= {f"mediation.{name}": words.question(told(one)) for name, one in config.mediation.items()}
+    found |= {f"replication.{name}": replication_words(one) for name, one in config.replication.items()}
     return found | {f"prediction.{name}": prediction_words(one) for name, one in config.prediction.items()}
 
 
@@ -39,6 +41,16 @@ def prediction_words(asked: Prediction) -> str:
     return (
         f"Is {asked.outcome}{event} predicted by {asked.features}{at(asked.at)} in people whom the model has "
         f"not seen, and better than by clinical values alone?{where}"
+    )
+
+
+def replication_words(asked: Replication) -> str:
+    """What a replication asks."""
+    contrasts = f" ({', '.join(asked.contrasts)})" if asked.contrasts else ""
+    trials = f" in {', '.join(asked.trials)}" if asked.trials else f" in every {asked.by}"
+    return (
+        f"Does the model {asked.model}{contrasts}, fitted by itself{trials}, come out the same way, and what "
+        "do the trials say together?"
     )
 
 

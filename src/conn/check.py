@@ -27,6 +27,7 @@ from conn.rois import networks, on_grid, registry
 from conn.rois.placement import Placed
 from conn.stages.collect import refuse_nothing
 from conn.stages.measure import cover, foreseen_refusals, lacking, nuisance_regions, read_tissues
+from conn.stages.needs import gaps_of
 from conn.stages.project import Plan, RunSettings, brain, excluded, floors, plan, repetition_time
 from conn.study import Study
 from conn.tables import MISSING
@@ -349,7 +350,8 @@ def _group(study: Study, foreseen: Sequence[Foreseen], problems: list[ConnError]
             problems.append(error)
             lines = [f"cannot be computed: {error}"]
         yield [f"MODEL {name}", *lines]
-    yield from analyses(study, made.table, runs, problems)
+    gaps = gaps_of(row for one in foreseen for row in one.exclusions)
+    yield from analyses(study, made.table, runs, problems, gaps)
 
 
 def _edge_words(study: Study, model: Model) -> list[str]:

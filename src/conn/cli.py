@@ -137,6 +137,13 @@ def _add_simulate(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     one.add_argument("--volumes", type=int, help="volumes per run (default 150, or those of the data set)")
     one.add_argument("--voxel-mm", type=float, default=3.0, help="voxel size in mm (default 3)")
     one.add_argument("--seed", type=int, default=0, help="seed of the random numbers (default 0)")
+    one.add_argument(
+        "--first-label",
+        type=_count,
+        default=1,
+        metavar="N",
+        help="label of the first person (default 1), so that two cohorts can stand in one study",
+    )
     one.add_argument("--like", type=Path, help="BIDS data set whose layout and tables to rehearse")
     one.add_argument(
         "--plant", action="store_true", help="with --like: plant effects that go with columns of its tables"

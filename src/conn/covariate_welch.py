@@ -30,7 +30,8 @@ class UnequalTile(Tile):
     `first`, `second` (rows of a group, width): the covariate b in each group. `overlap` (width,): of effect
     and b. `with_own`, `with_effect` (k, width): c of the shared nuisance with b and x. `corner` (3, width): c
     of b with b, b with x, x with x. `shares`, `terms` (q, width): the variance of the estimate is
-    ``sum(terms / (shares / s_1 + (1 - shares) / s_2))``. `group_df` (2, width).
+    ``sum(terms / (shares / s_1 + (1 - shares) / s_2))``. `group_df` (2, width). `loads` (2, width): see
+    `conn.freedom.group_loads`.
     """
 
     residuals: NDArray[Any]
@@ -44,6 +45,7 @@ class UnequalTile(Tile):
     shares: NDArray[Any]
     terms: NDArray[Any]
     group_df: NDArray[Any]
+    loads: NDArray[Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,7 +147,10 @@ class Unequal(Job):
         used = np.trace(c, axis1=1, axis2=2)
         group_df = self.model.group_rows[:, None] - np.stack([used, k + 2 - used])
         terms = np.square(vectors[:, k + 1, :]).T
-        return [basis.T @ b, basis.T @ x, corner, np.clip(shares, 0, 1).T, terms, group_df]
+        loads = np.stack([corner[2], 1 - corner[2]])
+        if self.model.compares:
+            loads[:] = self.model.loads[:, 0]
+        return [basis.T @ b, basis.T @ x, corner, np.clip(shares, 0, 1).T, terms, group_df, loads]
 
     def turned(self, batch: slice) -> Turned:
         """See `Job.turned`."""
@@ -160,11 +165,10 @@ class Unequal(Job):
         squares = turned.inside @ tile.squares
         along = [self._along(tile, turned, g) for g in range(2)]
         v, df = np.empty_like(squares), np.empty_like(squares)
-        rows = self.model.group_rows.astype(self.dtype)
         in_first = self.in_first.astype(self.dtype)
         _aspin_welch(
             products, squares, along[0], along[1], in_first, tile.overlap, tile.with_own, tile.with_effect,
-            tile.corner, tile.shares, tile.terms, tile.group_df, rows, float(self.floor), v, df,
+            tile.corner, tile.shares, tile.terms, tile.group_df, tile.loads, float(self.floor), v, df,
         )  # fmt: skip
         return signed_z(v, df)
 
@@ -193,7 +197,7 @@ def _aspin_welch(
     shares: NDArray[Any],
     terms: NDArray[Any],
     group_df: NDArray[Any],
-    rows: NDArray[Any],
+    loads: NDArray[Any],
     floor: float,
     v: NDArray[Any],
     df: NDArray[Any],
@@ -219,7 +223,7 @@ def _aspin_welch(
         for m in range(shares.shape[0]):
             _add_variance(shares[m], terms[m], s_1, s_2, variance)
         v[b] = effect / np.sqrt(variance)
-        first, second = s_1 / rows[0], s_2 / rows[1]
+        first, second = s_1 * loads[0], s_2 * loads[1]
         df[b] = (first + second) ** 2 / (first * first / group_df[0] + second * second / group_df[1])
 
 

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from conn.errors import DesignError
-from conn.glm import Floats, Model, fit, make_model
+from conn.glm import Floats, Model, fit, make_model, residuals
 
 _CHUNK = 8192  # features at a time, so that a map needs little memory
 EffectType = Literal["paired", "two_sample", "slope", "ancova", "none"]
@@ -59,7 +59,8 @@ def effect_size(
     effect_type
         ``paired``: rows are differences within subjects, the contrast is their mean, the size is g_z.
         ``two_sample``: the contrast is a difference of two groups, the size is Hedges' g. ``slope``: the
-        contrast picks one column, the size is its partial correlation with the data. ``ancova``: a difference
+        contrast picks one column, the size is its partial correlation with the data, with one variance for
+        all rows also where the test allows others. ``ancova``: a difference
         of two groups, adjusted for a baseline that every feature has of its own. ``none``: nothing.
     data
         array of shape (n, n_features).
@@ -72,7 +73,8 @@ def effect_size(
     intervals
         False leaves them NaN (maps).
     baseline
-        With ``ancova``: array of shape (n, n_features).
+        array of shape (n, n_features), a covariate that every feature has of its own: with ``ancova``, and
+        where a ``slope`` is adjusted for one.
     cells
         With ``ancova``: array of shape (n,), the group of each row, within which the SD is pooled.
 
@@ -106,6 +108,8 @@ def effect_size(
         )
     model = make_model(matrix, contrast)
     values = np.asanyarray(data)
+    if effect_type == "slope" and baseline is not None:
+        return _beside_baseline(values, np.asanyarray(baseline), model, alpha, intervals)
     chunks = range(0, max(values.shape[1], 1), _CHUNK)
     t = np.concatenate([fit(values[:, i : i + _CHUNK], model).stat for i in chunks])
     if effect_type == "slope":
@@ -152,30 +156,29 @@ def noncentrality_interval(t: Floats, df: float, alpha: float = 0.05) -> tuple[F
 
 def _partial_r(t: Floats, model: Model, alpha: float, intervals: bool) -> EffectSize:
     # The sign is that of the slope along the contrast.
-    r = t / np.sqrt(np.square(t) + model.df)
-    if not intervals or model.df <= 1:
-        return EffectSize(r, "partial_r", *_missing(t))
-    half = special.ndtri(1 - alpha / 2) / np.sqrt(model.df - 1)
-    return EffectSize(r, "partial_r", np.tanh(np.arctanh(r) - half), np.tanh(np.arctanh(r) + half))
+    return _with_fisher_interval(t / np.sqrt(np.square(t) + model.df), model.df, alpha, intervals)
 
 
-def partial_correlation(t: Floats, df: Floats, alpha: float, intervals: bool = True) -> EffectSize:
-    """The partial correlation behind a t, with its interval from Fisher's z.
+def _beside_baseline(
+    values: Floats, baseline: Floats, model: Model, alpha: float, intervals: bool
+) -> EffectSize:
+    """Partial correlation with a tested column, free of the nuisance and of a covariate of each feature."""
+    column = (model.effect[:, 0] * np.sign(model.effect[:, 0] @ model.weights))[:, None]
+    r = np.empty(values.shape[1])
+    for i in range(0, values.shape[1], _CHUNK):
+        part = slice(i, i + _CHUNK)
+        y, own = (residuals(np.asarray(x[:, part], np.float64), model.nuisance) for x in (values, baseline))
+        with np.errstate(invalid="ignore", divide="ignore"):
+            size = np.square(own).sum(axis=0)
+            y, x = (each - own * ((own * each).sum(axis=0) / size) for each in (y, column))
+            r[part] = (x * y).sum(axis=0) / np.sqrt(np.square(x).sum(axis=0) * np.square(y).sum(axis=0))
+    return _with_fisher_interval(r, model.df - 1, alpha, intervals)
 
-    Parameters
-    ----------
-    t, df
-        ndarrays of shape (n_features,): statistic and residual degrees of freedom; NaN allowed.
-    alpha
-        Intervals have coverage 1 - alpha.
-    intervals
-        False leaves them NaN.
-    """
-    r = t / np.sqrt(np.square(t) + df)
-    if not intervals:
-        return EffectSize(r, "partial_r", *_missing(t))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        half = special.ndtri(1 - alpha / 2) / np.sqrt(np.where(df > 1, df - 1, np.nan))
+
+def _with_fisher_interval(r: Floats, df: float, alpha: float, intervals: bool) -> EffectSize:
+    if not intervals or df <= 1:
+        return EffectSize(r, "partial_r", *_missing(r))
+    half = special.ndtri(1 - alpha / 2) / np.sqrt(df - 1)
     return EffectSize(r, "partial_r", np.tanh(np.arctanh(r) - half), np.tanh(np.arctanh(r) + half))
 
 

@@ -12,6 +12,9 @@ from conn.tables import MISSING
 OF_MEASURES = frozenset({"region_missing", "too_many_regions", "collinear", "censored_frames"})
 """Reasons that leave out a matrix or a map of a run instead of a region; `roi` names it."""
 
+ANALYSES = ("association", "mediation", "prediction", "reliability")
+"""Stages of rows that leave a person out of a clinical analysis; folders of their results too."""
+
 PARTIAL = "partial correlation"
 XDF = "variance under autocorrelation"
 """What `roi` holds when a run has no such matrix; a map has the label of its seed."""

@@ -37,6 +37,8 @@ class Layout:
         Their number.
     signed
         Whether the statistic is t, which has a sign, or F.
+    compares
+        Whether all variance groups are compared, see `conn.freedom.group_loads`.
     robust
         Whether each row has an error variance of its own, as in `conn.sandwich`; then there is one group.
     """
@@ -47,6 +49,7 @@ class Layout:
     groups: NDArray[np.int64]
     n_groups: int
     signed: bool
+    compares: bool
     robust: bool = False
 
     @property
@@ -64,7 +67,16 @@ def layout(model: Model, robust: bool = False) -> Layout:
     effect = model.matrix @ np.linalg.solve(c @ c.T, c).T
     length = np.linalg.norm(effect, axis=0)
     signed = model.contrast.ndim == 1
-    return Layout(model.nuisance, effect / length, 1 / length, model.groups, model.n_groups, signed, robust)
+    return Layout(
+        model.nuisance,
+        effect / length,
+        1 / length,
+        model.groups,
+        model.n_groups,
+        signed,
+        model.compares,
+        robust,
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,7 +189,7 @@ class General(Job):
             return out
         regressions(
             e, there, own, own_there, d.nuisance, d.effect, d.groups, d.n_groups, table, flips, d.signed,
-            d.robust, out,
+            d.compares, d.robust, out,
         )  # fmt: skip
         return out
 
@@ -197,7 +209,9 @@ class General(Job):
         right = (turned.reshape(-1, len(e)) @ e).reshape(shape)
         sums = (squares.reshape(-1, len(e)) @ np.square(e)).reshape(d.n_groups, *shape[2:])
         cross = np.einsum("gi,ia,ic->gac", inside, columns, columns)
-        regressed(there, columns, d.groups, place, cross, right, sums, d.effect.shape[1], d.signed, out)
+        regressed(
+            there, columns, d.groups, place, cross, right, sums, d.effect.shape[1], d.signed, d.compares, out
+        )
 
 
 def _unit(b: Floats) -> tuple[Floats, NDArray[np.bool_]]:

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from conn.errors import DesignError
+from conn.freedom import group_loads, satterthwaite
 from conn.permutation import Exchange
 
 Floats = NDArray[np.float64]
@@ -45,6 +46,9 @@ class Model:
     shares, terms
         ndarrays: with two variance groups of variances s_1 and s_2, the variance of the estimate is
         ``sum(terms / (shares / s_1 + (1 - shares) / s_2))``. Empty otherwise, and for F.
+    loads, compares
+        ndarray of shape (n_groups, r, r), and whether the contrast compares all variance groups; see
+        `conn.freedom.group_loads`.
     """
 
     matrix: Floats
@@ -57,6 +61,8 @@ class Model:
     group_rows: Floats
     shares: Floats
     terms: Floats
+    loads: Floats
+    compares: bool
 
     @property
     def n_groups(self) -> int:
@@ -155,8 +161,8 @@ def make_model(matrix: ArrayLike, contrast: ArrayLike, variance_groups: ArrayLik
     if labels.shape != (n,):
         raise DesignError(f"variance_groups has shape {labels.shape}; the design matrix has {n} rows")
     codes = np.unique(labels, return_inverse=True)[1].reshape(n).astype(np.int64)
-    leverage = (np.linalg.qr(m)[0] ** 2).sum(axis=1)
-    group_df = np.bincount(codes, 1 - leverage).astype(np.float64)
+    basis = np.linalg.qr(m)[0]
+    group_df = np.bincount(codes, 1 - np.square(basis).sum(axis=1)).astype(np.float64)
     if group_df.min() < 0.5:
         rows = np.flatnonzero(codes == group_df.argmin()).tolist()
         raise DesignError(
@@ -168,7 +174,8 @@ def make_model(matrix: ArrayLike, contrast: ArrayLike, variance_groups: ArrayLik
     weights = np.asarray(np.linalg.solve(m.T @ m, c.T).T @ m.T)
     sizes = np.bincount(codes).astype(np.float64)
     effect = weights[:, None] / np.linalg.norm(weights) if c.ndim == 1 else np.linalg.qr(weights.T)[0]
-    return Model(m, c, codes, weights, effect, _nuisance(m, c), group_df, sizes, shares, terms)
+    loads = group_loads(effect, basis, codes)
+    return Model(m, c, codes, weights, effect, _nuisance(m, c), group_df, sizes, shares, terms, *loads)
 
 
 def _check_matrix(m: Floats, c: Floats) -> None:
@@ -274,7 +281,7 @@ def variance_and_df(model: Model, sums: NDArray[Any]) -> tuple[NDArray[Any], NDA
         )
     s = sums / model.group_df.reshape((-1,) + (1,) * (sums.ndim - 1)).astype(sums.dtype)
     variance = _two_groups(model, s) if model.n_groups == 2 else _many_groups(model, s)
-    return variance, _welch_df(model, s)
+    return variance, _freedom(model, s)
 
 
 def _constant(value: float, like: NDArray[Any]) -> Any:
@@ -325,20 +332,19 @@ def _many_groups(model: Model, s: NDArray[Any]) -> NDArray[Any]:
     return np.asarray(variance.reshape(s.shape[1:]), dtype=s.dtype)
 
 
-def _welch_df(model: Model, s: NDArray[Any]) -> NDArray[Any]:
-    """Welch-Satterthwaite degrees of freedom from the group variances s, shape (n_groups, ...)."""
-    if model.n_groups == 2:
-        first, second = (s[g] / _constant(model.group_rows[g], s) for g in range(2))
-        numerator = np.square(first + second)
-        np.square(first, out=first)
-        np.square(second, out=second)
-        first *= _constant(1 / model.group_df[0], s)
-        second *= _constant(1 / model.group_df[1], s)
-        return np.asarray(numerator / (first + second))
-    shape = (-1,) + (1,) * (s.ndim - 1)
-    weight = model.group_rows.reshape(shape) / s
-    share = 1 - weight / weight.sum(axis=0)
-    return np.asarray(1 / (share**2 / model.group_df.reshape(shape)).sum(axis=0), dtype=s.dtype)
+def _freedom(model: Model, s: NDArray[Any]) -> NDArray[Any]:
+    """Welch-Satterthwaite degrees of freedom of the estimate from the group variances s, (n_groups, ...)."""
+    loads = model.loads[:, 0, 0]
+    if model.n_groups > 2:
+        return satterthwaite(s * loads.reshape((-1,) + (1,) * (s.ndim - 1)).astype(s.dtype), model.group_df)
+    # Two groups, the usual case, in place.
+    first, second = (s[g] * _constant(loads[g], s) for g in range(2))
+    numerator = np.square(first + second)
+    np.square(first, out=first)
+    np.square(second, out=second)
+    first *= _constant(1 / model.group_df[0], s)
+    second *= _constant(1 / model.group_df[1], s)
+    return np.asarray(numerator / (first + second))
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,6 +18,7 @@ from typing import Any
 
 from conn.errors import InputError
 from conn.files import read_json, write_json
+from conn.seen import Settings, seen_as
 
 FORMAT = 1
 ABOUT = (
@@ -92,17 +93,20 @@ class LockedModel:
     date
         When it was locked in this form, which may be earlier than its entry; UTC, ISO 8601.
     after_results
-        Whether it had group results then.
+        Whether it had group results then, under its own name or another.
     contrasts
         Contrast → ``confirmatory`` (bool) and ``words`` (text, or None when no design could be compiled).
     settings
         See `Plan`.
+    seen_as
+        The other name under which there were results of the same question, see `conn.seen`; or empty.
     """
 
     date: str
     after_results: bool
     contrasts: Mapping[str, Mapping[str, Any]]
     settings: Mapping[str, Any]
+    seen_as: str = ""
 
     @property
     def sha256(self) -> str:
@@ -210,13 +214,16 @@ def state_of(entry: Entry | None, name: str, plan: Plan) -> str:
     Returns
     -------
     str
-        ``not locked``, ``changed after locking``, ``locked after results existed``, or ``locked`` and a date.
+        ``not locked``, ``changed after locking``, ``locked after results existed`` (of another name: ``locked
+        after results of NAME existed``), or ``locked`` and a date.
     """
     locked = None if entry is None else entry.models.get(name)
     if locked is None:
         return NOT_LOCKED
     if any(_differences(locked.settings, plan)):
         return CHANGED
+    if locked.seen_as:
+        return LATE.replace("results", f"results of {locked.seen_as}")
     return LATE if locked.after_results else f"locked {day(locked.date)}"
 
 
@@ -348,6 +355,7 @@ def next_entry(
     results_of: Sequence[str] = (),
     words: Mapping[str, Mapping[str, str]] | None = None,
     reason: str | None = None,
+    earlier: Mapping[str, Settings] | None = None,
 ) -> Entry:
     """The entry that locks or amends a plan. A model that did not change stays as it was locked.
 
@@ -367,8 +375,11 @@ def next_entry(
         Model → contrast → what it estimates, as far as designs could be compiled.
     reason
         Of an amendment.
+    earlier
+        Settings of models as they are known from the results themselves.
     """
     last = lock.last
+    known = _known(lock, plans, earlier or {})
     models = {}
     for name, plan in plans.items():
         old = None if last is None else last.models.get(name)
@@ -376,7 +387,9 @@ def next_entry(
             models[name] = old
         else:
             contrasts = _contrasts(plan, (words or {}).get(name, {}))
-            models[name] = LockedModel(date, name in results_of, contrasts, plan.settings)
+            late = name in results_of
+            other = "" if late else seen_as(name, plan.settings, results_of, known)
+            models[name] = LockedModel(date, late or bool(other), contrasts, plan.settings, other)
     return Entry(
         date=date,
         version=version,
@@ -386,6 +399,18 @@ def next_entry(
         models=models,
         previous=None if last is None else last.sha256,
     )
+
+
+def _known(
+    lock: Lock, plans: Mapping[str, Plan], earlier: Mapping[str, Settings]
+) -> dict[str, list[Settings]]:
+    """All settings that each model is known to have had."""
+    found: dict[str, list[Settings]] = {}
+    every = [{name: model.settings for name, model in entry.models.items()} for entry in lock.entries]
+    for settings in (*every, {name: plan.settings for name, plan in plans.items()}, earlier):
+        for name, own in settings.items():
+            found.setdefault(name, []).append(own)
+    return found
 
 
 def _contrasts(plan: Plan, words: Mapping[str, str]) -> dict[str, dict[str, Any]]:
@@ -470,7 +495,13 @@ def _model_data(model: LockedModel) -> dict[str, Any]:
         "contrasts": {name: dict(contrast) for name, contrast in model.contrasts.items()},
         "settings": dict(model.settings),
         "sha256": model.sha256,
+        **_another_name(model),
     }
+
+
+def _another_name(model: LockedModel) -> dict[str, str]:
+    """Left out where there is none, so that sums of entries of earlier versions hold."""
+    return {"seen_as": model.seen_as} if model.seen_as else {}
 
 
 def change_data(change: Change) -> dict[str, Any]:
@@ -485,7 +516,10 @@ def read_change(data: Mapping[str, Any]) -> Change:
 
 def _read_entry(data: Mapping[str, Any]) -> Entry:
     keys = ("date", "after_results", "contrasts", "settings")
-    models = {name: LockedModel(**{key: one[key] for key in keys}) for name, one in data["models"].items()}
+    models = {
+        name: LockedModel(**{key: one[key] for key in keys}, seen_as=one.get("seen_as", ""))
+        for name, one in data["models"].items()
+    }
     return Entry(
         date=data["date"],
         version=data["version"],
@@ -531,6 +565,7 @@ def _record_entry(entry: Entry) -> dict[str, Any]:
             "after_results": model.after_results,
             "contrasts": {contrast: dict(one) for contrast, one in model.contrasts.items()},
             "sha256": model.sha256,
+            **_another_name(model),
         }
         for name, model in entry.models.items()
     }

@@ -28,6 +28,7 @@ def unless_refused(
     *,
     status: str | None = None,
     more: Sequence[str] = (),
+    more_tables: Sequence[str] = (),
 ) -> Iterator[None]:
     """Let a stage run; where it refuses, write the reason in place of its results.
 
@@ -48,6 +49,8 @@ def unless_refused(
         What the lock says of the analysis; None where nothing is tested.
     more
         Ends of the names of further files, such as ``_model.json``, that hold the reason too.
+    more_tables
+        Ends of the names of further tables, such as ``_trials.tsv``, which are left without rows too.
     """
     try:
         yield
@@ -55,8 +58,8 @@ def unless_refused(
         print(f"not done: {error}", flush=True)
         record = {"name": name, "status": status, _KEY: str(error)}
         _forget(out, kind, name)
-        if columns:
-            write_tsv(out / paths.analysis(kind, name, ".tsv"), pd.DataFrame(columns=pd.Index(columns)))
+        for end in (".tsv", *more_tables) if columns else ():
+            write_tsv(out / paths.analysis(kind, name, end), pd.DataFrame(columns=pd.Index(columns)))
         for end in (*more, ".json"):
             write_json(out / paths.analysis(kind, name, end), record)
 

@@ -69,7 +69,7 @@ def check_null(study: Study, sets: int = SETS, permutations: int = PERMUTATIONS)
     Raises
     ------
     ConnError
-        There is no first level yet, a model cannot be computed, or too few people for null data.
+        There is no first level yet, or a model cannot be computed.
     """
     alpha, seed = study.config.inference.alpha, study.config.seed
     if 1 / (permutations + 1) > alpha:
@@ -109,8 +109,9 @@ def null_probes(study: Study) -> Iterator[Probe]:
 
 def most_features(probe: Probe) -> int:
     """Features of a null data set at most: fewer where each has to be computed by itself."""
-    unequal = probe.rows.variances is not None
-    by_itself = unequal and (probe.covariate is not None or probe.rows.contrast.ndim == 2)
+    rows, beside = probe.rows, probe.covariate is not None
+    by_itself = rows.variances is not None and (beside or rows.contrast.ndim == 2)
+    by_itself = by_itself or (rows.own_variances and beside)
     return SLOW_FEATURES if by_itself or probe.data.ndim == 3 else MOST_FEATURES
 
 
@@ -231,6 +232,7 @@ def null_table(found: list[ProbedNulls], permutations: int, seed: int) -> pd.Dat
             "seed": seed,
             "probes": check.assumption,
             "kind": one.probe.kind,
+            "impossible": check.impossible or None,
         }
         for one in found
         for check in one.checks
@@ -258,5 +260,6 @@ COLUMNS = (
     "seed",
     "probes",
     "kind",
+    "impossible",
 )
 """Columns of `check_null.tsv`."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from conn.glm import Floats, residuals
-from conn.row_design import Codes, RowDesign
+from conn.row_design import Codes, RowDesign, by_group
 
 Rng = np.random.Generator
 
@@ -163,7 +163,7 @@ def split(rng: Rng, rows: NullSet) -> Iterator[NullSet]:
     design = rows.design
     first = np.unique(design.groups, return_index=True)[1]
     shares = np.bincount(design.groups)[1:] / design.n
-    of_groups = [j for j, column in enumerate(design.matrix.T) if _by_group(column, design.groups, first)]
+    of_groups = [j for j, column in enumerate(design.matrix.T) if by_group(column, design.groups, first)]
     arm = rows.of(arm_to_split(design)[0])
     while True:
         labels = _labels(rng, arm.design.strata, shares)
@@ -173,11 +173,6 @@ def split(rng: Rng, rows: NullSet) -> Iterator[NullSet]:
             variances = np.zeros_like(labels) if design.variances is None else labels
             made = replace(arm.design, matrix=matrix, groups=labels, variance_groups=variances)
             yield replace(arm, design=_estimable(made))
-
-
-def _by_group(column: Floats, groups: Codes, first: Codes) -> bool:
-    """Whether all rows of a group have the same value."""
-    return bool(np.allclose(column, column[first][groups], rtol=0, atol=1e-12))
 
 
 def _labels(rng: Rng, strata: Codes, shares: Floats) -> Codes:

@@ -44,7 +44,7 @@ REFERENCES = 19
 MOST_FEATURES = 500
 CONFIDENCE = 0.95
 MOST_DRAWS = 50
-"""Draws that give no testable data set, one after the other, before it is an error."""
+"""Draws that give no testable data set, one after the other, before a kind of null data is given up."""
 
 SYMMETRY = (
     "that differences are symmetric, as sign flips take for granted: people are drawn again from the centred "
@@ -160,13 +160,13 @@ def check_nulls(
     Returns
     -------
     tuple of NullCheck
-        ``resampled`` first; ``split`` for two groups, ``independent`` for a predictor.
+        ``resampled`` first; ``split`` where groups are compared, ``independent`` for a predictor, also beside
+        groups. A kind that cannot be drawn says why.
 
     Raises
     ------
     DesignError
-        Shapes that do not fit, missing values, too many features, or rows from which no null data can be
-        drawn.
+        Shapes that do not fit, missing values, or too many features.
 
     References
     ----------
@@ -179,12 +179,12 @@ def check_nulls(
     rng = np.random.default_rng(own)
     rows = NullSet(np.asarray(data, dtype=np.float64), design, covariate)
     count = _Count(sets, permutations, alpha)
-    found = [count.of("resampled", _assumption(design), resampled(rng, rows), rng)]
+    first = count.of("resampled", _assumption(design), resampled(rng, rows), rng)
     rates = []
-    for cohort in map(np.random.default_rng, cohorts):
+    for cohort in map(np.random.default_rng, () if first.impossible else cohorts):
         right = replace(rows, data=faultless(cohort, rows.data, design, covariate))
-        rates.append(count.of("resampled", "", resampled(cohort, right), cohort).rate)
-    found[0] = replace(found[0], references=tuple(rates))
+        rates.append(count.of("resampled", "", resampled(cohort, right), cohort))
+    found = [replace(first, references=tuple(one.rate for one in rates if not one.impossible))]
     if design.compares_groups:
         found.append(_split_check(rng, rows, count))
     elif design.exchange == "labels":
@@ -219,8 +219,7 @@ def _split_check(rng: Rng, rows: NullSet, count: _Count) -> NullCheck:
             f"the largest arm has {arm.size} people, and a part of it in the ratio of the groups "
             f"{smallest:.1f}; at least {FEWEST_IN_PART} are needed"
         )
-        nan = float("nan")
-        return NullCheck("split", SPLIT, 0, 0, nan, nan, nan, nan, 0, count.alpha, impossible=words)
+        return count.none("split", SPLIT, words)
     return count.of("split", SPLIT, split(rng, rows), rng)
 
 
@@ -238,7 +237,10 @@ class _Count:
     def of(self, method: Method, assumption: str, made: Iterator[NullSet], rng: Rng) -> NullCheck:
         false, single, features = 0, 0.0, 0
         for _ in range(self.sets):
-            result = self._next(made, rng)
+            try:
+                result = self._next(made, rng)
+            except DesignError as error:
+                return self.none(method, assumption, str(error))
             corrected = inference.correct([result], self.alpha).results[0]
             features = max(features, int(result.valid.sum()))
             false += bool((corrected.p_fwe[result.valid] <= self.alpha).any())
@@ -248,6 +250,11 @@ class _Count:
         return NullCheck(
             method, assumption, self.sets, false, rate, low, high, uncorrected, features, self.alpha
         )
+
+    def none(self, method: Method, assumption: str, why: str) -> NullCheck:
+        """No null data of a kind, and why."""
+        nan = float("nan")
+        return NullCheck(method, assumption, 0, 0, nan, nan, nan, nan, 0, self.alpha, impossible=why)
 
     def _next(self, made: Iterator[NullSet], rng: Rng) -> inference.TestResult:
         """Test the next set that can be: a draw may hold too few different people."""
@@ -262,8 +269,8 @@ class _Count:
             if result.valid.any():
                 return result
         raise DesignError(
-            f"null data: {MOST_DRAWS} draws in a row cannot be tested ({problem}). There are too few people "
-            "for so many columns, groups or strata."
+            f"{MOST_DRAWS} draws in a row cannot be tested ({problem}); there are too few people for so many "
+            "columns, groups or strata"
         )
 
 

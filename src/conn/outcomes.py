@@ -8,12 +8,15 @@ from dataclasses import dataclass, field
 from conn.config.association import Association
 from conn.config.mediation import Mediation
 from conn.config.model import Config, Model
-from conn.config.pairs import pairs_of, partial_set, predicting_edges
+from conn.config.pairs import pairs_of, partial_set, predicting_edges, replicated_features
 from conn.config.prediction import Prediction
+from conn.config.reliability import Reliability
+from conn.config.replication import Replication
 from conn.rois import networks, registry, selection
+from conn.stages.needs import Needs
 
 Pairs = tuple[tuple[str, str], ...]
-Analysis = Association | Mediation | Prediction
+Analysis = Association | Mediation | Prediction | Replication
 """A clinical analysis that tests something; reliability tests nothing."""
 
 
@@ -78,7 +81,7 @@ def outcomes_of_model(config: Config, model: Model) -> Outcomes:
     )
 
 
-def outcomes_of_analysis(config: Config, asked: Analysis) -> Outcomes:
+def outcomes_of_analysis(config: Config, asked: Analysis | Reliability) -> Outcomes:
     """What a clinical analysis looks at."""
     own = config.connectivity.networks
     if isinstance(asked, Prediction):
@@ -101,13 +104,26 @@ def outcomes_of_analysis(config: Config, asked: Analysis) -> Outcomes:
             united=asked.networks,
             measure=asked.edge_measure,
         )
+    looked_at = (
+        replicated_features(asked, config.models[asked.model]) if isinstance(asked, Replication) else asked
+    )
     return _outcomes(
         config,
-        every_edge=asked.edges == "all",
-        pairs=pairs_of(asked, own),
-        united=asked.declared_networks,
-        measure=asked.edge_measure,
+        every_edge=looked_at.edges == "all",
+        pairs=pairs_of(looked_at, own),
+        united=looked_at.declared_networks,
+        measure=looked_at.edge_measure,
     )
+
+
+def needs_of(config: Config, asked: Analysis | Reliability) -> Needs:
+    """What the features of a clinical analysis need of a scan."""
+    found = outcomes_of_analysis(config, asked)
+    sets: dict[str, tuple[str, ...]] = {f"{a}-{b}": (a, b) for a, b in (*found.pairs, *found.together)}
+    for name, edges in found.networks.items():
+        sets[f"network {name}"] = tuple(dict.fromkeys(label for a, b, _ in edges for label in (a, b)))
+    sets |= {f"map of {seed.label}": (seed.label,) for seed in found.seeds}
+    return Needs(found.edge_regions if found.every_edge else (), sets, found.partial)
 
 
 def _outcomes(

@@ -1,11 +1,11 @@
 """What of a configuration decides a model or a clinical analysis: the plan that `conn lock` locks.
 
-In: the model (or association, mediation, prediction) with its contrasts, seeds and edges spelled out, the
-definitions of the regions behind them, the clinical variables, scores and rules that it names, cleaning,
-connectivity, inference, which scans are taken, the seed of random numbers. Out: where things are (folders;
-of a table only its name, of an image of a region only its content), the report, and whatever is computed
-beside the outcome. Defaults are in, so that a plan can be read by itself. Reliability has no plan: it tests
-nothing.
+In: the model (or association, mediation, prediction, replication) with its contrasts, seeds and edges spelled
+out, the definitions of the regions behind them, the clinical variables, scores and rules that it names,
+cleaning, connectivity, inference, which scans are taken, the seed of random numbers. Out: where things are
+(folders; of a table only its name, of an image of a region only its content), the report, and whatever is
+computed beside the outcome. Defaults are in, so that a plan can be read by itself. Reliability has no plan:
+it tests nothing.
 """
 
 from __future__ import annotations
@@ -19,10 +19,13 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
 
+from conn.config.association import Association
 from conn.config.contrasts import chosen_contrasts
+from conn.config.mediation import Mediation
 from conn.config.model import Clinical, ClinicalTable, Config, Dataset, Model, Remission, Response
 from conn.config.pairs import partial_set
 from conn.config.prediction import Prediction
+from conn.config.replication import Replication
 from conn.lock import CONTENT, WHOLE, Plan
 from conn.outcomes import Analysis, Outcomes, outcomes_of_analysis, outcomes_of_model
 from conn.rois import networks, registry
@@ -46,7 +49,7 @@ NOT_DECIDING = frozenset({"seeds", "xdf"})
 OF_MAPS = frozenset({"fwhm_mm", "smooth_within_mask"})
 """Keys of `connectivity` that concern maps alone."""
 
-ANALYSES = ("associations", "mediation", "prediction")
+ANALYSES = ("associations", "mediation", "prediction", "replication")
 """Sections of clinical analyses that have a plan."""
 
 UNORDERED = frozenset({"covariates", "strata", "scales", "remove", "clinical", "train", "test"})
@@ -123,8 +126,12 @@ def analysis_plan(
     """
     asked: Analysis = getattr(config, section)[name]
     outcomes = outcomes_of_analysis(config, asked)
+    if isinstance(asked, Replication):
+        found = list(_replication(config, f"{section}.{name}", asked, outcomes, digest, contents))
+        return _plan(found, {WHOLE: asked.confirmatory})
     # A prediction has permutations of its own; no other option of `inference` touches these analyses.
     deciding = {"alpha"} if isinstance(asked, Prediction) else {"alpha", "permutations"}
+    deciding |= {"robust_slopes"} if isinstance(asked, Association) else set()
     key = f"{section}.{name}"
     found = [
         *_shared(config, asked, outcomes, digest, contents),
@@ -135,6 +142,21 @@ def analysis_plan(
     if outcomes.together:
         found.append((f"{key}.together", _names(outcomes.together), False))
     return _plan(found, {WHOLE: asked.confirmatory})
+
+
+def _replication(
+    config: Config, key: str, asked: Replication, outcomes: Outcomes, digest: Digest, contents: Contents
+) -> Iterator[Setting]:
+    """What decides a replication: its own options and its model, but not what else that model looks at."""
+    model = config.models[asked.model]
+    deciding = {"alpha", "permutations", "min_share", "robust_slopes"}
+    shared = {entry[0]: entry for entry in _shared(config, model, outcomes, digest, contents)}
+    yield from (shared | {e[0]: e for e in _shared(config, asked, outcomes, digest, contents)}).values()
+    yield from _section("inference", config.inference, set(type(config.inference).model_fields) - deciding)
+    yield from _options(f"models.{asked.model}", model)
+    yield from _section(key, asked, SPELLED)
+    yield f"{key}.contrasts", list(asked.contrasts or chosen_contrasts(model)), not asked.contrasts
+    yield from _looked_at(key, outcomes)
 
 
 def _plan(found: Iterable[Setting], contrasts: Mapping[str, bool]) -> Plan:
@@ -284,7 +306,7 @@ def _names(pairs: Iterable[tuple[str, str]]) -> list[str]:
     return _unordered("-".join(sorted(pair)) for pair in pairs)
 
 
-def _options(key: str, asked: Model | Analysis) -> Iterator[Setting]:
+def _options(key: str, asked: Model | Association | Mediation | Prediction) -> Iterator[Setting]:
     """Options of a model or an analysis but those that are spelled out."""
     sets = UNORDERED & set(type(asked).model_fields)
     yield from _section(key, asked, sets | SPELLED)

@@ -12,6 +12,7 @@ from scipy import special, stats
 
 from conn import glm, inference
 from conn.errors import DesignError
+from conn.freedom import f_scale, johansen
 from conn.glm import Floats
 from conn.multivariate import degrees
 from conn.null_sets import own_direction, unexplained
@@ -292,6 +293,39 @@ def _standard(
     return fitted.se * np.sqrt(1 - shared**2) / np.linalg.norm(model.weights), fitted.se
 
 
+def of_outcome(found: Detectable, data: Floats, design: RowDesign, covariate: Floats | None) -> Detectable:
+    """Smallest slopes of the tested column on the data, where the data were regressed on that column.
+
+    Both slopes have one partial correlation and one t. They differ by the ratio of what the other columns
+    leave of the sums of squares of both.
+
+    Parameters
+    ----------
+    found
+        Of the data on the tested column, see `detectable`.
+    data, design, covariate
+        As in `detectable`, of one value in each row and one tested column.
+
+    Returns
+    -------
+    Detectable
+        `sd` is that of the tested column.
+
+    See Also
+    --------
+    conn.effects.other_side : The same of an estimate.
+    """
+    (column,) = design.columns
+    basis = np.linalg.qr(np.delete(design.matrix, column, axis=1))[0]
+    own = None if covariate is None else own_direction(covariate, basis)
+    outcome = np.repeat(design.matrix[:, [column]], data.shape[1], axis=1)
+    x, y = (np.square(unexplained(one, basis, own)).sum(axis=0) for one in (data, outcome))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        turn = y / x
+    units = {name: getattr(found, name) * turn for name in ("se", "single", "family")}
+    return replace(found, sd=found.sd * np.sqrt(turn), **units)
+
+
 def foreseen(
     row_sd: Floats,
     design: RowDesign,
@@ -344,7 +378,7 @@ def foreseen(
     models = [glm.make_model(design.matrix, weights, design.variances) for weights in every]
     se = np.max([np.sqrt([np.square(model.weights) @ variance]) for model in models], axis=0)
     worst = max(models, key=lambda model: float(np.square(model.weights) @ variance))
-    rank, df = _freedom(worst, len(np.atleast_2d(design.contrast)), variance, n_values)
+    rank, df = _freedom(design, variance, n_values)
     df = df - own
     alone = _alone(df, rank, alpha)
     limit = _alone(df, rank, 1 - (1 - alpha) ** (1 / n_tests))
@@ -353,15 +387,16 @@ def foreseen(
     return Detectable(se / np.linalg.norm(worst.weights), se, df, single, family, float(limit[0]), scale)
 
 
-def _freedom(model: glm.Model, rank: int, variance: Floats, n_values: int) -> tuple[int, Floats]:
+def _freedom(design: RowDesign, variance: Floats, n_values: int) -> tuple[int, Floats]:
     """First degrees of freedom of F, or 0 for t, and second ones of shape (1,)."""
-    mean = np.array([variance[model.groups == g].mean() for g in range(model.n_groups)])
+    model = glm.make_model(design.matrix, design.contrast, design.variances)
     if n_values > 1:
-        own = degrees(rank, n_values, model.df)
+        own = degrees(model.rank, n_values, model.df)
         return int(own.first), np.array([own.second])
-    if rank == 1:
-        return 0, glm.variance_and_df(model, (mean * model.group_df)[:, None])[1]
+    mean = np.array([variance[model.groups == g].mean() for g in range(model.n_groups)])[:, None]
+    if model.rank == 1:
+        single = glm.make_model(design.matrix, np.ravel(design.contrast), design.variances)
+        return 0, glm.variance_and_df(single, mean * model.group_df[:, None])[1]
     if model.n_groups == 1:
-        return rank, np.array([model.df])
-    share = 1 - (model.group_rows / mean) / (model.group_rows / mean).sum()
-    return rank, np.array([rank * (rank + 2) / (3 * (share**2 / model.group_df).sum())])
+        return model.rank, np.array([model.df])
+    return model.rank, f_scale(model.rank, *johansen(model.loads, mean, model.group_df))[1]

@@ -10,13 +10,15 @@ import numpy as np
 import pandas as pd
 
 from conn import paths
-from conn.config.model import Formula, Model, Regression
+from conn.config.model import Formula, Model
 from conn.design import DesignContrast
-from conn.power import POWER, Detectable, detectable, foreseen
+from conn.glm import Floats
+from conn.power import POWER, Detectable, detectable, foreseen, of_outcome
 from conn.probes import (
     Foreseen,
     Probe,
     Scans,
+    expected_runs,
     foreseen_probes,
     has_first_level,
     probes,
@@ -45,6 +47,7 @@ COLUMNS = (
     "mdc_fwe_r",
     "family_size",
     "source",
+    "unit",
 )
 """Columns of `check_power.tsv`."""
 
@@ -100,11 +103,14 @@ def check_power(study: Study) -> str:
     head = [
         "POWER",
         f"Smallest effect that is found with a probability of {POWER:.0%}, two-sided alpha {alpha:g}; in "
-        "Fisher z, and as r for an edge near r = 0 (farther off the same z is a smaller r).",
+        "Fisher z, and as r for an edge near r = 0 (farther off the same z is a smaller r); where a number "
+        "is tested, in the unit of the heading.",
     ]
     if not has_first_level(study):
         head.append(_without_data())
-        parts = ["\n".join(_foreseen_words(one, alpha)) for one in foreseen_probes(study, unmeasured)]
+        runs = expected_runs(study)
+        parts = ["\n".join(_foreseen_words(one, alpha)) for one in foreseen_probes(study, runs, unforeseen)]
+        parts += filter(None, [unprobed_words(study, runs, unforeseen)])
         return "\n\n".join(["\n".join(head), *parts])
     permutations, seed = study.config.inference.permutations, study.config.seed
     looked_at = [probe for probe in probes(study) if not unmeasured(probe.settings, probe.contrast)]
@@ -128,58 +134,119 @@ def unmeasured(model: Model, contrast: DesignContrast) -> str:
     return ""
 
 
+def unforeseen(model: Model, contrast: DesignContrast) -> str:
+    """The same before there are data."""
+    if contrast.effect_type == "outcome":
+        return (
+            f"the smallest slope of {contrast.per_unit} depends on how much edges vary beside it, which only "
+            "matrices of single scans tell"
+        )
+    return unmeasured(model, contrast)
+
+
 def needed(probe: Probe, permutations: int, alpha: float, seed: int) -> tuple[Needed, ...]:
     """Smallest effects of the edges of a contrast, and of networks: those declared, or within the edges."""
     several = probe.data.ndim == 3
     values = value_weights(len(probe.data)) if several else None
-    find = partial(detectable, values=values, permutations=permutations, alpha=alpha, seed=seed)
-    edges = find(probe.data, probe.rows, covariate=probe.covariate)
+    asked = partial(detectable, values=values, permutations=permutations, alpha=alpha, seed=seed)
+
+    def find(data: Floats, covariate: Floats | None) -> Detectable:
+        found = asked(data, probe.rows, covariate=covariate)
+        outcome = probe.contrast.effect_type == "outcome"
+        return of_outcome(found, data, probe.rows, covariate) if outcome else found
+
+    edges = find(probe.data, probe.covariate)
     names = tuple(f"{a}-{b}" for a, b in probe.edges)
     found = [Needed("edge", names, probe.edges, edges)]
     if probe.networks:
         data, covariate = side_by_side(list(probe.networks.values()))
-        made = find(data, probe.rows, covariate=covariate)
+        made = find(data, covariate)
         names = tuple(probe.networks)
         found.append(Needed("network", names, (("", ""),) * len(names), made))
     return tuple(found)
 
 
+@dataclass(frozen=True)
+class _Reading:
+    """How a smallest effect of a contrast reads.
+
+    Attributes
+    ----------
+    unit
+        Of the number.
+    heading
+        What the effect is, where it is no plain change or difference in z.
+    """
+
+    unit: str
+    heading: str
+
+    @property
+    def plain(self) -> bool:
+        """Whether the number is a Fisher z, which has an r."""
+        return self.unit == "z"
+
+    def number(self, value: float) -> str:
+        """A number; what is no Fisher z has its unit in the heading."""
+        return f"z {value:.3g}" if self.plain else f"{value:.3g}"
+
+    def as_r(self, value: float) -> str:
+        """The r near r = 0 of a Fisher z."""
+        return f", r {np.tanh(value):.2f}" if self.plain and np.isfinite(value) else ""
+
+
+def reading(contrast: DesignContrast) -> _Reading:
+    """How smallest effects of a contrast read: a slope is per unit of its number, and no r."""
+    number = contrast.per_unit
+    if contrast.effect_type == "outcome":
+        unit = f"{number} per unit of z"
+        return _Reading(
+            unit, f"{unit}{', difference between the arms' if contrast.covariate_weights else ''}"
+        )
+    one = np.count_nonzero(contrast.contrast) == contrast.rank and np.max(contrast.contrast) == 1
+    per = f" {'per unit of' if one else 'of'} {number}" if number else ""
+    unit = f"z{per}"
+    if contrast.n_variates > 1:
+        what = "change" if contrast.exchange == "flips" or per else "difference of changes"
+        if per:
+            what = f"{unit}: {what}"
+        return _Reading(unit, f"{what} between any two time points, wherever the others are")
+    if contrast.statistic == "F":
+        return _Reading(unit, "difference between any two groups, wherever the others are")
+    if contrast.covariate_weights:
+        what = f"{unit}," if per else "difference"
+        return _Reading(unit, f"{what} adjusted for the baseline of the edge")
+    return _Reading(unit, unit if per else "")
+
+
 def _words(probe: Probe, families: Sequence[Needed]) -> Iterator[str]:
-    yield probe.title + _unit(probe)
+    read = reading(probe.contrast)
+    yield _heading(probe, read)
     if probe.stands_in:
         yield probe.stands_in
     for family in families:
         if family.kind == "edge":
-            yield from _edge_words(family, len(probe.edges), isinstance(probe.settings, Regression))
+            yield from _edge_words(family, len(probe.edges), read)
         else:
-            yield from _network_words(family, isinstance(probe.settings, Regression))
+            yield from _network_words(family, read)
 
 
-def _unit(probe: Probe | Foreseen) -> str:
-    """What the effect is, where it is no plain change or difference in z."""
-    settings, contrast = probe.settings, probe.contrast
-    if isinstance(settings, Regression):
-        return f"; z per unit of {settings.predictor}"
-    if contrast.n_variates > 1:
-        what = "change" if contrast.exchange == "flips" else "difference of changes"
-        return f"; {what} between any two time points, wherever the others are"
-    if contrast.statistic == "F":
-        return "; difference between any two groups, wherever the others are"
-    return "; difference adjusted for the baseline of the edge" if contrast.covariate_weights else ""
+def _heading(probe: Probe | Foreseen, read: _Reading) -> str:
+    return f"{probe.title}; {read.heading}" if read.heading else probe.title
 
 
-def _edge_words(family: Needed, n_edges: int, slope: bool) -> Iterator[str]:
+def _edge_words(family: Needed, n_edges: int, read: _Reading) -> Iterator[str]:
     found, lost = family.found, n_edges - family.size
     if not family.size:
         yield "  no edge can be tested: every edge is missing in somebody"
         return
-    yield f"  an edge by itself: {_spread(found.single, slope)}"
+    yield f"  an edge by itself: {_spread(found.single, read)}"
     limit = (
         f"{_statistic(found.scale)} above {found.critical:.2f}"
         if np.isfinite(found.critical)
         else "never reached"
     )
-    yield f"  an edge corrected for {family.size} edges ({limit}): {_spread(found.family, slope)}"
+    yield f"  an edge corrected for {family.size} edges ({limit}): {_spread(found.family, read)}"
     if lost:
         yield f"  {lost} edges that somebody lacks have no number"
 
@@ -188,26 +255,23 @@ def _statistic(scale: str) -> str:
     return scale if scale == "F" else f"|{scale}|"
 
 
-def _spread(values: np.ndarray[tuple[int], np.dtype[np.float64]], slope: bool) -> str:
+def _spread(values: Floats, read: _Reading) -> str:
     there = values[~np.isnan(values)]
     if np.isinf(there).all():
         return "no effect is large enough with so few people"
     low, middle, high = np.quantile(there, [0, 0.5, 1])
-    return f"z {middle:.3g} in the median edge ({low:.3g} to {high:.3g})" + _as_r(middle, slope)
+    return f"{read.number(middle)} in the median edge ({low:.3g} to {high:.3g}){read.as_r(middle)}"
 
 
-def _as_r(z: float, slope: bool) -> str:
-    return "" if slope or not np.isfinite(z) else f", r {np.tanh(z):.2f}"
-
-
-def _network_words(family: Needed, slope: bool) -> Iterator[str]:
+def _network_words(family: Needed, read: _Reading) -> Iterator[str]:
     for i, name in enumerate(family.names):
         single, corrected = family.found.single[i], family.found.family[i]
         if np.isnan(single):
             yield f"  mean of network {name}: somebody lacks one of its edges"
             continue
-        more = f"; corrected for {family.size} networks z {corrected:.3g}" if family.size > 1 else ""
-        yield f"  mean of network {name}: z {single:.3g}{_as_r(single, slope)}{more}"
+        several = family.size > 1
+        more = f"; corrected for {family.size} networks {read.number(corrected)}" if several else ""
+        yield f"  mean of network {name}: {read.number(single)}{read.as_r(single)}{more}"
 
 
 # Before the first level -------------------------------------------------------------------------------
@@ -251,13 +315,13 @@ def _foreseen_words(probe: Foreseen, alpha: float) -> Iterator[str]:
     own = 0 if probe.baseline is None else 1
     n_tests, n_values = max(probe.n_edges, 1), contrast.n_variates
     found = foreseen(sd, probe.rows, n_tests, n_values=n_values, own=own, alpha=alpha)
-    slope = isinstance(probe.settings, Regression)
-    yield probe.title + _unit(probe)
+    read = reading(contrast)
+    yield _heading(probe, read)
     yield f"  SD of a row {np.sqrt(np.mean(sd**2)):.3g} (median k {probe.df:.0f})"
-    yield f"  an edge by itself: z {found.single[0]:.3g}{_as_r(found.single[0], slope)}"
+    yield f"  an edge by itself: {read.number(found.single[0])}{read.as_r(found.single[0])}"
     yield (
-        f"  an edge corrected for {probe.n_edges} edges: z {found.family[0]:.3g}"
-        f"{_as_r(found.family[0], slope)}, at most"
+        f"  an edge corrected for {probe.n_edges} edges: {read.number(found.family[0])}"
+        f"{read.as_r(found.family[0])}, at most"
     )
 
 
@@ -268,7 +332,7 @@ def power_table(found: Sequence[tuple[Probe, Sequence[Needed]]]) -> pd.DataFrame
 
 
 def _table(probe: Probe, family: Needed) -> pd.DataFrame:
-    made, slope = family.found, isinstance(probe.settings, Regression)
+    made, read = family.found, reading(probe.contrast)
     nothing = np.full(made.se.size, np.nan)
     columns = {
         "model": probe.model,
@@ -282,10 +346,11 @@ def _table(probe: Probe, family: Needed) -> pd.DataFrame:
         "sd": made.sd,
         "se": made.se,
         "mdc": made.single,
-        "mdc_r": nothing if slope else np.tanh(made.single),
+        "mdc_r": np.tanh(made.single) if read.plain else nothing,
         "mdc_fwe": made.family,
-        "mdc_fwe_r": nothing if slope else np.tanh(made.family),
+        "mdc_fwe_r": np.tanh(made.family) if read.plain else nothing,
         "family_size": family.size,
         "source": "rows",
+        "unit": read.unit,
     }
     return pd.DataFrame(columns, columns=pd.Index(COLUMNS))

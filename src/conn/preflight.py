@@ -1,4 +1,4 @@
-"""What is wrong for sure before anything is computed: tables, rules and designs of a study."""
+"""What is wrong for sure before anything is computed: tables, rules, designs and analyses of a study."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from conn.analysis_check import analyses
 from conn.cohort import Cohort, build_cohort, read_clinical
 from conn.design import Design, compile_model
+from conn.errors import ConnError
 from conn.receipts import Receipt
 from conn.stages.collect import refuse_nothing, run_table
 from conn.study import Study
@@ -31,11 +33,18 @@ def preflight(study: Study) -> None:
     ConfigError, InputError
         Clinical tables or rules are wrong.
     DesignError
-        A model cannot be computed, whatever the images hold.
+        A model or a clinical analysis cannot be computed, whatever the images hold.
     TooLittleDataError
-        No run can even be tried.
+        No run can even be tried, or nobody is left for a prediction.
     """
-    designs(study)
+    runs, cohort = _foreseen(study)
+    _compiled(study, runs, cohort)
+    problems: list[ConnError] = []
+    for _ in analyses(study, cohort.table, runs, problems):
+        pass
+    if problems:
+        text = "\n".join(map(str, problems))
+        raise type(max(problems, key=lambda error: error.exit_code))(text)
 
 
 def designs(study: Study) -> dict[str, Design]:
@@ -51,18 +60,24 @@ def designs(study: Study) -> dict[str, Design]:
     ConnError
         See `preflight`.
     """
+    return _compiled(study, *_foreseen(study))
+
+
+def _foreseen(study: Study) -> tuple[pd.DataFrame, Cohort]:
+    """Run table and cohort, as if every run that can be tried were included."""
     hopeful = {key: _hopeful(key) for key in study.runs}
     refuse_nothing(study.index.runs, hopeful)
     runs = foreseen_runs(study, hopeful)
-    made = foreseen_cohort(study, runs)
+    return runs, foreseen_cohort(study, runs)
+
+
+def _compiled(study: Study, runs: pd.DataFrame, cohort: Cohort) -> dict[str, Design]:
     config = study.config
-    compiled = {}
-    for name, model in config.models.items():
-        combine_runs = config.connectivity.combine_runs
-        compiled[name] = compile_model(
-            name, model, config.clinical, made.table, runs, config.inference, combine_runs
-        )
-    return compiled
+    policy = config.connectivity.combine_runs
+    return {
+        name: compile_model(name, model, config.clinical, cohort.table, runs, config.inference, policy)
+        for name, model in config.models.items()
+    }
 
 
 def _hopeful(key: str) -> Receipt:

@@ -6,14 +6,16 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import conn
 from conn import lock, not_done, paths
 from conn.analysis_words import analysis_words
+from conn.config.load import load
 from conn.errors import ConfigError, ConnError, ResourceError
 from conn.lock import Change, Entry
 from conn.locks import hold
-from conn.plan import ANALYSES
+from conn.plan import ANALYSES, plans_of
 from conn.preflight import designs
 from conn.study import Study
 
@@ -85,6 +87,7 @@ def _write(study: Study, reason: str | None) -> Entry:
         results_of=with_results(study.out),
         words=words(study),
         reason=None if reason is None else reason.strip(),
+        earlier=settings_of_results(study.out),
     )
     lock.write(study.lock_file, [*study.lock.entries, entry])
     return entry
@@ -112,6 +115,19 @@ def with_results(out: Path) -> list[str]:
     files = [path for path in out.glob(f"{paths.model_folder('*')}/*") if path.is_file()]
     tables = {path.parent.name for path in files if not path.stem.endswith("_design")}
     return [*sorted(tests | corrected | tables), *_analyses_with_results(out)]
+
+
+def settings_of_results(out: Path) -> dict[str, Mapping[str, Any]]:
+    """Settings of the models and analyses of the configuration that the last results came with.
+
+    It tells what was asked of models that were never locked, and have another name by now. Nothing without
+    a configuration that can be read: a folder of results may be older than this version.
+    """
+    try:
+        config = load(out / paths.CONFIG)
+    except (ConnError, OSError):
+        return {}
+    return {name: plan.settings for name, plan in plans_of(config, lambda _: "").items()}
 
 
 def _analyses_with_results(out: Path) -> list[str]:
@@ -181,10 +197,12 @@ def change_words(change: Change) -> str:
 
 def results_words(entry: Entry) -> list[str]:
     """That results were there when an entry was written; empty when there were none."""
-    late = [name for name, model in entry.models.items() if model.after_results and model.date == entry.date]
+    now_locked = {name: model for name, model in entry.models.items() if model.date == entry.date}
+    late = {name: model.seen_as for name, model in now_locked.items() if model.after_results}
     found = []
     if late:
-        found.append(f"Locked after results existed, which all outputs will say: {', '.join(late)}.")
+        shown = [f"{name} (the question of {other})" if other else name for name, other in late.items()]
+        found.append(f"Locked after results existed, which all outputs will say: {', '.join(shown)}.")
     others = [name for name in entry.results_of if name not in late]
     if others:
         found.append(

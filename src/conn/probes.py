@@ -334,18 +334,37 @@ class Foreseen:
         return title(self.model, self.contrast)
 
 
-def foreseen_probes(study: Study, why: Why = lambda *_: "") -> Iterator[Foreseen]:
-    """Contrasts of all models with everybody whose scan is long enough, before any image is read.
+def expected_runs(study: Study) -> pd.DataFrame:
+    """The run table as it will be if every scan that is long enough can be used.
 
     Raises
     ------
     ConnError
-        No scan can be used, or a model cannot be computed.
+        No scan can be used.
     """
     regions: dict[str, Any] = {}
     receipts = {key: foresee(study, key, regions).receipt for key in study.runs}
     refuse_nothing(study.index.runs, receipts)
-    runs = foreseen_runs(study, receipts)
+    return foreseen_runs(study, receipts)
+
+
+def foreseen_probes(study: Study, runs: pd.DataFrame, why: Why = lambda *_: "") -> Iterator[Foreseen]:
+    """Contrasts of all models with everybody whose scan is long enough, before any image is read.
+
+    Parameters
+    ----------
+    study
+        The study.
+    runs
+        See `expected_runs`.
+    why
+        Contrasts that are left out.
+
+    Raises
+    ------
+    ConnError
+        A model cannot be computed.
+    """
     cells = runs[["run", "df", "time_point"]].itertuples(index=False, name=None)
     facts = {run: (to_number(df), point) for run, df, point in cells}
     for name, model in study.config.models.items():

@@ -161,6 +161,7 @@ def regressions(
     table: NDArray[np.int64],
     flips: bool,
     is_t: bool,
+    compares: bool,
     robust: bool,
     out: Floats,
 ) -> None:
@@ -173,6 +174,8 @@ def regressions(
     p = nuisance.shape[1] + (1 if own.size > 0 else 0) + r
     cross, right = np.zeros((n_groups, p, p)), np.zeros((n_groups, p))
     sums, rows, free = np.zeros(n_groups), np.zeros(n_groups), np.zeros(n_groups)
+    own_loads = r if n_groups > 1 and not compares else 0
+    loads = np.zeros((n_groups, own_loads, own_loads))
     lower, heavy = np.zeros((p, p)), np.zeros((p, p))
     solved = np.zeros(p)
     for j in range(width):
@@ -186,7 +189,7 @@ def regressions(
             )  # fmt: skip
             if again:
                 rank = _factor(cross.sum(axis=0), lower)
-                _freedom(cross, lower, rows, free)
+                _freedom(cross, lower, rows, free, loads)
             estimable = rows.sum() - rank >= 1 and free.min() >= LEAST_DF
             for a in range(p - r, p):
                 estimable = estimable and lower[a, a] > 0
@@ -201,13 +204,17 @@ def regressions(
                         out[:, b, j],
                     )  # fmt: skip
             else:
-                _by_group(cross, right, sums, rows, free, lower, solved, heavy, r, is_t, out[:, b, j])
+                _by_group(cross, right, sums, rows, free, loads, lower, solved, heavy, r, is_t, out[:, b, j])
 
 
 @compiled
-def _freedom(cross: Floats, lower: Floats, rows: Floats, free: Floats) -> None:
-    """Sum of the diagonal of the residual-forming matrix over each variance group."""
-    p = lower.shape[0]
+def _freedom(cross: Floats, lower: Floats, rows: Floats, free: Floats, loads: Floats) -> None:
+    """Sum of the diagonal of the residual-forming matrix over each variance group.
+
+    And in `loads`, of shape (n_groups, r, r), cross products of the weights that give the last coefficients;
+    nothing where its length is 0.
+    """
+    p, r = lower.shape[0], loads.shape[1]
     inverse, unit, column = np.zeros((p, p)), np.zeros(p), np.zeros(p)
     for k in range(p):
         unit[:] = 0.0
@@ -221,6 +228,14 @@ def _freedom(cross: Floats, lower: Floats, rows: Floats, free: Floats) -> None:
             free[g] -= inverse[a, a] * cross[g, a, a]
             for c in range(a):
                 free[g] -= 2 * inverse[a, c] * cross[g, a, c]
+        for u in range(r):
+            for w in range(r):
+                loads[g, u, w] = 0.0
+                left, right = inverse[:, p - r + u], inverse[:, p - r + w]
+                for a in range(p):
+                    loads[g, u, w] += left[a] * cross[g, a, a] * right[a]
+                    for c in range(a):
+                        loads[g, u, w] += cross[g, a, c] * (left[a] * right[c] + left[c] * right[a])
 
 
 @compiled
@@ -292,6 +307,7 @@ def regressed(
     sums: Floats,
     r: int,
     is_t: bool,
+    compares: bool,
     out: Floats,
 ) -> None:
     """As `regressions`, from products that are there; missing rows are taken off the cross products.
@@ -305,6 +321,8 @@ def regressed(
         sizes[g] += 1.0
     cross, own = np.empty_like(whole), np.empty((n_groups, p))
     rows, squares, free = np.empty(n_groups), np.empty(n_groups), np.zeros(n_groups)
+    own_loads = r if n_groups > 1 and not compares else 0
+    loads = np.zeros((n_groups, own_loads, own_loads))
     lower, heavy, solved = np.zeros((p, p)), np.zeros((p, p)), np.zeros(p)
     for b in range(place.shape[0]):
         for j in range(width):
@@ -317,7 +335,7 @@ def regressed(
                     for c in range(a + 1):
                         cross[groups[i], a, c] -= columns[i, a] * columns[i, c]
             rank = _factor(cross.sum(axis=0), lower)
-            _freedom(cross, lower, rows, free)
+            _freedom(cross, lower, rows, free, loads)
             estimable = rows.sum() - rank >= 1 and free.min() >= LEAST_DF
             for a in range(p - r, p):
                 estimable = estimable and lower[a, a] > 0
@@ -329,7 +347,7 @@ def regressed(
             if n_groups == 1:
                 _pooled(lower, solved, squares[0], rows[0] - rank, r, is_t, out[:, b, j])
             else:
-                _by_group(cross, own, squares, rows, free, lower, solved, heavy, r, is_t, out[:, b, j])
+                _by_group(cross, own, squares, rows, free, loads, lower, solved, heavy, r, is_t, out[:, b, j])
 
 
 @compiled
@@ -352,6 +370,7 @@ def _by_group(
     sums: Floats,
     rows: Floats,
     free: Floats,
+    loads: Floats,
     lower: Floats,
     beta: Floats,
     heavy: Floats,
@@ -359,7 +378,10 @@ def _by_group(
     is_t: bool,
     out: Floats,
 ) -> None:
-    """Aspin-Welch v, or G, with a variance for each group; see `regressions` for `out`."""
+    """Aspin-Welch v, or G, with a variance for each group; see `regressions` for `out`.
+
+    Without `loads` the contrast compares all groups, by their rows.
+    """
     p = beta.size
     _backward(lower, beta)
     weights = np.zeros(sums.size)
@@ -376,9 +398,13 @@ def _by_group(
     for g in range(sums.size):
         weighted += weights[g] * cross[g]
     _factor(weighted, heavy)
-    spread = np.square(1 - weights * rows / (weights * rows).sum())
-    spread = (spread / free).sum()
-    out[1], out[4] = r * (r + 2) / (3 * spread), left
+    if loads.size == 0:
+        first = (np.square(1 - weights * rows / (weights * rows).sum()) / free).sum()
+        second = first
+    else:
+        first, second = _johansen(loads, weights, free)
+    spread = 2 * first + second
+    out[1], out[4] = r * (r + 2) / spread, left
     if is_t:
         out[0], out[2], out[3] = beta[p - 1] * heavy[p - 1, p - 1], beta[p - 1], 1 / heavy[p - 1, p - 1]
         return
@@ -387,4 +413,32 @@ def _by_group(
         for c in range(a, p):
             value += heavy[c, a] * beta[c]
         out[0] += value * value
-    out[0] /= r * (1 + 2 * (r - 1) / (r * (r + 2)) * spread)
+    out[0] /= r + 2 * first - 2 * spread / (r + 2)
+
+
+@compiled
+def _johansen(loads: Floats, weights: Floats, free: Floats) -> tuple[float, float]:
+    """As `conn.freedom.johansen`, of one feature with variances ``1 / weights``."""
+    r = loads.shape[1]
+    if r == 1:
+        parts = loads[:, 0, 0] / weights
+        first = (np.square(parts) / free).sum() / parts.sum() ** 2
+        return first, first
+    whole, lower = np.zeros((r, r)), np.zeros((r, r))
+    for g in range(free.size):
+        whole += loads[g] / weights[g]
+    _factor(whole, lower)
+    share, column = np.empty((r, r)), np.empty(r)
+    first, second = 0.0, 0.0
+    for g in range(free.size):
+        trace = 0.0
+        for a in range(r):
+            _forward(lower, loads[g, a] / weights[g], column)
+            _backward(lower, column)
+            share[a] = column
+            trace += column[a]
+        for a in range(r):
+            for c in range(r):
+                first += share[a, c] * share[c, a] / free[g]
+        second += trace * trace / free[g]
+    return first, second

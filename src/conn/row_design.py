@@ -15,6 +15,21 @@ from conn.permutation import Exchange, PermutationSet, permutation_set
 Codes = NDArray[np.int64]
 
 
+def by_group(column: Floats, groups: Codes, first: Codes) -> bool:
+    """Whether all rows of a group have the same value.
+
+    Parameters
+    ----------
+    column
+        ndarray of shape (n,).
+    groups
+        ndarray of shape (n,): codes from 0 on.
+    first
+        Of shape (n_groups,): a row of each group.
+    """
+    return bool(np.allclose(column, column[first][groups], rtol=0, atol=1e-12))
+
+
 @dataclass(frozen=True, eq=False)
 class RowDesign:
     """How the rows of a contrast are tested.
@@ -69,8 +84,11 @@ class RowDesign:
 
     @property
     def compares_groups(self) -> bool:
-        """Whether what is tested says nothing but the group."""
-        return self.exchange == "labels" and np.unique(self.groups).size > 1
+        """Whether what is tested says nothing but the group; a number beside groups says more."""
+        codes, first = np.unique(self.groups, return_index=True)
+        if self.exchange != "labels" or codes.size < 2:
+            return False
+        return all(by_group(self.matrix[:, j], self.groups, first) for j in self.columns)
 
     @property
     def variances(self) -> Codes | None:

@@ -78,7 +78,7 @@ def sandwich(model: Model, exchange: Exchange) -> Sandwich:
         raise DesignError("an F has no variance of each row's own; test one combination, or use groups")
     q = np.column_stack([model.nuisance, model.effect])
     weight, left = model.effect[:, 0], 1 - np.square(q).sum(axis=1)
-    alone = (left < LEAST_FREE) & (np.abs(weight) > LEAST_FREE)
+    alone = decisive(model)
     if alone.any():
         raise DesignError(
             f"row {int(np.flatnonzero(alone)[0])} alone decides on the estimate, so that its error has no "
@@ -91,6 +91,18 @@ def sandwich(model: Model, exchange: Exchange) -> Sandwich:
         q = q @ np.linalg.svd(inside[None, :])[2][1:].T
     slopes, turn = np.linalg.eigh(q.T @ (weights[:, None] * q))
     return Sandwich(model, weights, q @ turn, slopes)
+
+
+def decisive(model: Model) -> NDArray[np.bool_]:
+    """Rows that alone decide on the estimate, so that nothing says how much they vary; shape (n,).
+
+    Parameters
+    ----------
+    model
+        With a contrast of one row.
+    """
+    left = 1 - np.square(np.column_stack([model.nuisance, model.effect])).sum(axis=1)
+    return np.asarray((left < LEAST_FREE) & (np.abs(model.effect[:, 0]) > LEAST_FREE))
 
 
 def fit_robust(y: Floats, model: Model) -> Fit:

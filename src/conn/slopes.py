@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 
 from conn import inference
 from conn.errors import DesignError
+from conn.freedom import f_scale, johansen
 from conn.glm import Floats, Model, magnitude, make_model, residuals, variance_and_df
 from conn.permutation import PermutationSet
 from conn.tiles import TOLERANCE
@@ -128,10 +129,8 @@ def _welch(rows: Floats, model: Model, precision: Floats) -> Floats:
     covariance = np.linalg.inv(np.einsum("gs,gab->sab", precision, cross))
     tested, spread = beta @ model.contrast.T, model.contrast @ covariance @ model.contrast.T
     size = np.einsum("sa,sa->s", tested, np.linalg.solve(spread, tested[..., None])[..., 0])
-    weights = precision * model.group_rows[:, None]
-    share = (np.square(1 - weights / weights.sum(axis=0)) / model.group_df[:, None]).sum(axis=0)
-    g = size / rank / (1 + 2 * (rank - 1) / (rank * (rank + 2)) * share)
-    return magnitude(g, rank * (rank + 2) / (3 * share), rank, "z")
+    scale, df = f_scale(rank, *johansen(model.loads, 1 / precision, model.group_df))
+    return magnitude(size / scale, df, rank, "z")
 
 
 def _of_some(

@@ -23,14 +23,16 @@ from conn.config import Config, load
 from conn.config.checks import check
 from conn.config.load import dump
 from conn.config.model import ClinicalTable, Rois
-from conn.config.pairs import predicting_edges
+from conn.config.pairs import predicting_edges, replicated_features
 from conn.errors import ConfigError, InputError, ResourceError
 from conn.files import digest, read_json, write_json
 from conn.index import Index, Run, build_index, dataset_roots, run_to_record
 from conn.lock import Lock, Plan
+from conn.outcomes import needs_of
 from conn.plan import plans_of
 from conn.rois import binding, networks, registry, selection, sources
 from conn.stages.collect import index_to_record
+from conn.stages.left_out import Analyses, to_record
 from conn.table_content import content
 from conn.tissues import find_tissues
 
@@ -371,6 +373,31 @@ class Study:
         pairs = predicting_edges(asked, own)
         return {"": [list(pair) for pair in pairs]} if pairs else {}
 
+    def replicated(self, name: str) -> dict[str, Any]:
+        """What a replication asks of connectivity: edges, edges of networks, and what an edge is."""
+        asked = self.config.replication[name]
+        looked_at = replicated_features(asked, self.config.models[asked.model])
+        return {
+            "edges": self.pairs(looked_at.edges),
+            "networks": self.spelled(looked_at.declared_networks),
+            "measure": looked_at.edge_measure,
+        }
+
+    @property
+    def analyses_record(self) -> dict[str, Any]:
+        """Every clinical analysis, as JSON-ready values: what says who takes part."""
+        config = self.config
+        found = Analyses(
+            config.clinical,
+            config.connectivity.combine_runs,
+            config.associations,
+            config.mediation,
+            config.prediction,
+            config.reliability,
+            {name: needs_of(config, one) for name, one in config.prediction.items()},
+        )
+        return to_record(found)
+
     def coupled(self, model: str) -> bool:
         """Whether a model speaks of scores, so that change and baseline in its people are of interest."""
         clinical, settings = self.config.clinical, self.config.models[model]
@@ -395,6 +422,7 @@ class Study:
             "association": self.config.associations,
             "mediation": self.config.mediation,
             "prediction": self.config.prediction,
+            "replication": self.config.replication,
         }
         return tuple((kind, name) for kind, names in asked.items() for name in names)
 

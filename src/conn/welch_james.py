@@ -17,7 +17,10 @@ from numpy.typing import NDArray
 
 from conn.compiled import compiled
 from conn.errors import DesignError
+from conn.freedom import LEAST_LOAD
 from conn.glm import Fit, Floats, Kernel, Model, fit, make_kernel, residuals
+from conn.johansen import compared, contrasted
+from conn.lanes import LANES, factor, inverse, squared, take, weighted
 from conn.multivariate import whitened
 from conn.permutation import PermutationSet
 from conn.tiles import TILE_FEATURES, TILE_PERMUTATIONS, Job, Scale, Tile, padded
@@ -166,17 +169,17 @@ class WelchJames(Job):
             sums[:, k] += (coefficients @ mixed).reshape(-1, *sums.shape[2:])
         out = np.empty((3, *sums.shape[2:]), dtype=dtype)
         effect = np.ascontiguousarray(products[: self.model.rank])
-        group_df, rows = self.model.group_df, self.model.group_rows
-        _grouped(effect, sums, self.cross, group_df, rows, float(self.floor), self.is_t, out)
+        model, floor = self.model, float(self.floor)
+        rows = model.group_rows if model.compares else model.group_rows[:0]
+        several = bool((np.linalg.matrix_rank(model.loads, tol=LEAST_LOAD**2, hermitian=True) > 1).any())
+        _grouped(
+            effect, sums, self.cross, model.loads, rows, model.group_df, floor, several, self.is_t, out
+        )  # fmt: skip
         return out
 
 
 LEAST_PIVOT = 1e-10
 """Share of a value's sum of squares that a group, and in it the other values, must leave of it."""
-
-
-LANES = 64
-"""Features that are factored side by side; their matrices stay in the nearest cache."""
 
 
 def _lower(q: int) -> list[tuple[int, int]]:
@@ -194,23 +197,26 @@ def _grouped(
     effect: NDArray[Any],
     sums: NDArray[Any],
     cross: Floats,
-    group_df: Floats,
+    loads: Floats,
     rows: Floats,
+    group_df: Floats,
     floor: float,
+    several: bool,
     is_t: bool,
     out: NDArray[Any],
 ) -> None:
     """Statistic of each rearrangement and feature; `out` is as `WelchJames._statistics` says.
 
-    Some features side by side, so that every step is a plain loop over them.
+    `rows` of each group is empty unless the contrast compares all of them. Some features side by side, so
+    that every step is a plain loop over them.
     """
     r, q, batch, width = effect.shape
     n_groups, p = cross.shape[0], cross.shape[1]
     lanes = min(LANES, width)
-    inverse = np.empty((n_groups, q, q, lanes))
+    precision, own = np.empty((n_groups, q, q, lanes)), np.empty((n_groups, q, q, lanes))
     small, heavy = np.empty((q, q, lanes)), np.empty((p * q, p * q, lanes))
-    along = np.empty((r, q, lanes))
-    value, spread, least = np.empty(lanes), np.empty(lanes), np.empty(lanes)
+    along, work = np.empty((r, q, lanes)), np.empty((4, r * q, r * q, lanes))
+    value, least, first, second = np.empty(lanes), np.empty(lanes), np.empty(lanes), np.empty(lanes)
     for b in range(batch):
         for start in range(0, width, lanes):
             here = slice(start, min(start + lanes, width))
@@ -221,15 +227,23 @@ def _grouped(
                     for w in range(u + 1):
                         small[u, w, :used] = sums[g, u * (u + 1) // 2 + w, b, here]
                         small[u, w, :used] /= group_df[g]
-                _factor(small, floor / group_df[g], least)
-                _inverse(small, inverse[g])
-            _weighted(cross, inverse, heavy)
-            _factor(heavy, 1e-300, spread)
+                factor(small, floor / group_df[g], least)
+                inverse(small, precision[g])
+                if rows.size == 0:
+                    squared(small, own[g])
+            weighted(cross, precision, heavy)
+            factor(heavy, 1e-300, value)
             along[:, :, :used] = effect[:, :, b, here]
             _squared_length(heavy, along, value)
-            _spread(inverse, rows, group_df, small, spread)
+            if rows.size:
+                compared(precision, rows, group_df, small, first)
+                second[:] = first
+            else:
+                contrasted(loads, own, group_df, several, work, first, second)
             out[2, b, here] = least[:used]
-            _statistic(value[:used], spread[:used], r, q, n_groups, is_t, out[0, b, here], out[1, b, here])
+            _statistic(
+                value[:used], first[:used], second[:used], r, q, is_t, out[0, b, here], out[1, b, here]
+            )
             if is_t:
                 out[0, b, here] *= np.sign(along[0, 0, :used])
 
@@ -237,98 +251,27 @@ def _grouped(
 @compiled
 def _statistic(
     value: Floats,
-    spread: Floats,
+    first: Floats,
+    second: Floats,
     r: int,
     q: int,
-    n_groups: int,
     is_t: bool,
     stat: NDArray[Any],
     df: NDArray[Any],
 ) -> None:
-    """|t| or F and its second degrees of freedom, from the squared length and Johansen's A."""
+    """|t| or F and its second degrees of freedom, from the squared length and both forms of A."""
     s = r * q
     for j in range(value.size):
         if is_t:
-            stat[j], df[j] = np.sqrt(value[j]), 1 / spread[j]
-        elif r == 1 and n_groups == 2:
-            hotelling = q * (q + 1) / (2 * spread[j])
+            stat[j], df[j] = np.sqrt(value[j]), 1 / first[j]
+        elif r == 1:
+            hotelling = q * (q + 1) / (2 * first[j])
             df[j] = hotelling - q + 1
             stat[j] = value[j] * (hotelling - q + 1) / (q * hotelling)
         else:
-            df[j] = s * (s + 2) / (3 * spread[j])
-            stat[j] = value[j] / (s * (1 + 2 * (s - 1) / (s * (s + 2)) * spread[j]))
-
-
-@compiled
-def _take(total: Floats, first: Floats, second: Floats) -> None:
-    """Take the product of two vectors off a third. By itself, so that the compiler sees a plain loop."""
-    for j in range(total.size):
-        total[j] -= first[j] * second[j]
-
-
-@compiled
-def _add(total: Floats, values: Floats, factor: float) -> None:
-    for j in range(total.size):
-        total[j] += values[j] * factor
-
-
-@compiled
-def _divide(total: Floats, by: Floats) -> None:
-    for j in range(total.size):
-        total[j] /= by[j]
-
-
-@compiled
-def _root(pivot: Floats, floor: float, least: Floats) -> None:
-    """Root of a pivot of at least `floor`; `least` keeps the smallest."""
-    for j in range(pivot.size):
-        least[j] = min(least[j], pivot[j])
-        pivot[j] = np.sqrt(max(pivot[j], floor))
-
-
-@compiled
-def _factor(a: Floats, floor: float, least: Floats) -> None:
-    """Cholesky factors in the lower triangles of matrices (n, n, lanes), in place."""
-    n = a.shape[0]
-    for k in range(n):
-        for m in range(k):
-            _take(a[k, k], a[k, m], a[k, m])
-        _root(a[k, k], floor, least)
-        for i in range(k + 1, n):
-            for m in range(k):
-                _take(a[i, k], a[i, m], a[k, m])
-            _divide(a[i, k], a[k, k])
-
-
-@compiled
-def _inverse(lower: Floats, out: Floats) -> None:
-    """Inverses of matrices (n, n, lanes) from their factors."""
-    n = lower.shape[0]
-    out[:] = 0.0
-    for c in range(n):
-        out[c, c] = 1.0
-        for k in range(c, n):
-            for m in range(c, k):
-                _take(out[k, c], lower[k, m], out[m, c])
-            _divide(out[k, c], lower[k, k])
-        for k in range(n - 1, -1, -1):
-            for m in range(k + 1, n):
-                _take(out[k, c], lower[m, k], out[m, c])
-            _divide(out[k, c], lower[k, k])
-
-
-@compiled
-def _weighted(cross: Floats, inverse: Floats, out: Floats) -> None:
-    """Lower triangle of the sum over groups of cross products times inverse covariance (Kronecker)."""
-    n_groups, p, q = cross.shape[0], cross.shape[1], inverse.shape[1]
-    for a in range(p):
-        for c in range(a + 1):
-            for u in range(q):
-                for w in range(q):
-                    total = out[a * q + u, c * q + w]
-                    total[:] = 0.0
-                    for g in range(n_groups):
-                        _add(total, inverse[g, u, w], cross[g, a, c])
+            spread = 2 * first[j] + second[j]
+            df[j] = s * (s + 2) / spread
+            stat[j] = value[j] / (s + 2 * first[j] - 2 * spread / (s + 2))
 
 
 @compiled
@@ -341,43 +284,8 @@ def _squared_length(lower: Floats, along: Floats, out: Floats) -> None:
     for a in range(r * q):
         part[:] = 0.0
         for c in range(a, r * q):
-            _take(part, lower[first + c, first + a], along[c // q, c % q])
-        _take(out, part, -part)
-
-
-@compiled
-def _spread(inverse: Floats, rows: Floats, group_df: Floats, work: Floats, out: Floats) -> None:
-    """Johansen's A: half of tr(P²) + tr(P)² over the degrees of freedom of each group, summed.
-
-    P is the identity minus a group's share of the summed precisions of the groups' means.
-    """
-    q = work.shape[0]
-    share, whole = np.empty_like(work), np.empty_like(work)
-    trace, least = np.empty_like(out), np.empty_like(out)
-    work[:] = 0.0
-    for g in range(rows.size):
-        for u in range(q):
-            for w in range(u + 1):
-                _add(work[u, w], inverse[g, u, w], rows[g])
-    _factor(work, 1e-300, least)
-    _inverse(work, whole)
-    out[:] = 0.0
-    for g in range(rows.size):
-        share[:] = 0.0
-        trace[:] = 0.0
-        for u in range(q):
-            share[u, u] = 1 / rows[g]
-            for w in range(q):
-                for m in range(q):
-                    _take(share[u, w], whole[u, m], inverse[g, m, w])
-            _add(trace, share[u, u], 1.0)
-        half = rows[g] * rows[g] / (2 * group_df[g])
-        for j in range(out.size):
-            out[j] += half * trace[j] * trace[j]
-        for u in range(q):
-            for w in range(q):
-                for j in range(out.size):
-                    out[j] += half * share[u, w, j] * share[w, u, j]
+            take(part, lower[first + c, first + a], along[c // q, c % q])
+        take(out, part, -part)
 
 
 def welch_james(

@@ -93,6 +93,7 @@ rule association:
         permutations=CONFIG.inference.permutations,
         seed=CONFIG.seed,
         alpha=CONFIG.inference.alpha,
+        robust_slopes=CONFIG.inference.robust_slopes,
         status=lambda wildcards: STUDY.analysis_status(
             "associations", wildcards.analysis
         ),
@@ -154,6 +155,36 @@ rule prediction:
         code=calls("conn.stages.prediction", "prediction"),
     script:
         "../scripts/prediction.py"
+
+
+rule replication:
+    input:
+        cohort=paths.COHORT,
+        runs=paths.RUNS,
+        collected=paths.COLLECTED,
+    output:
+        trials=paths.analysis("replication", "{analysis}_trials", ".tsv"),
+        table=paths.analysis("replication", "{analysis}", ".tsv"),
+        json=paths.analysis("replication", "{analysis}"),
+    log:
+        paths.LOGS / "replication" / "{analysis}.log",
+    params:
+        asked=lambda wildcards: plain(CONFIG.replication[wildcards.analysis]),
+        model=lambda wildcards: plain(
+            CONFIG.models[CONFIG.replication[wildcards.analysis].model]
+        ),
+        wanted=lambda wildcards: STUDY.replicated(wildcards.analysis),
+        clinical=plain(CONFIG.clinical),
+        inference=plain(CONFIG.inference),
+        order=list(CONFIG.datasets),
+        combine_runs=CONFIG.connectivity.combine_runs,
+        seed=CONFIG.seed,
+        status=lambda wildcards: STUDY.analysis_status(
+            "replication", wildcards.analysis
+        ),
+        code=calls("conn.stages.replication", "replication"),
+    script:
+        "../scripts/replication.py"
 
 
 rule clinic_all:

@@ -162,7 +162,9 @@ rule exclusions:
     input:
         index=INDEX,
         receipts=expand(paths.measure_receipt("{run}"), run=STUDY.runs),
-        cohort=paths.COHORT_NOTES,
+        notes=paths.COHORT_NOTES,
+        cohort=paths.COHORT,
+        runs=paths.RUNS,
         designs=expand(paths.design_json("{model}"), model=CONFIG.models),
     output:
         paths.EXCLUSIONS,
@@ -170,6 +172,7 @@ rule exclusions:
         paths.LOGS / "exclusions.log",
     params:
         models=list(CONFIG.models),
+        analyses=STUDY.analyses_record,
         code=calls("conn.stages.exclusions", "exclusions"),
     script:
         "../scripts/exclusions.py"

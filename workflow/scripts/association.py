@@ -21,5 +21,6 @@ with job(Path(snakemake.log[0])), unless_refused(Path(), KIND, name, (*COLUMNS, 
         permutations=snakemake.params.permutations,
         seed=snakemake.params.seed,
         alpha=snakemake.params.alpha,
+        robust_slopes=snakemake.params.robust_slopes,
         status=status,
     )

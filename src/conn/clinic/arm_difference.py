@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
 from conn import inference
+from conn.clinic.association import refuse_alone
 from conn.clinic.estimates import Estimate, difference, estimate
 from conn.clinic.people import People
 from conn.correlation import CLIP
 from conn.errors import DesignError
+from conn.glm import Model, make_model
 from conn.inference import TestResult
 from conn.multiplicity import fdr
 from conn.permutation import PermutationSet, permutation_set
@@ -29,15 +32,19 @@ class ArmDifference:
     n, df
         People, and degrees of freedom of the rest.
     stat, rank
-        t of the difference of slopes (rank 0); F of equal slopes with that many degrees of freedom.
+        t of the difference of slopes (rank 0). More than two arms: the largest |t| of all pairs of them, or
+        with one variance F of equal slopes with that many degrees of freedom.
     slope, slope_se
         Two arms: slope in the first minus slope in the second, with its standard error; else NaN.
+    robust
+        Whether each person has an error variance of their own (HC3).
     r
         Two arms: difference of Pearson's correlations, with its BCa interval; else NaN.
     p_fisher
         Two arms: two-sided p of the difference of correlations by Fisher's z, for comparison; else NaN.
     p, p_fwe, p_fdr
-        Of equal slopes, by rearrangement; family-wise over all scales and features.
+        Of equal slopes, by rearrangement; family-wise over all scales and features, and pairs of arms. For
+        the number of pairs, `p` is corrected by Bonferroni.
     permutations
         What was exchanged.
     n_features
@@ -50,6 +57,7 @@ class ArmDifference:
     rank: int
     slope: Floats
     slope_se: Floats
+    robust: bool
     r: Estimate
     p_fisher: Floats
     p: Floats
@@ -67,6 +75,7 @@ def differ(
     resamples: int,
     alpha: float = 0.05,
     divisor: int = 1,
+    robust: bool = True,
 ) -> ArmDifference:
     """Test whether slopes on the scores are the same in all arms.
 
@@ -76,6 +85,9 @@ def differ(
         Of two or more arms.
     permutations, seed, resamples, alpha, divisor
         See `conn.clinic.association.associate`.
+    robust
+        Each person has an error variance of their own (HC3), and more than two arms are compared in pairs.
+        False: one variance serves all.
 
     Returns
     -------
@@ -84,7 +96,7 @@ def differ(
     Raises
     ------
     DesignError
-        One arm, or an arm with fewer than three people.
+        One arm, an arm with fewer than three people, or somebody who alone decides on a robust slope.
 
     Notes
     -----
@@ -92,38 +104,58 @@ def differ(
     each, so that a change and the later score say the same. Residuals of the common slope change places
     within arms and strata, so that arms may vary differently; the method of Freedman and Lane is approximate
     here, for the common slope is estimated. Equal slopes are not equal correlations: where a scale or
-    connectivity varies more in one arm, one may differ and the other not. Both are given.
+    connectivity varies more in one arm, one may differ and the other not. Both are given. An F has no error
+    variance of each person, so that more than two arms are compared in pairs by the largest |t|.
     """
-    refuse(people)
+    refuse(people, robust)
     levels, chosen = people.levels, rearrangements(people, permutations, seed)
-    tests = [_test(people, scale, chosen) for scale in range(people.scores.shape[1])]
-    family = inference.correct(tests, alpha / divisor)
+    tests = [
+        [_test(people, model, chosen, robust) for model in _models(people, scale, robust)]
+        for scale in range(people.scores.shape[1])
+    ]
+    family = inference.correct([one for own in tests for one in own], alpha / divisor)
+    n_pairs = len(tests[0])
+    shape = (len(tests), n_pairs, people.connectivity.shape[1])
+    p_fwe = np.stack([one.p_fwe for one in family.results]).reshape(shape).min(axis=1)
+    p = np.minimum(n_pairs * np.stack([[t.p for t in own] for own in tests]).min(axis=1), 1.0)
     nothing = np.full((len(tests), people.connectivity.shape[1]), np.nan)
     r, p_fisher = Estimate(nothing, nothing, nothing), nothing
     if len(levels) == 2:
         first, second = (people.of(people.arms == arm) for arm in levels)
         r = difference(first, second, resamples, seed, alpha)
         p_fisher = _fisher(first, second)
-    p = np.stack([t.p for t in tests])
     return ArmDifference(
         n=people.n,
         df=people.df - (len(levels) - 1) * (1 if people.score_baselines is None else 2),
-        stat=np.stack([t.stat for t in tests]),
-        rank=tests[0].rank,
-        slope=np.stack([t.effect for t in tests]),
-        slope_se=np.stack([t.se for t in tests]),
+        stat=np.stack([_largest(own) for own in tests]),
+        rank=tests[0][0].rank,
+        slope=nothing if n_pairs > 1 else np.stack([own[0].effect for own in tests]),
+        slope_se=nothing if n_pairs > 1 else np.stack([own[0].se for own in tests]),
+        robust=robust,
         r=r,
         p_fisher=p_fisher,
         p=p,
-        p_fwe=np.minimum(divisor * np.stack([one.p_fwe for one in family.results]), 1.0),
+        p_fwe=np.minimum(divisor * p_fwe, 1.0),
         p_fdr=fdr(p),
         permutations=chosen,
-        n_features=family.n_features,
+        n_features=family.n_features // n_pairs,
     )
 
 
-def refuse(people: People) -> None:
+def _largest(pairs: list[TestResult]) -> Floats:
+    """Statistic of the only test, or the largest absolute one."""
+    if len(pairs) == 1:
+        return pairs[0].stat
+    return np.asarray(np.abs([one.stat for one in pairs]).max(axis=0))
+
+
+def refuse(people: People, robust: bool = True) -> None:
     """Refuse people whose slopes cannot be compared; connectivity is not looked at.
+
+    Parameters
+    ----------
+    people, robust
+        See `differ`.
 
     Raises
     ------
@@ -134,6 +166,9 @@ def refuse(people: People) -> None:
     if len(counts) < 2 or min(counts) < 3:
         told = ", ".join(f"{arm} {count}" for arm, count in zip(people.levels, counts, strict=True))
         raise DesignError(f"slopes are compared between arms of three people or more; there are: {told}")
+    for scale in range(people.scores.shape[1] if robust else 0):
+        for model in _models(people, scale, robust):
+            refuse_alone(model, scale)
 
 
 def rearrangements(people: People, permutations: int, seed: int) -> PermutationSet:
@@ -148,18 +183,29 @@ def rearrangements(people: People, permutations: int, seed: int) -> PermutationS
     )
 
 
-def _test(people: People, scale: int, chosen: PermutationSet) -> TestResult:
-    """A slope for each arm, and the differences between them."""
+def _test(people: People, model: Model, chosen: PermutationSet, robust: bool) -> TestResult:
+    return inference.test(
+        people.connectivity,
+        model.matrix,
+        model.contrast,
+        chosen,
+        covariate=people.baseline,
+        own_variances=robust,
+    )
+
+
+def _models(people: People, scale: int, robust: bool) -> list[Model]:
+    """A slope for each arm; the difference of each pair of them, or all differences together."""
     held, slopes = people.held, people.by_arm(people.scores[:, scale])
     if people.score_baselines is not None:
         held = np.column_stack([held, people.by_arm(people.score_baselines[:, scale])])
-    matrix = np.column_stack([held, slopes])
-    weights = np.zeros((slopes.shape[1] - 1, matrix.shape[1]))
-    for row in range(len(weights)):
-        weights[row, held.shape[1] + row] = 1.0
-        weights[row, -1] = -1.0
-    contrast = weights[0] if len(weights) == 1 else weights
-    return inference.test(people.connectivity, matrix, contrast, chosen, covariate=people.baseline)
+    matrix, n_arms = np.column_stack([held, slopes]), slopes.shape[1]
+    pairs = np.array([np.eye(n_arms)[i] - np.eye(n_arms)[j] for i, j in combinations(range(n_arms), 2)])
+    weights = np.column_stack([np.zeros((len(pairs), held.shape[1])), pairs])
+    if robust or n_arms == 2:
+        return [make_model(matrix, one) for one in weights]
+    # All pairs depend on each other; those with the last arm say everything.
+    return [make_model(matrix, weights[pairs[:, -1] != 0])]
 
 
 def _fisher(first: People, second: People) -> Floats:

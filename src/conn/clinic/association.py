@@ -15,9 +15,11 @@ from conn.clinic.estimates import Estimate, estimate
 from conn.clinic.people import People
 from conn.clinic.resampling import Rows, replicates
 from conn.errors import DesignError
+from conn.glm import Model, make_model, z_to_t
 from conn.inference import FamilyResult, TestResult
 from conn.multiplicity import fdr
 from conn.permutation import PermutationSet, permutation_set
+from conn.sandwich import decisive
 
 Floats = NDArray[np.float64]
 
@@ -41,21 +43,25 @@ class Association:
         Intervals that hold for all scales and features at once, on the z scale; they exclude 0 exactly when
         ``p_fwe <= alpha``.
     slope, slope_se
-        Difference of connectivity per unit of the scale, and its standard error.
+        Difference of connectivity per unit of the scale, and its standard error, see `robust`.
     p, p_spearman, p_bend
-        Two-sided, by the same rearrangements of people.
+        Two-sided, by the same rearrangements of people; `p` of the slope over its standard error.
     p_fwe
-        Of Pearson's r, over all scales and features; one family, or by Bonferroni over scales (`joint`).
+        Of the same, over all scales and features; one family, or by Bonferroni over scales (`joint`).
     p_fdr
         Of `p`, over all scales and features.
     critical
-        |r| above this has ``p_fwe <= alpha``, one number per scale.
+        |t| of a slope above this has ``p_fwe <= alpha``; infinite when none can.
+    robust
+        Whether each person has an error variance of their own (HC3), or one serves all.
     joint
-        Whether the largest |r| over all scales was compared; False where scales have people of their own.
+        Whether the largest |t| over all scales was compared; False where scales have people of their own.
     permutations
         What was exchanged.
     n_features
         Scales times features that were tested.
+    maxima
+        ndarray of shape (n_set,): largest |t| of the family for every rearrangement.
     """
 
     n: int
@@ -74,7 +80,8 @@ class Association:
     p_bend: Floats
     p_fwe: Floats
     p_fdr: Floats
-    critical: Floats
+    critical: float
+    robust: bool
     joint: bool
     permutations: PermutationSet
     n_features: int
@@ -89,6 +96,7 @@ def associate(
     resamples: int,
     alpha: float = 0.05,
     divisor: int = 1,
+    robust: bool = True,
 ) -> Association:
     """Correlate scales with connectivity, adjusted for arm and covariates.
 
@@ -107,6 +115,9 @@ def associate(
     divisor
         How many such results are corrected for each other by Bonferroni, as those of scales with people of
         their own.
+    robust
+        Each person has an error variance of their own (HC3). False: one serves all, and then the t of a slope
+        and its r say the same.
 
     Returns
     -------
@@ -115,30 +126,32 @@ def associate(
     Raises
     ------
     DesignError
-        Too few people, a scale that does not vary, or columns that depend on each other.
+        Too few people, a scale that does not vary, columns that depend on each other, or somebody who alone
+        decides on a robust slope.
 
     Notes
     -----
     Residuals of connectivity change places within arms and strata, one set of rearrangements for all scales
     and features, so that scales keep their correlation and so do features. What is compared is the largest
-    |r|: all r have the same degrees of freedom. Without covariates the test is exact under independence
-    within arms; with them the method of Freedman and Lane is approximate, and every r is fitted anew. The
-    correlation of ranks is treated alike, its ranks being the data: ranks of residuals would be another
-    quantity, and rearranged residuals would have to be ranked anew to be comparable. Percentage bend
-    correlations of rearranged residuals are fitted and bent anew.
+    |t| of a slope. Without covariates the test is exact under independence within arms; with them the method
+    of Freedman and Lane is approximate, and every slope is fitted anew. Connectivity that goes with the score
+    in its spread alone is not independent of it, and then it is the robust t that keeps the error of a test
+    of correlation. The correlation of ranks is tested by one variance, its ranks being the data: ranks of
+    residuals would be another quantity, and rearranged residuals would have to be ranked anew to be
+    comparable. Percentage bend correlations of rearranged residuals are fitted and bent anew.
 
     References
     ----------
     Freedman and Lane 1983, 10.2307/1391660; Winkler et al. 2014, 10.1016/j.neuroimage.2014.01.060; Westfall
-    and Young 1993.
+    and Young 1993; DiCiccio and Romano 2017, 10.1080/01621459.2016.1202117 (permutation of a robust t).
     """
-    refuse(people)
+    refuse(people, robust)
     chosen = rearrangements(people, permutations, seed)
-    tests, of_ranks = _tests(people, chosen), _tests(people.ranks, chosen)
+    tests, of_ranks = _tests(people, chosen, robust), _tests(people.ranks, chosen, False)
     family = inference.correct(tests, alpha / divisor)
     found = {kind: estimate(people, kind, resamples, seed, alpha) for kind in KINDS}
     p_spearman, p_bend = np.stack([t.p for t in of_ranks]), _bend_p(people, chosen)
-    return _association(people, tests, family, found, p_spearman, p_bend, chosen, alpha, divisor)
+    return _association(people, tests, family, found, p_spearman, p_bend, chosen, alpha, divisor, robust)
 
 
 def _association(
@@ -151,14 +164,17 @@ def _association(
     chosen: PermutationSet,
     alpha: float,
     divisor: int,
+    robust: bool,
 ) -> Association:
     df, r = people.df, found["pearson"].r
-    p, valid = np.stack([t.p for t in tests]), np.stack([t.valid for t in tests])
-    critical = np.full(len(tests), _as_r(family.critical, df))
+    p, valid, se = (np.stack([getattr(t, key) for t in tests]) for key in ("p", "valid", "se"))
+    critical = _as_t(family.critical, family.scale, df)
+    # The r whose t is critical in a feature depends on how much larger its robust standard error is.
+    share = se / _plain_se(people, r) if robust else np.ones_like(se)
     z = np.arctanh(np.clip(np.where(valid, r, np.nan), -1 + 1e-15, 1 - 1e-15))
     # Infinite where the set of rearrangements is too small to reach alpha.
     with np.errstate(divide="ignore"):
-        wide = np.arctanh(critical)[:, None]
+        wide = np.arctanh(_as_r(critical * share, df))
     half = special.ndtri(1 - alpha / 2) / np.sqrt(df - 1)
     p_fwe = np.minimum(divisor * np.stack([one.p_fwe for one in family.results]), 1.0)
     low, high = _agreed(np.tanh(z - wide), np.tanh(z + wide), p_fwe <= alpha)
@@ -173,18 +189,32 @@ def _association(
         sim_low=low,
         sim_high=high,
         slope=np.stack([t.effect for t in tests]),
-        slope_se=np.stack([t.se for t in tests]),
+        slope_se=se,
         p=p,
         p_spearman=p_spearman,
         p_bend=p_bend,
         p_fwe=p_fwe,
         p_fdr=fdr(p),
-        critical=critical,
+        critical=float(critical),
+        robust=robust,
         joint=divisor == 1,
         permutations=chosen,
         n_features=family.n_features,
-        maxima=_as_r(family.maxima, df),
+        maxima=_as_t(family.maxima, family.scale, df),
     )
+
+
+def _plain_se(people: People, r: Floats) -> Floats:
+    """Standard errors of slopes with one variance, of shape (n_scales, n_features)."""
+    se = np.full_like(r, np.nan)
+    there = people.complete
+    own = None if people.baseline is None else people.baseline[:, there]
+    for scale, score in enumerate(people.scores.T):
+        held = people.nuisance(scale)
+        x, y = residuals(people.connectivity[:, there], score[:, None], held, own)
+        left = (1 - np.square(r[scale, there])) / people.df
+        se[scale, there] = np.linalg.norm(x, axis=0) / np.linalg.norm(y, axis=0) * np.sqrt(left)
+    return se
 
 
 def _agreed(low: Floats, high: Floats, significant: NDArray[np.bool_]) -> tuple[Floats, Floats]:
@@ -196,7 +226,13 @@ def _agreed(low: Floats, high: Floats, significant: NDArray[np.bool_]) -> tuple[
 
 
 def each_scale(
-    scales: list[People], *, permutations: int, seed: int, resamples: int, alpha: float = 0.05
+    scales: list[People],
+    *,
+    permutations: int,
+    seed: int,
+    resamples: int,
+    alpha: float = 0.05,
+    robust: bool = True,
 ) -> list[Association]:
     """Correlate scales that have people of their own: each its own family, corrected by Bonferroni.
 
@@ -204,7 +240,7 @@ def each_scale(
     ----------
     scales
         People of each scale, with that scale alone.
-    permutations, seed, resamples, alpha
+    permutations, seed, resamples, alpha, robust
         See `associate`.
 
     Returns
@@ -214,7 +250,13 @@ def each_scale(
     """
     found = [
         associate(
-            one, permutations=permutations, seed=seed, resamples=resamples, alpha=alpha, divisor=len(scales)
+            one,
+            permutations=permutations,
+            seed=seed,
+            resamples=resamples,
+            alpha=alpha,
+            divisor=len(scales),
+            robust=robust,
         )
         for one in scales
     ]
@@ -222,8 +264,13 @@ def each_scale(
     return [replace(one, p_fdr=p_fdr[[i]]) for i, one in enumerate(found)]
 
 
-def refuse(people: People) -> None:
+def refuse(people: People, robust: bool = True) -> None:
     """Refuse people of whom nothing can be correlated; connectivity is not looked at.
+
+    Parameters
+    ----------
+    people, robust
+        See `associate`.
 
     Raises
     ------
@@ -244,6 +291,26 @@ def refuse(people: People) -> None:
                 f"scale {scale + 1} does not vary among {people.n} people beyond what is held constant, so "
                 "that it has no correlation"
             )
+        if robust:
+            refuse_alone(_model(people, scale), scale)
+
+
+def refuse_alone(model: Model, scale: int) -> None:
+    """Refuse a slope that a person alone decides on: no residual says how much that person varies.
+
+    Raises
+    ------
+    DesignError
+        Naming how many they are.
+    """
+    alone = np.flatnonzero(decisive(model)).size
+    if alone:
+        who = "1 person" if alone == 1 else f"{alone} people"
+        raise DesignError(
+            f"{who} of {len(model.matrix)} alone decide{'s' if alone == 1 else ''} on a slope of scale "
+            f"{scale + 1}, so that its robust error has no variance. Hold fewer columns constant, leave them "
+            "out by subset, or set inference.robust_slopes: false"
+        )
 
 
 def rearrangements(people: People, permutations: int, seed: int) -> PermutationSet:
@@ -258,17 +325,27 @@ def rearrangements(people: People, permutations: int, seed: int) -> PermutationS
     )
 
 
-def _tests(people: People, chosen: PermutationSet) -> list[TestResult]:
-    """The t of each scale in every feature; t and r say the same at equal degrees of freedom."""
-    return [_test(people, scale, chosen) for scale in range(people.scores.shape[1])]
+def _tests(people: People, chosen: PermutationSet, robust: bool) -> list[TestResult]:
+    """The t of each scale in every feature."""
+    models = [_model(people, scale) for scale in range(people.scores.shape[1])]
+    return [
+        inference.test(
+            people.connectivity,
+            model.matrix,
+            model.contrast,
+            chosen,
+            covariate=people.baseline,
+            own_variances=robust,
+        )
+        for model in models
+    ]
 
 
-def _test(people: People, scale: int, chosen: PermutationSet) -> TestResult:
+def _model(people: People, scale: int) -> Model:
+    """What is held constant, and the score, whose slope is tested."""
     score = people.scores[:, scale]
     matrix = np.column_stack([people.nuisance(scale), score - score.mean()])
-    weights = np.zeros(matrix.shape[1])
-    weights[-1] = 1.0
-    return inference.test(people.connectivity, matrix, weights, chosen, covariate=people.baseline)
+    return make_model(matrix, np.eye(matrix.shape[1])[-1])
 
 
 def _bend_p(people: People, chosen: PermutationSet) -> Floats:
@@ -299,6 +376,12 @@ def _bend_again(x: Floats, scores: list[Floats], nuisance: Floats, own: Floats |
     """Correlations of rearranged residuals with all scores, side by side: (b, n_scales · n_features)."""
     moved = bent(residuals(x[order], np.zeros((len(x), 1)), nuisance, own)[0])
     return np.concatenate([product(moved, score) for score in scores], axis=-1)
+
+
+def _as_t(size: ArrayLike, scale: str, df: int) -> Floats:
+    """|t| of a statistic of a family, which may be on the scale z."""
+    value = np.asarray(size, dtype=np.float64)
+    return z_to_t(value, np.full_like(value, df)) if scale == "z" else value
 
 
 def _as_r(t: ArrayLike, df: int) -> Floats:

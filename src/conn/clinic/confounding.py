@@ -28,7 +28,8 @@ class Adjusted:
     measures
         Measures that are held constant.
     left_out
-        Measures that are not, because they do not vary or follow from the others.
+        Measures that are not, because they do not vary, follow from the others or from the model, or were
+        named without values.
     estimate, se, df, stat, p
         Of the contrast; estimate and standard error are NaN for an F. All are NaN where too few degrees of
         freedom are left.
@@ -54,6 +55,7 @@ def adjustments(
     covariate: ArrayLike | None = None,
     *,
     own_variances: bool = False,
+    unused: Sequence[str] = (),
 ) -> tuple[Adjusted, ...]:
     """A contrast as it stands, then adjusted for each measure, then for all together.
 
@@ -70,6 +72,8 @@ def adjustments(
         Measure of each column; one measure may have several.
     variance_groups, covariate, own_variances
         As in `conn.inference.test`.
+    unused
+        Measures without columns, to be named among what is left out.
 
     Returns
     -------
@@ -84,7 +88,7 @@ def adjustments(
     """
     x, found = np.asarray(matrix, dtype=np.float64), np.asarray(measures, dtype=np.float64)
     there = np.isfinite(found).all(axis=1)
-    known = list(dict.fromkeys(names))
+    known = list(dict.fromkeys([*names, *unused]))
     rounds = [(NOTHING, ()), *((name, (name,)) for name in known)]
     rounds += [(EVERYTHING, tuple(known))] if len(known) > 1 else []
     groups = np.zeros(len(x)) if variance_groups is None else np.asarray(variance_groups)

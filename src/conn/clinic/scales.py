@@ -272,6 +272,27 @@ KINDS: dict[str, ScaleKind] = {one.kind: one for one in _KINDS}
 """Known scales by their name in a configuration."""
 
 
+REGISTRY = "registry"
+"""Stands in a configuration for the value that is known here."""
+
+
+def retest(kind: str) -> Sourced | None:
+    """The test-retest reliability of a scale that can be taken without a choice.
+
+    Parameters
+    ----------
+    kind
+        Of the scale.
+
+    Returns
+    -------
+    Sourced or None
+        None where nothing was read in its source, or several different values were.
+    """
+    read = [one for one in KINDS[kind].retest if one.verified]
+    return read[0] if len(read) == 1 else None
+
+
 def lines(kind: ScaleKind) -> list[str]:
     """What is known of a scale, in lines of text."""
     top = "?" if kind.maximum is None else f"{kind.maximum:g}"

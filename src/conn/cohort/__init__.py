@@ -7,7 +7,7 @@ whatever else is not a number where a number is needed is an error that names fi
 from conn.clinic.outcomes import Direction, percent_change, remitted, responded
 from conn.cohort.names import Person, as_text, did_you_mean, natural
 from conn.cohort.reading import ClinicalData, read_clinical
-from conn.cohort.references import Column, carried, is_carried, resolve
+from conn.cohort.references import Column, carried, is_carried, orders_of, resolve
 from conn.cohort.table import FIRST_COLUMNS, Cohort, build_cohort, imaging
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "imaging",
     "is_carried",
     "natural",
+    "orders_of",
     "percent_change",
     "read_clinical",
     "remitted",

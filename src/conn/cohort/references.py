@@ -12,14 +12,9 @@ import pandas as pd
 from conn.clinic.outcomes import carried_forward
 from conn.cohort.names import Person, as_text, did_you_mean
 from conn.config.model import Clinical
+from conn.config.times import FROM_BASELINE, LOCF
 from conn.errors import ConfigError, InputError
 from conn.tables import MISSING
-
-LOCF = "locf"
-"""In a reference: the last observation carried forward."""
-
-FROM_BASELINE = ("change", "percent_change", "rci")
-"""In a reference: what is counted from baseline."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +103,14 @@ def resolve(
     return Column(reference, {p: float(v) for p, v in found.items()}, "number", time_varying=False)
 
 
+def orders_of(cohort: pd.DataFrame) -> dict[str, tuple[str, ...]]:
+    """Time points of each data set of `cohort.tsv`, in the order of the trial."""
+    order: dict[str, dict[str, None]] = {}
+    for dataset, time_point in zip(cohort["dataset"], cohort["time_point"].astype(str), strict=True):
+        order.setdefault(dataset, {})[time_point] = None
+    return {dataset: tuple(points) for dataset, points in order.items()}
+
+
 def is_carried(reference: str, clinical: Clinical) -> bool:
     """Whether a reference is a last observation carried forward."""
     scale, _, rest = reference.partition(".")
@@ -127,17 +130,18 @@ def carried(reference: str, clinical: Clinical, cohort: pd.DataFrame, key: str) 
 def _observed(
     clinical: Clinical, cohort: pd.DataFrame, column: str, point: str
 ) -> Iterator[tuple[Person, dict[str, float], tuple[str, ...]]]:
-    """Scores of each person, and the time points after baseline up to one, in the order of the data set."""
-    order: dict[str, list[str]] = {}
-    for dataset, time_point in zip(cohort["dataset"], cohort["time_point"].astype(str), strict=True):
-        points = order.setdefault(dataset, [])
-        if time_point not in points:
-            points.append(time_point)
+    """Scores of each person, and the time points after baseline up to one, in the order of the data set.
+
+    Without the baseline among the time points of a data set nothing is known to come after it.
+    """
+    after = {
+        dataset: points[points.index(clinical.baseline) + 1 : points.index(point) + 1]
+        if clinical.baseline in points and point in points
+        else ()
+        for dataset, points in orders_of(cohort).items()
+    }
     for person, values in _cells(cohort, column).items():
-        points = order[person[0]]
-        upto = points[: points.index(point) + 1] if point in points else []
-        after = tuple(p for p in upto if p != clinical.baseline)
-        yield person, {p: float(cell) for p, cell in values.items()}, after
+        yield person, {p: float(cell) for p, cell in values.items()}, after[person[0]]
 
 
 def _weights(at: str | None, before: str | None, after: str | None, mean: bool) -> dict[str, float]:
@@ -208,6 +212,12 @@ def _scale_reference(reference: str, clinical: Clinical, cohort: pd.DataFrame, k
             )
         column = scale if what == LOCF else f"{scale}_{what}"
         point = point or str(clinical.endpoint)
+        if what == LOCF and point in points and not _after_baseline(point, clinical, cohort):
+            raise ConfigError(
+                f"{key}: {reference!r} carries scores after baseline up to {point}, but {point} does not "
+                f"come after clinical.baseline ({clinical.baseline}) in any data set. Name a later time "
+                "point, or correct the order in time_points.labels."
+            )
     else:
         column, point = scale, rest
     if scale in clinical.scales and point in points:
@@ -218,4 +228,12 @@ def _scale_reference(reference: str, clinical: Clinical, cohort: pd.DataFrame, k
         known += [f"{name}.{p}" for p in (*points, "change", "percent_change", LOCF)]
     raise ConfigError(
         f"{key}: {reference!r} is unknown.{did_you_mean(reference, known)} Known: {', '.join(known)}"
+    )
+
+
+def _after_baseline(point: str, clinical: Clinical, cohort: pd.DataFrame) -> bool:
+    return any(
+        clinical.baseline in order[: order.index(point)]
+        for order in orders_of(cohort).values()
+        if point in order
     )

@@ -11,6 +11,7 @@ import pandas as pd
 from conn.cohort.names import as_text, did_you_mean, natural
 from conn.cohort.reading import ClinicalData
 from conn.config.model import Clinical
+from conn.config.times import order_of
 from conn.errors import ConfigError, InputError
 from conn.exclusions import Exclusion
 from conn.tables import MISSING
@@ -92,13 +93,13 @@ def _time_points(
     labels: Mapping[str, Sequence[str]],
 ) -> tuple[str, ...]:
     """In the order of the trial; scores may exist at time points without scans (a later endpoint)."""
-    scored = [point for scale in clinical.scales.values() for point in scale.columns]
     if labels:
-        return tuple(dict.fromkeys([*labels, *scored]))
+        return order_of(labels, clinical)
+    scored = {point for scale in clinical.scales.values() for point in scale.columns}
     sessions = {session for values in data.long.values() for _, session in values}
     asked = (clinical.baseline, clinical.endpoint, *(rule.at for rule in clinical.rules))
     named = {p for p in asked if p is not None and p in sessions}
-    points = {r["time_point"] for r in records} - {MISSING} | named | set(scored)
+    points = {r["time_point"] for r in records} - {MISSING} | named | scored
     ordered = sorted(points, key=lambda point: (point != clinical.baseline, natural(point)))
     return tuple(ordered) or (MISSING,)
 

@@ -34,9 +34,9 @@ class Association(Features):
     resamples: Annotated[int, Field(ge=0)] = 2000
     """Bootstrap resamples of people for the intervals; 0 for none."""
     reliability: Label | None = None
-    """An analysis of `reliability` that says how precisely edges are measured, for the ceiling of a correlation. Empty: no ceiling."""
-    scale_reliability: dict[Name, Share] = {}
-    """Reliability of each scale between people, as in `MADRS: 0.85`, for the ceiling. Name the source in your report. A scale without one counts as free of error, so that its ceiling is too high."""
+    """An analysis of `reliability` that says how precisely edges are measured, for the ceiling of a correlation; with the same `before` and `after`. Empty: no ceiling."""
+    scale_reliability: dict[Name, Share | Literal["registry"]] = {}
+    """Reliability of each scale between people, as in `MADRS: 0.85`, for the ceiling. Name the source in your report. `MADRS: registry` takes the test-retest reliability of a published scale (`kind` in `clinical.scales`; `conn scales` lists them) and prints it with its source; that is refused where the source could not be checked, or where there are several. A scale without one counts as free of error, so that its ceiling is too high."""
     confirmatory: bool = False
     """Planned before the data were seen, as a whole; `conn lock` writes it down. Otherwise it is labelled exploratory."""
 

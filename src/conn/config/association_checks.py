@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Iterator, Set
 
+from conn.clinic.scales import KINDS, REGISTRY, retest
 from conn.config.association import Association
 from conn.config.features import Features
 from conn.config.model import Config
@@ -28,7 +29,7 @@ def problems(config: Config, labels: Set[str], partial: Set[str]) -> Iterator[st
     asked += [(f"associations.{name}", one) for name, one in config.associations.items()]
     asked += [(f"reliability.{name}", one) for name, one in config.reliability.items()]
     for key, one in asked:
-        yield from _features(key, one, labels, partial if one.edge_measure == "partial" else labels, config)
+        yield from features(key, one, labels, partial if one.edge_measure == "partial" else labels, config)
         yield from _time_points(key, one, config)
     for name, association in config.associations.items():
         yield from _association(f"associations.{name}", association, config)
@@ -37,7 +38,20 @@ def problems(config: Config, labels: Set[str], partial: Set[str]) -> Iterator[st
         yield from _variables(f"reliability.{name}", wanted, config)
 
 
-def _features(key: str, asked: Features, labels: Set[str], known: Set[str], config: Config) -> Iterator[str]:
+def features(key: str, asked: Features, labels: Set[str], known: Set[str], config: Config) -> Iterator[str]:
+    """What is wrong with the edges and networks of an analysis.
+
+    Parameters
+    ----------
+    key
+        Where it stands.
+    asked
+        Its edges and networks.
+    labels, known
+        Regions of the study, and those that its edges may be taken from.
+    config
+        A configuration that is valid by itself.
+    """
     if asked.edge_measure == "partial" and config.connectivity.partial is None:
         yield f"{key}.edge_measure: partial correlations are not computed; add connectivity.partial"
         return
@@ -97,15 +111,33 @@ def _association(key: str, asked: Association, config: Config) -> Iterator[str]:
             yield f"{key}.adjusted: {reference!r} is no scale of clinical.scales and has no baseline"
     if asked.adjusted and config.clinical.baseline is None:
         yield f"{key}.adjusted: the baseline of scales is that at clinical.baseline, which is not set"
-    for scale in asked.scale_reliability:
+    for scale, share in asked.scale_reliability.items():
         if scale not in scales:
             yield f"{key}.scale_reliability: {scale!r} is none of its scales: {', '.join(scales)}"
+        elif share == REGISTRY:
+            yield from _registered(f"{key}.scale_reliability.{scale}", scale, config)
     if asked.reliability is not None:
         yield from _reliability(key, asked, config)
 
 
+def _registered(key: str, scale: str, config: Config) -> Iterator[str]:
+    """Why the registry has no reliability of a scale that could be taken without a choice."""
+    kind = config.clinical.scales[scale].kind if scale in config.clinical.scales else None
+    if kind is None:
+        yield f"{key}: {scale} has no kind in clinical.scales, so that nothing is known of it; give a number"
+        return
+    known = KINDS[kind].retest
+    if retest(kind) is None:
+        listed = "; ".join(
+            f"{one.value:g}, {one.words} ({one.source}{'' if one.verified else '; not checked'})"
+            for one in known
+        )
+        why = f"its reliabilities need a choice: {listed}" if known else "no test-retest reliability is known"
+        yield f"{key}: of {kind} {why}; give a number"
+
+
 def _reliability(key: str, asked: Association, config: Config) -> Iterator[str]:
-    """Whether the ceiling comes from an analysis of the same kind of edges."""
+    """Whether the ceiling comes from an analysis of the same change of the same kind of edges."""
     assert asked.reliability is not None
     other = config.reliability.get(asked.reliability)
     if other is None:
@@ -117,6 +149,13 @@ def _reliability(key: str, asked: Association, config: Config) -> Iterator[str]:
         )
     elif other.after is None:
         yield f"{key}.reliability: {asked.reliability} has no `after`, so it knows nothing of a change"
+    elif (other.before, other.after) != (asked.before, asked.after):
+        yield (
+            f"{key}.reliability: {asked.reliability} is about the change from {other.before} to "
+            f"{other.after}, this association about that from {asked.before} to {asked.after}; the error of "
+            f"one need not be that of the other. Name an analysis of reliability with before: {asked.before} and "
+            f"after: {asked.after}, or leave reliability out"
+        )
 
 
 def _near(word: str, known: Iterable[str]) -> str:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from conn.config import association_checks, mediation_checks, prediction_checks
+from conn.config import association_checks, mediation_checks, prediction_checks, replication_checks
 from conn.config.contrasts import SENSITIVITY, contrasts_of
 from conn.config.model import Config, Crossover, Model, ModelBase, Moderator
 from conn.config.pairs import pairs_of, partial_set
@@ -64,6 +64,7 @@ def _regions(config: Config) -> Iterator[str]:
             f"{FEWEST_PARTIAL} are needed, for with two there is none to hold constant"
         )
     yield from association_checks.problems(config, labels, set(partial))
+    yield from replication_checks.problems(config, labels, set(partial))
     maps = {seed.label for seed in (*single, *unique)}
     yield from _networks(config, labels)
     own = config.connectivity.networks

@@ -43,6 +43,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "clinical.variables": {
         "arm": {"column": "group", "kind": "category"},
         "order": {"column": "order", "kind": "category"},
+        "site": {"column": "site", "kind": "category"},
     },
     "rois.custom": {
         "myInsula": {"center": [38, 6, 2], "radius_mm": 5, "space": "MNI152NLin2009cAsym"},
@@ -147,6 +148,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
             "levels": ["drug", "placebo"],
         },
     },
+    "replication": {"bothSites": {"model": "armByTime", "by": "site"}},
     "reliability": {"stability": {"before": "pre", "after": "post", "stable": {"arm": ["placebo"]}}},
 }
 """What the commented configuration shows where the default is nothing, by path without names."""

@@ -22,6 +22,7 @@ from conn.config.formula import parse
 from conn.config.mediation import Mediation
 from conn.config.prediction import Prediction
 from conn.config.reliability import Reliability
+from conn.config.replication import Replication
 from conn.confounds import lowest_high_pass
 
 Strategy = Literal[
@@ -669,11 +670,11 @@ class Inference(Section):
     edge_enhancement: EdgeEnhancement | None = None
     """Edges: score them by their neighbours too (`edge_enhancement: {}` is TFNBS), as `score` and `p_score` beside the largest edge. Empty: no scores."""
     min_share: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Share of rows with a value from which a voxel or edge is tested. 1: all of them. Below 1, every cell of the design needs 3 values, every statistic goes to z by its own degrees of freedom, and tests take longer."""
+    """Share of rows with a value from which a voxel or edge is tested. 1: all of them. Below 1, every cell of the design needs 3 values, every statistic goes to z by its own degrees of freedom, and tests take longer. Of group models alone: associations, mediation and reliability take a feature that everybody has, and tell who lacks one; a prediction fills what is missing."""
     robust_slopes: bool = True
-    """Slopes: let every person have an error variance of their own (HC3), because people with extreme values of the predictor often vary more. false: one variance for all, which finds more where that is true and makes up to six times as many false positives where it is not."""
+    """Slopes, of models and of associations: let every person have an error variance of their own (HC3), because people with extreme values of the predictor often vary more. false: one variance for all, which finds more where that is true and makes up to six times as many false positives where it is not."""
     equivalence: Positive | None = None
-    """Bound in Fisher z: `p_equivalence` tests that an effect of an edge or network lies within plus and minus this (two one-sided tests). Empty: not tested."""
+    """Bound in Fisher z: `p_equivalence` tests that an effect of an edge or network lies within plus and minus this (two one-sided tests). Slopes, and terms of a formula, have other units and no such p. Empty: not tested."""
 
     @model_validator(mode="after")
     def _one_scale(self) -> Inference:
@@ -720,6 +721,8 @@ class Config(Section):
     """Correlations of the change of connectivity with scores, by name."""
     reliability: dict[Label, Reliability] = {}
     """How precisely connectivity is measured, by name."""
+    replication: dict[Label, Replication] = {}
+    """Replications by name: does one model come out the same way in several trials?"""
     inference: Inference = Inference()
     """Permutation tests."""
     prediction: dict[Label, Prediction] = {}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from conn.config.association import Association
+from conn.config.features import Features
 from conn.config.mediation import Mediation
 from conn.config.model import Config, ModelBase
 from conn.config.prediction import Prediction
+from conn.config.reliability import Reliability
+from conn.config.replication import Replication
 from conn.rois import networks, selection
 
 
@@ -21,8 +23,15 @@ def partial_set(config: Config) -> tuple[str, ...]:
     return () if chosen is None else selection.partial_set(chosen.rois, config.rois)
 
 
+def replicated_features(asked: Replication, model: ModelBase) -> Features:
+    """Edges and networks of a replication: its own where it names some, else those of its model."""
+    edges = model.edges if asked.edges is None else asked.edges
+    named = model.networks if asked.networks is None else asked.networks
+    return Features(edges=edges, networks=named, edge_measure=model.edge_measure, subset=model.subset)
+
+
 def pairs_of(
-    model: ModelBase | Association | Mediation, own: networks.Declared
+    model: ModelBase | Features | Mediation | Reliability, own: networks.Declared
 ) -> tuple[tuple[str, str], ...]:
     """Pairs of regions that a model or an analysis names, those of a network spelled out; none for all and none."""
     if not isinstance(model.edges, str):

@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from conn.config.base import Label, Name, Positive, Section
+from conn.config.clinical import Clinical
+from conn.config.times import scores_of
 
 
 class Prediction(Section):
@@ -33,15 +35,15 @@ class Prediction(Section):
     parcel_mm: Positive = 12.0
     """With `features: seeds`: maps are averaged over cubes of this edge in mm, which looks at no outcome and keeps their number near a thousand."""
     clinical: tuple[str, ...] | None = None
-    """Clinical predictors, known at the time of the scan, as in `[MADRS.pre, age]`. They have a light penalty of their own, and what they predict without imaging is shown beside. Empty: the baseline of the scale that the outcome is of. `[]`: none."""
+    """Clinical predictors, known at the time of the scan, as in `[MADRS.pre, age]`; what is made of a later score is refused. They have a light penalty of their own, and what they predict without imaging is shown beside. Empty: the baseline of the scale that the outcome is of. `[]`: none."""
     remove: tuple[str, ...] = ("mean_fd",)
-    """Covariates that are removed from every feature inside the fold, as slopes of the training part."""
+    """Covariates that are removed from every feature inside the fold, as slopes of the training part. Like clinical predictors, they are known at the time of the scan."""
     harmonise: Name | None = None
-    """A category such as site or scanner: location and scale of features are brought together (ComBat) inside the fold. The outcome is never preserved. Permutations stay within its values."""
+    """A category such as site or scanner: location and scale of features are brought together (ComBat) inside the fold. The outcome is never preserved. Permutations stay within its values. It is known at the time of the scan, and is not the outcome."""
     subset: dict[Name, tuple[str, ...]] = {}
     """Keep only people whose variable has one of these values, as in `arm: [ketamine]`."""
     strata: tuple[Name, ...] = ()
-    """Categories that folds are balanced over, and within which people are permuted."""
+    """Categories that folds are balanced over, and within which people are permuted. They are known at the time of the scan, and none is the outcome."""
     leave_out: Name | None = None
     """A category such as site, or `dataset`: each of its values is also predicted by a model of all others."""
     train: tuple[Label, ...] = ()
@@ -59,7 +61,7 @@ class Prediction(Section):
     n_reduced: Annotated[int, Field(ge=1)] = 20
     """See `reduce`."""
     folds: Annotated[int, Field(ge=3)] = 5
-    """Folds of cross-validation. The smaller class needs at least as many people."""
+    """Folds of cross-validation. The smaller class needs at least 7 people with 4, 5 or 6 folds, 11 with 3, and one more than folds with more than 6."""
     inner_folds: Annotated[int, Field(ge=2)] = 5
     """Folds inside the training part that choose the penalty."""
     repeats: Annotated[int, Field(ge=1)] = 10
@@ -88,3 +90,23 @@ class Prediction(Section):
         if self.test and not self.train:
             raise ValueError("test needs train, the data sets that the model is made in")
         return self
+
+    def predictors(self, clinical: Clinical) -> tuple[str, ...]:
+        """Clinical predictors; unless stated, the baseline of the scale that the outcome is of."""
+        if self.clinical is not None:
+            return self.clinical
+        scores = scores_of(self.outcome, clinical)
+        if not scores or clinical.baseline is None or self.outcome in clinical.variables:
+            return ()
+        own = f"{scores[-1].scale}.{clinical.baseline}"
+        return () if own == self.outcome else (own,)
+
+    def used(self, clinical: Clinical) -> dict[str, tuple[str, ...]]:
+        """References that models, folds and permutations use, by option."""
+        return {
+            "clinical": self.predictors(clinical),
+            "remove": self.remove,
+            "harmonise": () if self.harmonise is None else (self.harmonise,),
+            "strata": self.strata,
+            "leave_out": () if self.leave_out is None else (self.leave_out,),
+        }

@@ -8,17 +8,19 @@ from collections.abc import Iterator
 from conn.config.model import Config
 from conn.config.pairs import partial_set, predicting_edges
 from conn.config.prediction import Prediction
+from conn.config.times import Moment, order_of
 from conn.errors import ConfigError
 from conn.rois import networks, registry, selection
 
 
 def problems(config: Config) -> Iterator[str]:
-    """What cannot be right: time points, features, references, categories, data sets."""
+    """What cannot be right: time points, features, references and their time, categories, data sets."""
     for name, prediction in config.prediction.items():
         key = f"prediction.{name}"
         yield from _point(config, f"{key}.at", prediction.at)
         yield from _features(config, key, prediction)
         yield from _references(config, key, prediction)
+        yield from _times(config, key, prediction)
         asked = {
             "harmonise": prediction.harmonise,
             "leave_out": prediction.leave_out,
@@ -49,6 +51,17 @@ def _references(config: Config, key: str, prediction: Prediction) -> Iterator[st
             yield f"{key}.{field}: {name!r} is unknown; {registry.nearest_names(name, sorted(known))}"
         elif name in {"response", "remission"} and getattr(clinical, name) is None:
             yield f"{key}.{field}: {name} needs a rule; add clinical.{name}"
+
+
+def _times(config: Config, key: str, prediction: Prediction) -> Iterator[str]:
+    """What is not known when the scan is made, or is the outcome, as far as the order of a trial is stated."""
+    orders = {
+        dataset: order_of(one.time_points.labels, config.clinical)
+        for dataset, one in config.datasets.items()
+        if one.time_points.labels
+    }
+    moment = Moment(prediction.at, prediction.outcome, config.clinical, orders)
+    yield from moment.objections(prediction.used(config.clinical), key)
 
 
 def _point(config: Config, key: str, point: str) -> Iterator[str]:

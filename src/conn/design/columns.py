@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from conn.cohort import did_you_mean
 from conn.config import formula
 from conn.config.model import Variable
-from conn.design.phrases import cell_words, subjects_words
+from conn.design.phrases import and_words, cell_words, subjects_words
 from conn.design.plans import INTERCEPT, Plan, Weights, factorial_columns, group_columns, product_column
 from conn.design.rows import Rows, factor_codes, row_cells
 from conn.design.source import Source
-from conn.design.spec import ROW_COLUMNS
+from conn.design.spec import ROW_COLUMNS, nuisance_columns, tested_columns
 from conn.errors import DesignError
 
 Block = list[tuple[str, NDArray[np.float64]]]
@@ -211,6 +211,42 @@ def check_strata(source: Source, plan: Plan, rows: Rows, strata: Sequence[str]) 
             f"{source.key}.strata: no stratum holds {both} of {names} ({shown}), so nothing can be "
             "exchanged. Choose other strata."
         )
+
+
+def check_exchange(
+    source: Source,
+    plan: Plan,
+    matrix: NDArray[np.float64],
+    contrast: NDArray[np.float64],
+    strata: Sequence[str],
+) -> None:
+    """Refuse labels for what no exchange of them changes: a combination that is constant in every stratum.
+
+    What the nuisance leaves of the tested columns decides on t. Where some combination of it is constant,
+    every rearrangement gives the observed statistic, and every p is 1, whatever the data are.
+    """
+    if plan.exchange != "labels":
+        return
+    basis = np.linalg.qr(nuisance_columns(matrix, contrast))[0]
+    left = _of_length_1(tested_columns(matrix, contrast))
+    left = _of_length_1(left - basis @ (basis.T @ left))
+    inside = left.copy()
+    for stratum in sorted(set(strata)):
+        rows = np.array([own == stratum for own in strata])
+        inside[rows] -= inside[rows].mean(axis=0)
+    if np.linalg.matrix_rank(inside, tol=1e-8) == left.shape[1]:
+        return
+    names = list(dict.fromkeys(name for weights in plan.tested for name in weights))
+    part = "a part of " if len(left.T) > 1 else ""
+    apart = f"{INTERCEPT!r} by itself with exchange: flips" + (", and other columns apart" if part else "")
+    raise DesignError(
+        f"{source.key}.tests.{plan.name}: an exchange of labels leaves {part}{and_words(names)} as it is in "
+        f"all {len(matrix)} rows, so that every p would be 1. Test {apart}."
+    )
+
+
+def _of_length_1(columns: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(columns / np.linalg.norm(columns, axis=0))
 
 
 def check_rank(

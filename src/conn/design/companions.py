@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from conn.config.contrasts import OUTCOMES, continuous
-from conn.config.model import Clinical, Model, Moderator, Remission, Response
+from conn.config.model import Clinical, Formula, Model, Moderator, Remission, Response
+from conn.design.phrases import and_words
 from conn.design.plans import Factor, Plan, plan_of, product_column
 from conn.errors import DesignError
 
@@ -86,3 +89,42 @@ def _continuous(name: str, plan: Plan, clinical: Clinical) -> Plan:
 def _arms(factor: Factor) -> str:
     one, other = factor.levels
     return f"difference, {one} minus {other}"
+
+
+def alone_notes(model: Model, clinical: Clinical) -> Iterator[str]:
+    """Tests of a formula on a dichotomy: no contrast on its score stands beside them, and how to have one.
+
+    The columns that a formula tests are the user's own. Which of them would stand for the score, with which
+    weights, does not follow from the weights of levels: a product with another category has several.
+
+    Parameters
+    ----------
+    model
+        Its settings.
+    clinical
+        Scales and rules.
+    """
+    if not isinstance(model, Formula):
+        return
+    for outcome in OUTCOMES:
+        tests = [name for name, columns in model.tests.items() if any(map(_speaks_of(outcome), columns))]
+        rule: Response | Remission | None = getattr(clinical, outcome)
+        if not tests or rule is None:
+            continue
+        score = f"{rule.scale}.{clinical.point_of(rule)}"
+        own = "" if clinical.baseline is None else f" + {rule.scale}.{clinical.baseline}"
+        yield (
+            f"{and_words(tests)}: no contrast on the score itself stands beside {outcome} in a formula, "
+            f"whose tested columns are your own. It discards information to divide people: add a model with "
+            f"formula {_with(model.formula, outcome, score)}{own}, and test the columns of {score}"
+        )
+
+
+def _speaks_of(outcome: str) -> Callable[[str], bool]:
+    """Whether a column of a formula is of an outcome, by itself or in a product."""
+    return lambda column: any(part.partition("=")[0] == outcome for part in column.split(":"))
+
+
+def _with(formula: str, outcome: str, score: str) -> str:
+    """A formula with the score in place of the outcome."""
+    return re.sub(rf"(?<![\w.]){outcome}(?![\w.])", score, formula)

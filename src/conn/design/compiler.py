@@ -14,22 +14,23 @@ from conn.config import formula
 from conn.config.contrasts import SENSITIVITY, continuous
 from conn.config.model import Clinical, CombineRuns, Inference, Model
 from conn.design.columns import (
+    check_exchange,
     check_rank,
     check_strata,
     contrast_weights,
     matrix_columns,
     stratum_names,
 )
-from conn.design.companions import complete_plan
+from conn.design.companions import alone_notes, complete_plan
 from conn.design.families import families_of, smallest_p
-from conn.design.notes import carried_notes, concerns, notes_of, run_notes
+from conn.design.notes import carried_notes, companion_notes, concerns, notes_of, run_notes
 from conn.design.phrases import subjects_words
 from conn.design.plans import Plan
 from conn.design.rows import Rows, check_rows, row_cells, row_signs, run_weights, select
 from conn.design.settings import check_settings, contrast_names
 from conn.design.source import Source, run_df, runs_by_point
 from conn.design.spec import Design, DesignContrast, RunWeights
-from conn.design.variances import check_variances, variances
+from conn.design.variances import check_variances, per_unit, variances
 from conn.design.words import words_of
 from conn.errors import DesignError
 
@@ -98,6 +99,8 @@ def compile_model(
     smallest = tuple(smallest_p(c, inference) for c in contrasts)
     unused = tuple(one for one in unused if concerns(one, plans[0], contrasts[0]))
     notes = [*notes_of(source, contrasts, smallest, inference), *said, *lacking]
+    notes += alone_notes(model, clinical)
+    notes += companion_notes(contrasts, continuous(model))
     notes += carried_notes(source, plans[0], contrasts[0])
     notes += run_notes(source, plans[0], contrasts[0], combine_runs, unused)
     return Design(name, model.design, contrasts, families, smallest, tuple(notes), combine_runs, unused)
@@ -151,6 +154,7 @@ def _compile(source: Source, plan: Plan, robust: bool) -> DesignContrast:
     matrix = np.column_stack([values for _, values in blocks])
     check_rank(source, plan, rows, matrix, columns)
     weights = contrast_weights(source, plan, columns)
+    check_exchange(source, plan, matrix, weights, strata)
     own = variances(source, plan, rows, robust)
     check_variances(source, plan, rows, matrix, weights, own)
     names = sorted(set(strata))
@@ -171,6 +175,7 @@ def _compile(source: Source, plan: Plan, robust: bool) -> DesignContrast:
         variance_groups=own.groups,
         variance_names=own.names,
         own_variances=own.own,
+        per_unit=per_unit(source, plan, rows),
         effect_type=plan.effect_type,
         dropped=rows.dropped,
         levels=plan.levels,

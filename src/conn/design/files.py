@@ -72,6 +72,7 @@ def _contrast_json(design: Design, index: int) -> dict[str, Any]:
         "variance_words": variance_words(contrast),
         "variance_names": list(contrast.variance_names),
         "own_variances": contrast.own_variances,
+        "per_unit": contrast.per_unit,
         "effect_type": contrast.effect_type,
         "sensitivity": contrast.sensitivity,
         "variates": contrast.n_variates,
@@ -195,4 +196,5 @@ def _load_contrast(data: Mapping[str, Any], rows: pd.DataFrame) -> DesignContras
         exchanged=data["exchanged"],
         variance_names=tuple(data["variance_names"]),
         own_variances=data["own_variances"],
+        per_unit=data["per_unit"],
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -20,10 +20,11 @@ UNEQUAL = 1.5
 """Ratio of group sizes from which a small group that varies more matters most."""
 
 ENOUGH = 30
-"""People in each of two groups of like sizes that keep 7 % whatever their variances, without skew."""
+"""People in each of two groups of like sizes that keep 7 % whatever their variances, unless there is skew."""
 
 REACHED: dict[str, tuple[int, int]] = {
     "two groups": (12, 16),
+    "two large groups": (7, 13),
     "two unequal groups": (11, 22),
     "several groups": (15, 15),
     "several unequal groups": (14, 18),
@@ -40,14 +41,19 @@ REACHED: dict[str, tuple[int, int]] = {
 Some people vary two or three times as much as others, the smaller group more: see docs/explanation/rates.md.
 """
 
-MODERATED: dict[bool, tuple[int, int]] = {True: (3, 15), False: (8, 36)}
-"""The same of an outcome that varies three times as much in one arm, for arms of equal and of unequal sizes.
+MODERATED: dict[tuple[bool, bool], tuple[int, int]] = {
+    (True, False): (3, 3),
+    (True, True): (15, 8),
+    (False, False): (9, 10),
+    (False, True): (43, 30),
+}
+"""The same of moderation, by whether each person has a variance and whether arms are of unequal size.
 
-With a variance of each person (`inference.robust_slopes`), and with one variance.
+What varies more in one arm is the outcome. A prognosis keeps 5 % whatever the outcome's variances are.
 """
 
 WORTH_SAYING = 7
-"""Rates in percent above which a moderator is named."""
+"""Rates in percent above which a moderation is named."""
 
 FLIPPED = 17
 """The same of sign flips of strongly skewed rows, whatever the variances."""
@@ -98,36 +104,33 @@ def _labels(contrast: DesignContrast) -> str:
         kind = "slope of one variance"
         return f"one error variance; should people with extreme values of what is tested {_reached(kind)}"
     even = sizes[0] < UNEQUAL * sizes[-1]
-    if len(sizes) == 2 and even and sizes[-1] >= ENOUGH and contrast.n_variates == 1:
-        return ""
     who = "one group" if even else "the smaller one" if len(sizes) == 2 else "the smallest one"
     shared = ""
     if contrast.n_variates > 1 and not contrast.variance_groups.any():
         shared = " share one error covariance"
     groups = f"groups of {and_words([str(size) for size in sizes])}{shared}"
-    return f"{groups}; should {who} {_reached(_kind(contrast, len(sizes), even))}"
+    return f"{groups}; should {who} {_reached(_kind(contrast, sizes, even))}"
 
 
 def _of_outcome(contrast: DesignContrast, sizes: Sequence[int]) -> str:
     """What an outcome does that varies more in one arm; empty if little."""
     uneven = len(sizes) > 1 and sizes[0] >= UNEQUAL * sizes[-1]
-    reached = MODERATED[contrast.own_variances][int(uneven)]
-    if reached <= WORTH_SAYING:
+    normal, skewed = MODERATED[contrast.own_variances, uneven]
+    if not contrast.covariate_weights or max(normal, skewed) <= WORTH_SAYING:
         return ""
     which = "the smaller arm" if uneven else "one arm"
-    return (
-        f"should the outcome vary three times as much in {which}, family-wise false positives reach "
-        f"{reached} % "
-        "instead of 5 %"
-    )
+    return f"should the outcome vary two or three times as much in {which}, {_rates(normal, skewed)}"
 
 
-def _kind(contrast: DesignContrast, n_groups: int, even: bool) -> str:
+def _kind(contrast: DesignContrast, sizes: Sequence[int], even: bool) -> str:
     """Key of `REACHED` of a comparison of groups."""
+    n_groups = len(sizes)
     if contrast.n_variates > 1:
         return "courses" if even else "unequal courses" if n_groups == 2 else "several unequal courses"
     if n_groups > 2 and contrast.rank == 1:
         return "cells" if even else "unequal cells"
+    if n_groups == 2 and even and sizes[-1] >= ENOUGH:
+        return "two large groups"
     return f"{'two' if n_groups == 2 else 'several'} {'' if even else 'unequal '}groups"
 
 
@@ -141,11 +144,11 @@ def _sizes(contrast: DesignContrast) -> list[int]:
 
 
 def _reached(kind: str) -> str:
-    normal, skewed = REACHED[kind]
-    return (
-        f"vary two or three times as much, family-wise false positives reach {normal} % instead of 5 %, "
-        f"{skewed} % with strong skew"
-    )
+    return f"vary two or three times as much, {_rates(*REACHED[kind])}"
+
+
+def _rates(normal: int, skewed: int) -> str:
+    return f"family-wise false positives reach {normal} % instead of 5 %, {skewed} % with strong skew"
 
 
 def carried_notes(source: Source, plan: Plan, contrast: DesignContrast) -> Iterator[str]:
@@ -159,6 +162,32 @@ def carried_notes(source: Source, plan: Plan, contrast: DesignContrast) -> Itera
                 f"({subjects_words(people)}); carrying observations forward assumes that nothing changed "
                 "after them, which is seldom true: a sensitivity analysis"
             )
+
+
+def companion_notes(contrasts: Sequence[DesignContrast], beside: Mapping[str, str]) -> Iterator[str]:
+    """Where a score is not of the same people as the dichotomy that it stands beside.
+
+    Parameters
+    ----------
+    contrasts
+        Of a design.
+    beside
+        Name of a contrast on a score to that of its dichotomy, see `conn.config.contrasts.continuous`.
+    """
+    by_name = {contrast.name: contrast for contrast in contrasts}
+    for contrast in contrasts:
+        other = by_name.get(beside.get(contrast.name, ""))
+        if other is None or contrast.subjects == other.subjects:
+            continue
+        lost = {(d, s): reason for d, s, reason in contrast.dropped if (d, s) in other.subjects}
+        parts = []
+        for reason in sorted(set(lost.values())):
+            people = [person for person, why in lost.items() if why == reason]
+            parts.append(f"{reason} in {len(people)} who count in {other.name} ({subjects_words(people)})")
+        more = [person for person in contrast.subjects if person not in other.subjects]
+        if more:
+            parts.append(f"{len(more)} with the score are not in {other.name} ({subjects_words(more)})")
+        yield f"{contrast.name} is of {contrast.n} subjects, {other.name} of {other.n}: {'; '.join(parts)}"
 
 
 def concerns(unused: Unused, plan: Plan, contrast: DesignContrast) -> bool:

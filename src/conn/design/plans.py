@@ -403,7 +403,7 @@ def _formula(name: str, model: Formula) -> Plan:
     effect: EffectType = "none" if joint else "slope"
     if not joint and list(test) == [INTERCEPT] and model.exchange == "flips":
         effect = "paired"
-    shown = f"any of {and_words(tuple(test))}" if joint else _weighted_words(tested[0])
+    shown = f"any of {and_words(tuple(test))}" if joint else weighted_words(tested[0])
     return Plan(
         name,
         f"{shown} in the model {model.formula}: {data.words}",
@@ -419,7 +419,8 @@ def _formula(name: str, model: Formula) -> Plan:
     )
 
 
-def _weighted_words(weights: Weights) -> str:
+def weighted_words(weights: Weights) -> str:
+    """A weighted sum of columns, as in ``age plus 0.5 times sex=m``."""
     parts = [column if weight == 1 else f"{weight:g} times {column}" for column, weight in weights.items()]
     return " plus ".join(parts)
 

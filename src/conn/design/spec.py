@@ -89,6 +89,9 @@ class DesignContrast:
         Name of each value of `variance_groups`; empty with one variance.
     own_variances
         Each row has an error variance of its own, see `conn.sandwich`.
+    per_unit
+        The number that is tested, or what is put together of columns with one; the estimate is per unit of it
+        (of an `effect_type` of ``outcome``, in units of it). Empty where means or groups are compared.
     """
 
     name: str
@@ -114,6 +117,7 @@ class DesignContrast:
     exchanged: str = ""
     variance_names: tuple[str, ...] = ()
     own_variances: bool = False
+    per_unit: str = ""
 
     def __post_init__(self) -> None:
         if self.cells.size == 0:

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from conn.config import formula
 from conn.design.columns import formula_terms, header
-from conn.design.phrases import subjects_words
-from conn.design.plans import Plan
+from conn.design.phrases import and_words, subjects_words
+from conn.design.plans import Plan, weighted_words
 from conn.design.rows import Rows, cell_names, row_cells
 from conn.design.source import Source
 from conn.errors import DesignError
@@ -75,6 +75,13 @@ def _tests_a_number(source: Source, plan: Plan, rows: Rows) -> bool:
     if plan.terms == "formula":
         return any(rows.columns[name].kind == "number" for name in _tested_names(source, plan, rows))
     return plan.terms in ("predictor", "by_arm")
+
+
+def per_unit(source: Source, plan: Plan, rows: Rows) -> str:
+    """The tested columns in words where a number is among them; else empty."""
+    if not _tests_a_number(source, plan, rows):
+        return ""
+    return and_words([weighted_words(weights) for weights in plan.tested])
 
 
 def _combinations(source: Source, plan: Plan, rows: Rows) -> tuple[NDArray[np.int64], tuple[str, ...]]:

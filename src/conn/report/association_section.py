@@ -11,11 +11,13 @@ import numpy as np
 import pandas as pd
 
 from conn import paths
+from conn.clinic.rates import rates_words
 from conn.config.association import Association
 from conn.files import read_json
 from conn.report import page, scatter, style, undone
 from conn.report.context import Context
 from conn.report.contract import numeric
+from conn.report.lacking_words import lacking_words
 from conn.report.people import bare
 from conn.report.regions import edge
 from conn.report.style import Picture
@@ -101,6 +103,7 @@ def _block(result: Result) -> page.Block:
         tables=(shown,),
         folded=tuple(folded),
         status=str(result.summary.get("status", "")),
+        headline=tuple(result.context.names.text(one) for one in list(_found(result))[:2]),
     )
 
 
@@ -152,6 +155,12 @@ def _found(result: Result) -> Iterator[str]:
             f"{count(unknown, 'correlation has', 'correlations have')} no ceiling: there the error of "
             "measurement is not known, or estimated to be as large as all that was observed."
         )
+    for scale, used in result.summary.get("scale_reliability", {}).items():
+        if result.asked.reliability is not None:
+            yield (
+                f"Reliability of {scale} in the ceiling: {used['value']:g}, {used['words']} "
+                f"({used['source']})."
+            )
     flagged = hits[hits["flag"].isin(["near", "above"])]
     for row in flagged.head(5).to_dict("records"):
         yield (
@@ -164,13 +173,14 @@ def _found(result: Result) -> Iterator[str]:
 def _tested(result: Result) -> Iterator[str]:
     one = dict(result.summary["families"][0])
     joint = (
-        f"p_fwe is by the largest |r| over all {count(int(one['tests']), 'pair')} of scale and "
+        f"p_fwe is by the largest |t| of a slope over all {count(int(one['tests']), 'pair')} of scale and "
         f"{str(one['kind']).removesuffix('s')} in the same {int(one['permutations']):,} rearrangements"
         if one["joint"]
         else "Each scale has people and a family of its own; p_fwe is multiplied by the number of scales"
     )
-    exact = "approximate (Freedman and Lane)" if one["held"] else "exact but for the random choice of them"
-    exact = "exact" if one["exact"] else exact
+    independent = "exact if connectivity and scores are independent"
+    exact = "approximate (Freedman and Lane)" if one["held"] else f"{independent}, but for the random choice"
+    exact = independent if one["exact"] else exact
     families = count(len(result.summary["families"]), "family", "families")
     yield (
         f"{joint}; people change places within arms and strata, and the test is {exact}. p_holm goes over "
@@ -178,8 +188,40 @@ def _tested(result: Result) -> Iterator[str]:
         "primary one; correlations of ranks and percentage bend correlations, which single people cannot "
         "pull, stand beside it with uncorrected p."
     )
+    yield from _lacking(result)
+    yield _variance(result)
     for text in result.summary["skipped"]:
         yield f"Not done: {text}."
+
+
+def _lacking(result: Result) -> Iterator[str]:
+    """Features that are correlated nowhere, or not over everybody."""
+    rows = result.table[result.table["arm"] == EVERYBODY]
+    most: dict[str, int] = {}
+    for row in rows.to_dict("records"):
+        most[feature(row)] = max(most.get(feature(row), 0), int(row["n_lacking"]))
+    text = lacking_words([one for one in most.items() if one[1]], len(most), "correlated over everybody")
+    if text:
+        yield text
+
+
+def _variance(result: Result) -> str:
+    """Whose errors share a variance, and how often this finds what is not there."""
+    families = result.summary["families"]
+    robust = any(one["robust"] for one in families)
+    reached = rates_words(robust)
+    if not robust:
+        return f"All people share one error variance (inference.robust_slopes: false): {reached}."
+    several = len(result.asked.levels) > 2
+    but = (
+        " More than two arms are compared in pairs, and the largest |t| of all pairs counts."
+        if several
+        else ""
+    )
+    return (
+        "t is a slope over its robust standard error (HC3): each person has an error variance of their own, "
+        f"since people with extreme scores often vary more. That helps, not entirely: {reached}.{but}"
+    )
 
 
 def _caution(result: Result) -> str:

@@ -18,18 +18,20 @@ from conn import paths
 from conn.config.load import to_yaml
 from conn.config.model import Config
 from conn.errors import ConnError
-from conn.exclusions import OF_MEASURES
+from conn.exclusions import ANALYSES, OF_MEASURES
 from conn.files import write_text
 from conn.report import (
     clinic_section,
     cohort_section,
     confounding_section,
     methods,
+    opening,
     page,
     plan_section,
     quality_section,
     regions_section,
     results_section,
+    truth_section,
     undone,
 )
 from conn.report.brain import TEMPLATE
@@ -146,6 +148,7 @@ def _page(context: Context, methods_text: str) -> dict[str, Any]:
     ]
     clinic = clinic_section.blocks(context)
     other = confounding_section.blocks(context)
+    truths = truth_section.blocks(context)
     return {
         "version": conn.__version__,
         "template": TEMPLATE,
@@ -156,9 +159,13 @@ def _page(context: Context, methods_text: str) -> dict[str, Any]:
         "truth_description": names.text(str((outputs.truth or {}).get("description", ""))),
         "problems": [names.text(p) for p in (*outputs.problems, *undone.problems(outputs))],
         "lead": [names.text(sentence) for sentence in _lead(outputs)],
-        "findings": [results_section.finding(context, c) for c in contrasts],
-        "truth": results_section.truth_table(context),
-        "sections": _sections(outputs, clinic, other),
+        "findings": [*(results_section.finding(context, c) for c in contrasts), *opening.findings(clinic)],
+        "truth": truth_section.edge_table(context),
+        "sections": _sections(outputs, clinic, other, truths),
+        "truth_title": truth_section.TITLE,
+        "truth_introduction": truth_section.INTRODUCTION,
+        "truths": truths,
+        "truths_unasked": truth_section.unasked(context),
         "other_title": confounding_section.TITLE,
         "other": other,
         "clinic_title": clinic_section.TITLE,
@@ -230,12 +237,7 @@ def _refuse_leaks(html: str, names: Names) -> None:
 
 def _kicker(outputs: Outputs) -> str:
     datasets = list(outputs.config.datasets)
-    n_models = len(outputs.config.models)
-    models = (
-        f"{capital(spelled(n_models))} group model{'s' if n_models > 1 else ''}"
-        if n_models
-        else "First level only"
-    )
+    models = opening.kicker(outputs.config)
     return (
         f"Data set{'s' if len(datasets) > 1 else ''} {listed(datasets)} · {models} · conn {conn.__version__}"
     )
@@ -261,8 +263,9 @@ def _lead(outputs: Outputs) -> list[str]:
 
 def _tested(outputs: Outputs) -> str:
     config, contrasts = outputs.config, outputs.contrasts()
+    clinical = opening.sentences(outputs)
     if not config.models:
-        return (
+        return clinical or (
             "No group model was configured, so nothing is tested: this report shows the quality of "
             "the data and the connectivity of single runs."
         )
@@ -279,7 +282,7 @@ def _tested(outputs: Outputs) -> str:
     )
     if missing:
         text += f" There are no results of {listed(missing)}."
-    return text
+    return text + clinical
 
 
 def _locked(planned: list[ContrastResult]) -> str:
@@ -322,7 +325,18 @@ def _exclusion_words(outputs: Outputs) -> str:
         listed(parts)
         + "."
         + (" Who is left out of a single contrast stands with its design." if outputs.contrasts() else "")
+        + _out_of_analyses(outputs)
     )
+
+
+def _out_of_analyses(outputs: Outputs) -> str:
+    """How many people clinical analyses ask for and lack."""
+    rows = outputs.exclusions[outputs.exclusions["stage"].isin(ANALYSES)]
+    n = methods.people(rows)
+    if not n:
+        return ""
+    who = f"{capital(spelled(n))} {'person is' if n == 1 else 'people are'}"
+    return f" {who} asked for and missing in at least one clinical analysis, and listed with it."
 
 
 def _be(n: int) -> str:
@@ -330,6 +344,11 @@ def _be(n: int) -> str:
 
 
 def _no_results(outputs: Outputs) -> str:
+    if not outputs.config.models and opening.has_analyses(outputs.config):
+        return (
+            "No group model was configured. What clinical analyses found stands under "
+            f"{clinic_section.TITLE}, mean connectivity under data quality."
+        )
     if not outputs.config.models:
         return (
             "No group model was configured, so there is nothing to test. Mean connectivity stands "
@@ -339,7 +358,10 @@ def _no_results(outputs: Outputs) -> str:
 
 
 def _sections(
-    outputs: Outputs, clinic: Sequence[page.Block], other: Sequence[page.Block]
+    outputs: Outputs,
+    clinic: Sequence[page.Block],
+    other: Sequence[page.Block],
+    truths: Sequence[page.Block],
 ) -> list[page.Section]:
     below = methods.anchors
     made = [
@@ -361,6 +383,11 @@ def _sections(
         *(
             [page.Section("clinic", clinic_section.TITLE, tuple((b.anchor, b.title) for b in clinic))]
             if clinic
+            else []
+        ),
+        *(
+            [page.Section("truth", truth_section.TITLE, tuple((b.anchor, b.title) for b in truths))]
+            if truths
             else []
         ),
         page.Section("settings", "Settings"),

@@ -6,12 +6,15 @@ from collections.abc import Callable, Iterable
 
 from conn.report import (
     association_section,
+    association_words,
     mediation_section,
     mediation_words,
     page,
     prediction_section,
     prediction_words,
     reliability_section,
+    replication_section,
+    replication_words,
     responders_section,
 )
 from conn.report.context import Context
@@ -25,12 +28,17 @@ PARTS: tuple[Callable[[Context], Iterable[page.Block]], ...] = (
     mediation_section.blocks,
     prediction_section.blocks,
     reliability_section.blocks,
+    replication_section.blocks,
 )
 """Each gives the blocks of one kind of analysis."""
 
 METHODS: tuple[tuple[str, Callable[[Outputs], Iterable[str]]], ...] = (
+    ("Change and baseline", responders_section.methods),
+    ("Associations", association_words.methods),
     ("Mediation", mediation_words.methods),
     ("Prediction", prediction_words.methods),
+    ("Reliability", association_words.reliability_methods),
+    ("Replication", replication_words.methods),
 )
 """Titles and sentences of the methods text of each kind of analysis."""
 
@@ -39,6 +47,17 @@ def methods(outputs: Outputs) -> list[tuple[str, list[str]]]:
     """Title and sentences of each kind of analysis that was asked for."""
     found = [(title, list(sentences(outputs))) for title, sentences in METHODS]
     return [(title, sentences) for title, sentences in found if sentences]
+
+
+def limits(outputs: Outputs) -> Iterable[str]:
+    """What clinical analyses cannot tell."""
+    for part in (
+        association_words.limits,
+        mediation_words.limits,
+        prediction_words.limits,
+        replication_words.limits,
+    ):
+        yield from part(outputs)
 
 
 def blocks(context: Context) -> list[page.Block]:

@@ -8,7 +8,7 @@ from types import MappingProxyType
 import numpy as np
 import pandas as pd
 
-from conn.exclusions import OF_MEASURES
+from conn.exclusions import ANALYSES, OF_MEASURES
 from conn.report import page
 from conn.report.contract import Outputs, numeric, with_columns
 from conn.report.designs import groupings
@@ -30,6 +30,7 @@ REASONS: Mapping[str, str] = MappingProxyType(
         "no_session": "a table row without session",
         "not_in_table": "not in the clinical table",
         "not_in_model": "not in a group model; the reason stands with its design",
+        "not_in_analysis": "not in a clinical analysis; the reason stands with it",
         "low_coverage": "region covered too little by the image",
         "space_mismatch": "region defined in another template than the image",
         "region_missing": "given regions of which the scan lacks one",
@@ -41,13 +42,23 @@ REASONS: Mapping[str, str] = MappingProxyType(
 """Fixed words of exclusions.tsv in words; others are shown with their underscores as blanks."""
 
 
-KINDS = ("person", "scan", "region", "map or matrix", "row of a model")
+KINDS = ("person", "scan", "region", "map or matrix", "row of a model", "person of an analysis")
 """What an exclusion can leave out, in the order of the table."""
 
 
 def reason_words(code: str) -> str:
     """A reason of exclusions.tsv in words."""
     return REASONS.get(code, humanised(code))
+
+
+def _kind(stage: str, reason: str, regions: bool, scans: bool) -> str:
+    """What rows of one stage and reason leave out."""
+    if reason in OF_MEASURES:
+        return "map or matrix"
+    if regions or scans:
+        return "region" if regions else "scan"
+    of_stage = {"design": "row of a model"} | dict.fromkeys(ANALYSES, "person of an analysis")
+    return of_stage.get(stage, "person")
 
 
 def exclusion_counts(outputs: Outputs) -> page.Table | None:
@@ -60,10 +71,7 @@ def exclusion_counts(outputs: Outputs) -> page.Table | None:
         people = len({(d, s) for d, s in zip(part["dataset"], part["subject"], strict=True) if s != MISSING})
         scans = len({r for r in part["run"] if r != MISSING})
         regions = list(dict.fromkeys(r for r in part["roi"] if r != MISSING))
-        what = (
-            "region" if regions else "scan" if scans else "row of a model" if stage == "design" else "person"
-        )
-        what = "map or matrix" if reason in OF_MEASURES else what
+        what = _kind(str(stage), str(reason), bool(regions), bool(scans))
         rows.append(
             (
                 capital(reason_words(str(reason))),

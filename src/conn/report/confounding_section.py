@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
@@ -70,11 +70,13 @@ def _block(context: Context, model: ModelResult) -> page.Block | None:
         return None
     left = numeric(read_tsv(out / paths.adjustment(model.name)), ["estimate", "se", "df", "p", "share_left"])
     whole = found[found["roi"] == MISSING]
-    regions = found[(found["roi"] != MISSING) & (found["varies"] == "true")].sort_values("p", kind="stable")
+    varying = found[(found["roi"] != MISSING) & (found["varies"] == "true")]
+    regions = varying[np.isfinite(varying["p"])].sort_values("p", kind="stable")
     tables = [_measures(context, whole)]
     effects = [_effects(context, model, name, left) for name in dict.fromkeys(left["contrast"])]
     tables += [table for table in effects if table is not None]
-    folded = () if regions.empty else (("Coverage and tSNR of every region", _regions(context, regions)),)
+    single = _regions(context, regions, len(varying) - len(regions))
+    folded = () if regions.empty else (("Coverage and tSNR of every region", single),)
     words = [*_differing(context, whole), *_of_regions(context, regions), *_remaining(context, model, left)]
     return page.Block(f"other-{model.name}", model.name, tuple(words), "", (), tuple(tables), folded)
 
@@ -130,21 +132,36 @@ def _remaining(context: Context, model: ModelResult, left: pd.DataFrame) -> Iter
         known = [after[key] for key in hits if key in after]
         if not known:
             continue
-        p = np.array([float(row["p"]) for row in known])
-        share = np.array([float(row["share_left"]) for row in known])
-        weak = int((~(p <= context.alpha)).sum())
-        one = len(known) == 1
-        who = "it has" if one and weak else f"{weak or 'none'} {'has' if weak < 2 else 'have'}"
-        words = (
-            f"{capital(_shown(contrast.name))}: of "
-            f"{count(len(known), 'edge or network', 'edges and networks')} with "
-            f"p_fwe ≤ {context.alpha:g}, {who} an uncorrected p above it once all measures are held constant"
+        yield f"{capital(_shown(contrast.name))}: {what_is_left(context.alpha, known)}."
+
+
+def what_is_left(alpha: float, known: Sequence[Mapping[Any, Any]]) -> str:
+    """Significant effects with all measures held constant; without degrees of freedom there is no answer."""
+    p = np.array([float(row["p"]) for row in known])
+    share = np.array([float(row["share_left"]) for row in known])
+    many = count(len(known), "edge or network", "edges and networks")
+    lacking = _lacking(pd.DataFrame(known))
+    everything = f"all measures but {listed(lacking)} (missing in somebody)" if lacking else "all measures"
+    first = f"of {many} with p_fwe ≤ {alpha:g}"
+    weak, unknown = int((p > alpha).sum()), int(np.isnan(p).sum())
+    gone = "too few degrees of freedom are left"
+    if unknown == len(known):
+        return f"{first}, none can be judged with {everything} held constant, for {gone}"
+    who = "it has" if len(known) == 1 and weak else f"{weak or 'none'} {'has' if weak < 2 else 'have'}"
+    words = f"{first}, {who} an uncorrected p above it once {everything} are held constant"
+    if unknown:
+        words += f", and {unknown} cannot be judged, for {gone}"
+    if np.isfinite(share).any():
+        words += (
+            f"; the median share of the estimate that is left is {100 * float(np.nanmedian(share)):.0f} %"
         )
-        if np.isfinite(share).any():
-            words += (
-                f"; the median share of the estimate that is left is {100 * float(np.nanmedian(share)):.0f} %"
-            )
-        yield words + "."
+    return words
+
+
+def _lacking(rows: pd.DataFrame) -> list[str]:
+    """Measures that are not held constant because somebody lacks them."""
+    names = [name for cell in rows["lacking"] for name in str(cell).split(";")]
+    return [MEASURES[name] for name in dict.fromkeys(names) if name in MEASURES]
 
 
 def _by_effect(rows: pd.DataFrame) -> dict[tuple[str, str], dict[Any, Any]]:
@@ -197,7 +214,7 @@ def _range(row: Mapping[Any, Any]) -> str:
     return f"{significant(row['ci_low'], 3)} to {significant(row['ci_high'], 3)}"
 
 
-def _regions(context: Context, regions: pd.DataFrame) -> page.Table:
+def _regions(context: Context, regions: pd.DataFrame, lost: int) -> page.Table:
     rows = [
         page.Row(
             (
@@ -214,7 +231,8 @@ def _regions(context: Context, regions: pd.DataFrame) -> page.Table:
     ]
     head = ("Contrast", "Region", "Measure", "Estimate", f"{context.level} CI", "p")
     caption = f"Regions whose coverage or tSNR varies, {len(rows)} of {len(regions)} tests, smallest p first."
-    return page.table(caption, head, rows, head[3:])
+    note = f"{count(lost, 'further test')} could not be made: missing in somebody." if lost else ""
+    return page.table(caption, head, rows, head[3:], note)
 
 
 def _effects(context: Context, model: ModelResult, contrast: str, left: pd.DataFrame) -> page.Table | None:
@@ -241,6 +259,11 @@ def _effects(context: Context, model: ModelResult, contrast: str, left: pd.DataF
     if not np.isfinite(plain["estimate"].to_numpy(float)).any():
         note = "Uncorrected parametric p of F, as it stands and with each measure as one more covariate."
     note += f" Bold: p_fwe ≤ {context.alpha:g} in the results."
+    if any(MISSING in row.cells for row in cells):
+        note += " n/a: too few degrees of freedom are left."
+    lacking = _lacking(rows)
+    if lacking:
+        note += f" Not held constant, because somebody lacks it: {listed(lacking)}."
     return page.table(f"Effects before and after adjusting, {_shown(contrast)}.", head, cells, head[1:], note)
 
 

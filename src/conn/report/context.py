@@ -63,6 +63,13 @@ class Context:
         truth = self.outputs.truth or {}
         return [dict(e) for e in truth.get("edges", ()) if isinstance(e, Mapping)]
 
+    @cached_property
+    def planted_in_scans(self) -> list[dict[str, Any]]:
+        """Planted edges of a rehearsal, with their mean z in every scan."""
+        planted = (self.outputs.truth or {}).get("planted")
+        edges = planted.get("edges", ()) if isinstance(planted, Mapping) else ()
+        return [dict(e) for e in edges if isinstance(e, Mapping) and "scans" in e]
+
 
 def anchor_of(contrast: ContrastResult, prefix: str) -> str:
     """Identifier of a contrast's block in the page."""
@@ -143,22 +150,6 @@ def correction_words(contrast: ContrastResult, kind: str) -> str:
         over = joint if "edges" in family.kinds else f"over {count(family.tests, 'voxel')} {maps}"
     largest = {"score": "enhanced score", "F": "F"}.get(family.scale, f"|{family.scale}|")
     return f"permutation distribution of the largest {largest} {over} ({permutation_words(contrast, family)})"
-
-
-def planted_in(context: Context, contrast: ContrastResult) -> list[dict[str, Any]]:
-    """Planted edges that a contrast estimates; they were planted as correlations, not as partial ones."""
-    if context.is_partial(contrast):
-        return []
-    meant = (contrast.name, {None, contrast.model})
-    return [e for e in context.planted if e.get("contrast") == meant[0] and e.get("model") in meant[1]]
-
-
-def truth_of(context: Context, contrast: ContrastResult, a: str, b: str) -> float:
-    """The planted value of an edge, NaN where none is listed."""
-    for entry in planted_in(context, contrast):
-        if {entry.get("roi_a"), entry.get("roi_b")} == {a, b}:
-            return float(entry.get("delta_z", np.nan))
-    return float("nan")
 
 
 def lacking(context: Context, contrast: ContrastResult, seed: str) -> list[str]:

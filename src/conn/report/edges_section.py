@@ -23,13 +23,13 @@ from conn.report.context import (
     stem,
     test_words,
     tested,
-    truth_of,
     unit,
 )
 from conn.report.contract import ContrastResult
 from conn.report.designs import groupings, time_points
 from conn.report.regions import edge, groups_of, ordered
 from conn.report.style import Picture
+from conn.report.true_effects import true_effects
 from conn.report.values import edge_panel, is_slope, predictor_words
 from conn.report.words import (
     capital,
@@ -170,7 +170,9 @@ def forest_picture(context: Context, contrast: ContrastResult) -> Picture | None
     best = _edge_found(context, contrast, rows.iloc[0].to_dict())
     if contrast.is_f:
         return _statistics(context, contrast, rows, n_hits, best)
-    truths = [truth_of(context, contrast, a, b) for a, b in zip(rows["roi_a"], rows["roi_b"], strict=True)]
+    known = true_effects(context, contrast)
+    pairs = zip(rows["roi_a"], rows["roi_b"], strict=True)
+    truths = [known.get(frozenset(pair), np.nan) for pair in pairs]
     caption = (
         f"The {count(len(rows), 'edge')} with the smallest p_fwe. Thick: {context.level} interval of one "
         f"edge; thin: "

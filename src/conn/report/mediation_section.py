@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from conn.report import page, style, undone
 from conn.report.context import Context, row_of
+from conn.report.lacking_words import lacking_words
 from conn.report.mediation_results import KINDS, MediationResult, results
 from conn.report.path_diagram import Side, diagram
 from conn.report.regions import edge
@@ -41,6 +43,14 @@ FLAGS = {
 }
 """Why a proportion is not shown as one."""
 
+FAMILIES = {
+    "edges": "edges",
+    "networks": "networks",
+    "seeds": "voxels of seed maps",
+    "together": "edges entered together",
+}
+"""Families of an analysis in words."""
+
 
 def blocks(context: Context) -> Iterable[page.Block]:
     """A block for every analysis."""
@@ -54,6 +64,7 @@ def blocks(context: Context) -> Iterable[page.Block]:
             tuple(_tables(context, result)),
             tuple(_folded(context, result)),
             str(result.record.get("status", "")),
+            tuple(_carried(context, result)),
         )
     yield from undone.blocks(context, "mediation")
 
@@ -66,10 +77,26 @@ def _sentences(context: Context, result: MediationResult) -> Iterable[str]:
     yield str(record["question"])
     yield _people(context, result)
     yield _total(context, result)
-    for family in record["families"]:
+    yield from _carried(context, result)
+
+
+def _carried(context: Context, result: MediationResult) -> Iterable[str]:
+    for family in result.record["families"]:
         yield _family(context, result, family)
-    if record["together"] is not None:
+    yield from _lacking(result)
+    if result.record["together"] is not None:
         yield _joined(context, result)
+
+
+def _lacking(result: MediationResult) -> Iterable[str]:
+    """Features that are not tested, because somebody lacks them."""
+    rows, people = result.table, int(result.record["n"])
+    if len(rows):
+        gone = rows[rows["n"] < people]
+        named = [(feature(row_of(row)), people - int(row["n"])) for row in gone.to_dict("records")]
+        text = lacking_words(named, len(rows), "tested")
+        if text:
+            yield text
 
 
 def _people(context: Context, result: MediationResult) -> str:
@@ -124,7 +151,22 @@ def _family(context: Context, result: MediationResult, family: Mapping[str, Any]
         lead = f"Voxels in {count(len(hits), 'seed map')} have"
     if alone:
         lead = f"The one {noun} has"
-    return f"{lead} both paths at p_fwe ≤ {context.alpha:g}{': ' if len(hits) == 1 else '; first '}{best}"
+    after = _holm(result, hits["p_holm"].to_numpy(float), context.alpha)
+    colon = ": " if len(hits) == 1 else "; first "
+    return f"{lead} both paths at p_fwe ≤ {context.alpha:g}{after}{colon}{best}"
+
+
+def _holm(result: MediationResult, p_holm: NDArray[np.float64], alpha: float) -> str:
+    """How many hits of a family remain when the other families of the analysis are corrected for too."""
+    n = len(result.record["holm"])
+    if n < 2 or p_holm.size == 0:
+        return ""
+    left = int((p_holm <= alpha).sum())
+    kept = "all of them" if left == p_holm.size else "none of them" if left == 0 else spelled(left)
+    if p_holm.size == 1:
+        kept = "also" if left else "but not"
+        return f" ({kept} after Holm's correction over the analysis's {spelled(n)} families)"
+    return f" ({kept} also after Holm's correction over the analysis's {spelled(n)} families)"
 
 
 def _found(context: Context, result: MediationResult, row: Row) -> str:
@@ -146,10 +188,11 @@ def _joined(context: Context, result: MediationResult) -> str:
     carried = listed([edge(m["roi_a"], m["roi_b"]) for m in hits]) or "none of them"
     decimals = _decimals(total, "ab")
     limits = interval(_real(total["ab_ci_low"]), _real(total["ab_ci_high"]), decimals)
+    after = _holm(result, np.array([_real(m["p_holm"]) for m in hits]), context.alpha)
     return (
         f"{capital(spelled(n))} edges together carry {fixed(_real(total['ab']), decimals)} points "
         f"({context.level} bootstrap interval {limits}). Given the others, both paths are shown "
-        f"(p_fwe ≤ {context.alpha:g}) of {carried}."
+        f"(p_fwe ≤ {context.alpha:g}) of {carried}{after}."
     )
 
 
@@ -265,7 +308,7 @@ def _tables(context: Context, result: MediationResult) -> Iterable[page.Table]:
     if len(rows):
         hits = len(result.found(context.alpha))
         shown = rows.head(min(max(hits, TOP), MOST))
-        yield _paths_table(context, shown, f"Paths of {_which(shown, rows)}.")
+        yield _paths_table(context, result, shown, f"Paths of {_which(shown, rows)}.")
         yield _beside_table(context, result, shown)
     if result.record["together"] is not None:
         yield _together_table(context, result)
@@ -282,19 +325,23 @@ def _folded(context: Context, result: MediationResult) -> Iterable[tuple[str, pa
     rows = result.tested
     hits = len(result.found(context.alpha)) if len(rows) else 0
     if len(rows) > max(hits, TOP):
-        yield "More features", _paths_table(context, rows.head(MOST), f"The first {min(len(rows), MOST):,}.")
+        first = f"The first {min(len(rows), MOST):,}."
+        yield "More features", _paths_table(context, result, rows.head(MOST), first)
     equations = [*result.record["equations"], result.record["exchange"]]
     yield "Models, and how chance was measured", page.table("Models.", ["Model"], [[e] for e in equations])
 
 
-def _paths_table(context: Context, rows: pd.DataFrame, caption: str) -> page.Table:
+def _paths_table(context: Context, result: MediationResult, rows: pd.DataFrame, caption: str) -> page.Table:
+    several = len(result.record["holm"]) > 1
     head = ["Feature", "a", "b", "ab", f"{context.level} CI of ab", "p_fwe a", "p_fwe b", "p_joint", "p_fwe"]
+    head += ["p_holm"] if several else []
     cells = []
     for one in rows.to_dict("records"):
         row = row_of(one)
         numbers = [fixed(row[key], _decimals(row, key)) for key in ("a", "b", "ab")]
         limits = interval(row["ab_ci_low"], row["ab_ci_high"], _decimals(row, "ab"))
-        p = [p_cell(row[key]) for key in ("p_fwe_a", "p_fwe_b", "p_joint", "p_fwe")]
+        keys = ["p_fwe_a", "p_fwe_b", "p_joint", "p_fwe", *(["p_holm"] if several else [])]
+        p = [p_cell(row[key]) for key in keys]
         cells.append(
             page.Row((feature(row), *numbers, limits, *p), strong=bool(row["p_fwe"] <= context.alpha))
         )
@@ -302,7 +349,13 @@ def _paths_table(context: Context, rows: pd.DataFrame, caption: str) -> page.Tab
         f"Bold: both paths at p_fwe ≤ {context.alpha:g}. p_joint: larger of the two uncorrected p. a in "
         "Fisher z, b in points per unit of Fisher z, ab in points; its interval holds for one feature."
     )
+    note += f" p_holm: also over the families of the analysis ({_families(result)})." if several else ""
     return page.table(caption, head, cells, head[1:], note)
+
+
+def _families(result: MediationResult) -> str:
+    """Families of the analysis, for a note."""
+    return listed([FAMILIES[kind] for kind in result.record["holm"]])
 
 
 def _beside_table(context: Context, result: MediationResult, rows: pd.DataFrame) -> page.Table:
@@ -352,19 +405,23 @@ def _beside(row: Row, by_arm: bool) -> list[str]:
 
 def _together_table(context: Context, result: MediationResult) -> page.Table:
     joined = result.record["together"]
+    several = len(result.record["holm"]) > 1
     head = ["Edge", "a", "b given the others", "ab", f"{context.level} CI of ab", "p_joint", "p_fwe"]
+    head += ["p_holm"] if several else []
     cells = []
     for one in joined["mediators"]:
         row = {key: _real(value) for key, value in one.items() if key not in ("roi_a", "roi_b")}
         numbers = [fixed(row[key], _decimals(row, key)) for key in ("a", "b", "ab")]
         limits = interval(row["ab_ci_low"], row["ab_ci_high"], _decimals(row, "ab"))
-        p = [p_cell(row["p_joint"]), p_cell(row["p_fwe"])]
+        p = [p_cell(row[key]) for key in ("p_joint", "p_fwe", *(["p_holm"] if several else []))]
         strong = bool(np.isfinite(row["p_fwe"]) and row["p_fwe"] <= context.alpha)
         cells.append(page.Row((edge(one["roi_a"], one["roi_b"]), *numbers, limits, *p), strong=strong))
     total = {key: _real(value) for key, value in joined["total"].items()}
     limits = interval(total["ab_ci_low"], total["ab_ci_high"], _decimals(total, "ab"))
+    last = [""] * (3 if several else 2)
     cells.append(
-        page.Row(("all together", "", "", fixed(total["ab"], _decimals(total, "ab")), limits, "", ""))
+        page.Row(("all together", "", "", fixed(total["ab"], _decimals(total, "ab")), limits, *last))
     )
     note = "One model of the outcome with all of these edges; p_fwe over them."
+    note += f" p_holm: also over the families of the analysis ({_families(result)})." if several else ""
     return page.table("Edges entered together.", head, cells, head[1:], note)

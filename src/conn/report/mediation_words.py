@@ -27,7 +27,9 @@ def _one(result: MediationResult) -> Iterable[str]:
     chance = "randomised" if settings.randomised else "not randomised"
     yield (
         f"Mediation {result.name} ({design}, {chance}, n = {record['n']}): {record['equations'][0]}; "
-        f"{record['equations'][1]}. {record['exchange']}"
+        f"{record['equations'][1]}. {record['exchange'].removesuffix('.')} (Freedman and Lane 1983; Winkler "
+        "et al. 2014). How strongly the errors of both would have to be correlated for b to vanish is "
+        "rho_zero (Imai et al. 2010)."
     )
     families = [_family(one) for one in record["families"]]
     if families:
@@ -35,6 +37,9 @@ def _one(result: MediationResult) -> Iterable[str]:
             f"The p of a mediated effect is the larger of those of a and b; p_fwe over {listed(families)} "
             "(intersection-union, MacKinnon et al. 2002)."
         )
+    if len(record["holm"]) > 1:
+        kinds = count(len(record["holm"]), "family", "families")
+        yield f"p_fwe holds within one of its {kinds}; p_holm goes over all of them (Holm 1979)."
     draws = record["bootstrap"]["draws"]
     yield (
         f"Intervals of a·b are percentiles of {draws:,} bootstrap samples of people within levels"
@@ -47,6 +52,11 @@ def _one(result: MediationResult) -> Iterable[str]:
         yield "A further model lets b differ between the arms."
     if settings.crossover:
         yield "The crossover follows Montoya and Hayes (2017)."
+
+
+def has_several_families(outputs: Outputs) -> bool:
+    """Whether Holm's procedure had anything to do in a mediation analysis."""
+    return any(len(result.record["holm"]) > 1 for result in ran(outputs))
 
 
 def _family(family: Any) -> str:

@@ -24,7 +24,7 @@ from conn.config.model import (
 )
 from conn.confounds import STRATEGIES, takes_components
 from conn.design import exchange_words
-from conn.report import clinic_section, inference_words, mediation_words, plan_section, references
+from conn.report import clinic_section, inference_words, opening, plan_section, references
 from conn.report.brain import TEMPLATE
 from conn.report.context import anchor_of
 from conn.report.contract import ContrastResult, Outputs
@@ -308,9 +308,8 @@ def _limits_of_data(outputs: Outputs) -> Iterable[str]:
 
 def _limits_of_models(outputs: Outputs) -> Iterable[str]:
     models, config = outputs.config.models, outputs.config
-    if not models:
-        if not config.associations:
-            yield "No group model was configured: nothing is tested, and averages are descriptive."
+    if not models and not opening.has_analyses(config):
+        yield "No group model was configured: nothing is tested, and averages are descriptive."
         return
     if any(isinstance(m, Paired) for m in models.values()):
         yield (
@@ -346,7 +345,7 @@ def _limits_of_models(outputs: Outputs) -> Iterable[str]:
     if any(isinstance(m, Regression) for m in models.values()):
         yield "A slope is an association between people, not a prediction for a new person."
     yield from inference_words.limits(outputs)
-    yield from mediation_words.limits(outputs)
+    yield from clinic_section.limits(outputs)
     if len(models) > 1:
         yield (
             "Error is controlled within a family of tests (p_fwe) and within a model (p_holm). "
@@ -368,7 +367,8 @@ def _limits_of_models(outputs: Outputs) -> Iterable[str]:
             "Contrasts marked confirmatory that were not locked before there were results, or changed since, "
             "are the authors' word: nothing here shows that they were planned."
         )
-    yield f"p_fwe > {config.inference.alpha:g} does not mean that there is no effect; read the interval."
+    if models or config.associations or config.mediation:
+        yield f"p_fwe > {config.inference.alpha:g} does not mean that there is no effect; read the interval."
 
 
 def anchors(outputs: Outputs, prefix: str) -> tuple[tuple[str, str], ...]:

@@ -74,7 +74,7 @@ def table(
 
 @dataclass(frozen=True)
 class Finding:
-    """What one contrast found, for the summary."""
+    """What one contrast or clinical analysis found, for the summary."""
 
     anchor: str
     title: str
@@ -136,6 +136,8 @@ class Block:
     """Titles and tables that are shown on request."""
     status: str = ""
     """``exploratory``, or ``confirmatory`` with what the lock says; empty where nothing is tested."""
+    headline: tuple[str, ...] = ()
+    """What the summary of the report says of it, below the first of its sentences; empty: nothing."""
 
     @property
     def planned(self) -> bool:

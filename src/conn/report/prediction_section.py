@@ -13,7 +13,7 @@ from conn.points import at
 from conn.report import page, prediction_plots, style, undone
 from conn.report.context import Context
 from conn.report.style import Picture
-from conn.report.words import MISSING, capital, count, fixed, interval
+from conn.report.words import MISSING, capital, count, fixed, interval, p_words
 from conn.tables import read_tsv
 
 KIND = "prediction"
@@ -44,7 +44,14 @@ def _block(context: Context, name: str, record: Mapping[str, Any]) -> page.Block
         (_scores(context, record),),
         tuple(folded),
         str(record.get("status", "")),
+        tuple(context.names.text(sentence) for sentence in _headline(record)),
     )
+
+
+def _headline(record: Mapping[str, Any]) -> Iterator[str]:
+    yield record["words"][1]
+    if record["total"] is not None:
+        yield f"Against chance: {p_words(record['total']['p'])}."
 
 
 def _scores(context: Context, record: Mapping[str, Any]) -> page.Table:

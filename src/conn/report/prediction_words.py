@@ -16,8 +16,8 @@ _ALWAYS = (
     "intervals of cross-validated scores come from folds within folds (Bates et al. 2024), averaged with the "
     "corrected resampled variance (Nadeau and Bengio 2003), those of AUC with limits after Newcombe (2006). "
     "Tests are one-sided, with p = (b + 1) / (n + 1): for the whole, outcomes were permuted and everything "
-    "was fitted again; for what imaging adds to clinical values, scans were permuted with outcome and "
-    "clinical values fixed."
+    "was fitted again; for what imaging adds to clinical values, residuals of scans on clinical values were "
+    "permuted with outcome and clinical values fixed."
 )
 
 
@@ -28,6 +28,17 @@ def methods(outputs: Outputs) -> Iterator[str]:
         yield _one(name, outputs.config.prediction[name])
     if made:
         yield _ALWAYS
+    if any(outputs.config.prediction[name].test for name in made):
+        yield "The AUC in another data set has the interval of DeLong et al. (1988)."
+
+
+def limits(outputs: Outputs) -> Iterator[str]:
+    """What predictions cannot tell."""
+    if undone.done(outputs, "prediction"):
+        yield (
+            "A score in people whom a model has not seen holds for people like these, scanned and treated "
+            "like these; which features carry it is not tested."
+        )
 
 
 def _one(name: str, settings: Prediction) -> str:
@@ -50,7 +61,10 @@ def _one(name: str, settings: Prediction) -> str:
     if settings.remove:
         parts.append(f"without what {listed(settings.remove)} explained")
     if settings.harmonise:
-        parts.append(f"harmonised over {settings.harmonise} by ComBat, which did not know the outcome")
+        parts.append(
+            f"harmonised over {settings.harmonise} by ComBat (Johnson et al. 2007), which did not know the "
+            "outcome"
+        )
     if settings.test:
         parts.append(f"and the finished model was tested in {listed(settings.test)}")
     return f"{', '.join(parts)}."

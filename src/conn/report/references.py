@@ -5,7 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from conn.confounds import takes_components
-from conn.report import inference_words, mediation_words, undone
+from conn.report import (
+    association_words,
+    inference_words,
+    mediation_words,
+    replication_words,
+    responders_section,
+    undone,
+)
 from conn.report.contract import Outputs
 
 
@@ -209,19 +216,153 @@ MONTOYA = Reference(
     "framework. Psychological Methods 22, 6-27 (2017).",
     "10.1037/met0000086",
 )
+EFRON = Reference(
+    "Efron B. Better bootstrap confidence intervals. Journal of the American Statistical Association 82, "
+    "171-185 (1987).",
+    "10.1080/01621459.1987.10478410",
+)
+WILCOX = Reference(
+    "Wilcox RR. The percentage bend correlation coefficient. Psychometrika 59, 601-616 (1994).",
+    "10.1007/BF02294395",
+)
+BENJAMINI = Reference(
+    "Benjamini Y, Hochberg Y. Controlling the false discovery rate: a practical and powerful approach to "
+    "multiple testing. Journal of the Royal Statistical Society, Series B 57, 289-300 (1995).",
+    "10.1111/j.2517-6161.1995.tb02031.x",
+)
+SPEARMAN = Reference(
+    "Spearman C. The proof and measurement of association between two things. American Journal of Psychology "
+    "15, 72-101 (1904).",
+    "10.2307/1412159",
+)
+SPEARMAN_HALVES = Reference(
+    "Spearman C. Correlation calculated from faulty data. British Journal of Psychology 3, 271-295 (1910).",
+    "10.1111/j.2044-8295.1910.tb00206.x",
+)
+BROWN = Reference(
+    "Brown W. Some experimental results in the correlation of mental abilities. British Journal of "
+    "Psychology 3, 296-322 (1910).",
+    "10.1111/j.2044-8295.1910.tb00207.x",
+)
+SHROUT = Reference(
+    "Shrout PE, Fleiss JL. Intraclass correlations: uses in assessing rater reliability. Psychological "
+    "Bulletin 86, 420-428 (1979).",
+    "10.1037/0033-2909.86.2.420",
+)
+MCGRAW = Reference(
+    "McGraw KO, Wong SP. Forming inferences about some intraclass correlation coefficients. Psychological "
+    "Methods 1, 30-46 (1996).",
+    "10.1037/1082-989X.1.1.30",
+)
+WEIR = Reference(
+    "Weir JP. Quantifying test-retest reliability using the intraclass correlation coefficient and the SEM. "
+    "Journal of Strength and Conditioning Research 19, 231-240 (2005).",
+    "10.1519/15184.1",
+)
+OLDHAM = Reference(
+    "Oldham PD. A note on the analysis of repeated measurements of the same subjects. Journal of Chronic "
+    "Diseases 15, 969-977 (1962).",
+    "10.1016/0021-9681(62)90116-9",
+)
+PITMAN = Reference(
+    "Pitman EJG. A note on normal correlation. Biometrika 31, 9-12 (1939).",
+    "10.1093/biomet/31.1-2.9",
+)
+MORGAN = Reference(
+    "Morgan WA. A test for the significance of the difference between two variances in a sample from a "
+    "normal bivariate population. Biometrika 31, 13-19 (1939).",
+    "10.1093/biomet/31.1-2.13",
+)
+
+
+def of_clinic(outputs: Outputs) -> list[Reference]:
+    """Works on clinical analyses, as their paragraphs of the methods text name them."""
+    return list(
+        dict.fromkeys(
+            [
+                *_of_coupling(outputs),
+                *_of_associations(outputs),
+                *of_mediation(outputs),
+                *_of_predictions(outputs),
+                *_of_reliability(outputs),
+                *of_replication(outputs),
+            ]
+        )
+    )
+
+
+def _of_coupling(outputs: Outputs) -> list[Reference]:
+    return [OLDHAM, PITMAN, MORGAN] if responders_section.ran(outputs) else []
+
+
+def _of_associations(outputs: Outputs) -> list[Reference]:
+    asked = outputs.config.associations
+    used = [FREEDMAN, WINKLER, HOLM, BENJAMINI, WILCOX] if asked else []
+    used += [MACKINNON, DICICCIO] if association_words.has_robust_slopes(outputs) else []
+    used += [EFRON] if association_words.has_intervals(outputs) else []
+    return used + ([SPEARMAN] if association_words.has_ceiling(outputs) else [])
+
+
+def _of_reliability(outputs: Outputs) -> list[Reference]:
+    asked = outputs.config.reliability.values()
+    used = [SHROUT, MCGRAW, WEIR] if any(one.stable is not None for one in asked) else []
+    return used + ([SPEARMAN_HALVES, BROWN] if any(one.split_half for one in asked) else [])
 
 
 def of_mediation(outputs: Outputs) -> list[Reference]:
     """Works on mediation analyses that ran."""
     settings = [result.settings for result in mediation_words.ran(outputs)]
     asked = (
-        (LOCKWOOD, bool(settings)),
+        (FREEDMAN, bool(settings)),
+        (WINKLER, bool(settings)),
+        (LOCKWOOD, any(result.record["families"] for result in mediation_words.ran(outputs))),
         (IMAI, bool(settings)),
         (HESTERBERG, bool(settings)),
         (PREACHER, any(one.together for one in settings)),
         (MONTOYA, any(one.crossover for one in settings)),
     )
     return [reference for reference, wanted in asked if wanted]
+
+
+MEIER = Reference("Meier P. Variance of a weighted mean. Biometrics 9, 59-73 (1953).", "10.2307/3001633")
+VIECHTBAUER = Reference(
+    "Viechtbauer W. Confidence intervals for the amount of heterogeneity in meta-analysis. Statistics in "
+    "Medicine 26, 37-52 (2007).",
+    "10.1002/sim.2514",
+)
+HELLER = Reference(
+    "Benjamini Y, Heller R. Screening for partial conjunction hypotheses. Biometrics 64, 1215-1222 (2008).",
+    "10.1111/j.1541-0420.2007.00984.x",
+)
+PAULE = Reference(
+    "Paule RC, Mandel J. Consensus values and weighting factors. Journal of Research of the National Bureau "
+    "of Standards 87, 377-385 (1982).",
+    "10.6028/jres.087.022",
+)
+ROEVER = Reference(
+    "Röver C, Knapp G, Friede T. Hartung-Knapp-Sidik-Jonkman approach and its modification for "
+    "random-effects meta-analysis with few studies. BMC Medical Research Methodology 15, 99 (2015).",
+    "10.1186/s12874-015-0091-1",
+)
+HIGGINS = Reference(
+    "Higgins JPT, Thompson SG, Spiegelhalter DJ. A re-evaluation of random-effects meta-analysis. Journal of "
+    "the Royal Statistical Society A 172, 137-159 (2009).",
+    "10.1111/j.1467-985X.2008.00552.x",
+)
+
+
+ZAYKIN = Reference(
+    "Zaykin DV. Optimally weighted Z-test is a powerful method for combining probabilities in meta-analysis. "
+    "Journal of Evolutionary Biology 24, 1836-1841 (2011).",
+    "10.1111/j.1420-9101.2011.02297.x",
+)
+
+
+def of_replication(outputs: Outputs) -> list[Reference]:
+    """Works on replications that ran."""
+    found = replication_words.ran(outputs)
+    used = [MEIER, WELCH, VIECHTBAUER, HELLER, ZAYKIN] if found else []
+    return used + ([PAULE, ROEVER, HIGGINS] if any(one.most_trials > 2 for one in found) else [])
 
 
 def cited(outputs: Outputs) -> list[Reference]:
@@ -233,7 +374,7 @@ def cited(outputs: Outputs) -> list[Reference]:
         used.append(FMRIPREP)
     if outputs.contrasts():
         used.append(WINKLER)
-    if any(c.n_families > 1 for c in outputs.contrasts()):
+    if any(c.n_families > 1 for c in outputs.contrasts()) or mediation_words.has_several_families(outputs):
         used.append(HOLM)
     if outputs.has_maps:
         used += [ICBM, OPACITY]
@@ -243,9 +384,8 @@ def cited(outputs: Outputs) -> list[Reference]:
     used += [ROY] if outputs.config.connectivity.together else []
     used += [AFYOUNI] if outputs.config.connectivity.xdf else []
     used += _of_tests(outputs)
-    used += of_mediation(outputs)
-    used += _of_predictions(outputs)
-    return sorted(used, key=lambda r: r.text)
+    used += of_clinic(outputs)
+    return sorted(dict.fromkeys(used), key=lambda r: r.text)
 
 
 def _of_predictions(outputs: Outputs) -> list[Reference]:

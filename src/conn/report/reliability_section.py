@@ -14,6 +14,7 @@ from conn.report import page, scatter, style, undone
 from conn.report.association_section import feature
 from conn.report.context import Context
 from conn.report.contract import numeric
+from conn.report.lacking_words import lacking_words
 from conn.report.people import bare
 from conn.report.style import Picture
 from conn.report.words import count, fixed, interval, listed
@@ -55,14 +56,16 @@ def _block(context: Context, name: str, table: pd.DataFrame, summary: Mapping[st
     lost = [(context.names.person(d, bare(s)), context.names.text(why)) for d, s, why in summary["lost"]]
     folded = [("All edges", rest)] if rest is not None else []
     folded += [("People left out", page.table("People left out.", ["Person", "Why"], lost))] if lost else []
+    sentences = tuple(_sentences(table, summary, measures))
     return page.Block(
         f"reliability-{name}",
         f"Reliability: {name}",
-        tuple(_sentences(table, summary, measures)),
+        sentences,
         caution=_caution(summary),
         pictures=() if picture is None else (picture,),
         tables=(first,),
         folded=tuple(folded),
+        headline=sentences[-len(measures) :][:2] if measures else ("Nothing could be compared.",),
     )
 
 
@@ -84,6 +87,13 @@ def _sentences(table: pd.DataFrame, summary: Mapping[str, Any], measures: Mappin
             else ""
         )
         yield f"Halves of runs are compared across people, stepped up to whole runs.{told}"
+    for text in summary.get("skipped", ()):
+        yield f"Not done: {text}."
+    lacking = table[table["n_lacking"] > 0]
+    named = [(feature(row), int(row["n_lacking"])) for row in lacking.to_dict("records")]
+    text = lacking_words(named, len(table), "compared in everybody")
+    if text:
+        yield text
     for key, words in measures.items():
         values = table[key].to_numpy(float)
         values = values[np.isfinite(values)]

@@ -12,7 +12,7 @@ import pandas as pd
 from conn import paths
 from conn.report import page
 from conn.report.context import Context
-from conn.report.contract import numeric
+from conn.report.contract import Outputs, numeric
 from conn.report.regions import edge
 from conn.report.words import count, fixed, humanised, interval, p_cell, p_words, significant
 from conn.tables import read_tsv
@@ -44,6 +44,21 @@ def blocks(context: Context) -> Iterable[page.Block]:
         if len(found) and np.isfinite(found["r"]).any():
             yield replace(_block(context, model.name, found), caution=caution)
             caution = ""
+
+
+def ran(outputs: Outputs) -> bool:
+    """Whether change was held against baseline in any model."""
+    return any((outputs.out / paths.coupling(model.name)).is_file() for model in outputs.models)
+
+
+def methods(outputs: Outputs) -> Iterable[str]:
+    """What the methods text says of change and baseline."""
+    if ran(outputs):
+        yield (
+            "Regression to the mean and coupling were looked at by the correlation of change with the mean "
+            "of both measurements (Oldham 1962) and the ratio of their variances, tested by the correlation "
+            "of sum and difference (Pitman 1939; Morgan 1939)."
+        )
 
 
 def _block(context: Context, model: str, found: pd.DataFrame) -> page.Block:

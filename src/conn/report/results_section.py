@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -19,25 +18,20 @@ from conn.report.context import (
     lack_words,
     lacking,
     permutation_words,
-    planted_in,
     row_of,
     stem,
-    tested,
-    truth_of,
 )
 from conn.report.contract import ContrastResult
 from conn.report.designs import DESIGNS, caution
-from conn.report.edges_section import verb
 from conn.report.inference_words import added_words, statistic_words
 from conn.report.quality_section import CHUNK
-from conn.report.regions import edge, ordered
+from conn.report.regions import ordered
 from conn.report.style import Picture
 from conn.report.words import (
     capital,
     count,
     fixed,
     humanised,
-    interval,
     listed,
     p_cell,
     p_words,
@@ -428,61 +422,3 @@ def _peak_picture(
         figure = brain.peaks(places, label, limit, kind.opaque, signed=not kind.is_f)
         ending = "peaks" if kind.name == "maps" else f"{kind.name}_peaks"
         return style.save(context.folder, f"{stem(contrast)}_{ending}", figure, alt, caption, vector=False)
-
-
-# ------------------------------------------------------------------------------------------------- truth
-
-
-def truth_table(context: Context) -> page.Table | None:
-    """Planted effects beside their estimates."""
-    rows = [row for entry in context.planted for row in _truth_rows(context, entry)]
-    if not rows:
-        return None
-    head = ("Model: contrast", "Edge", "Planted", "Estimate", "CI", "CI holds it", "p_fwe", "Found")
-    others = "; ".join(t for c in context.outputs.contrasts() if (t := _false_edges(context, c)))
-    note = "Planted: the population value in Fisher z. Found: p_fwe ≤ " + f"{context.alpha:g}. {others}"
-    return page.table(
-        "Truth beside estimate.", head, rows, ("Planted", "Estimate", "CI", "p_fwe"), note.strip()
-    )
-
-
-def _truth_rows(context: Context, entry: Mapping[str, Any]) -> Iterable[page.Row]:
-    pair = {str(entry.get("roi_a")), str(entry.get("roi_b"))}
-    name = edge(str(entry.get("roi_a")), str(entry.get("roi_b")))
-    truth = float(entry.get("delta_z", np.nan))
-    for contrast in context.outputs.contrasts():
-        if entry not in planted_in(context, contrast):
-            continue
-        for r in contrast.edges.to_dict("records"):
-            if {r["roi_a"], r["roi_b"]} != pair:
-                continue
-            holds = "yes" if r["ci_low"] <= truth <= r["ci_high"] else "no"
-            hit = r["p_fwe"] <= context.alpha
-            yield page.Row(
-                (
-                    contrast.title,
-                    name,
-                    fixed(truth, 3),
-                    fixed(r["estimate"], 3),
-                    interval(r["ci_low"], r["ci_high"], 3),
-                    "n/a" if contrast.is_f else holds,
-                    p_cell(r["p_fwe"]),
-                    "yes" if hit else "no",
-                ),
-                strong=bool(hit),
-            )
-
-
-def _false_edges(context: Context, contrast: ContrastResult) -> str:
-    """How many edges without a planted effect reached p_fwe ≤ alpha."""
-    if not planted_in(context, contrast):
-        return ""
-    table = tested(contrast)
-    pairs = zip(table["roi_a"], table["roi_b"], strict=True)
-    truths = np.array([truth_of(context, contrast, a, b) for a, b in pairs], float)
-    null = table.loc[np.nan_to_num(truths) == 0]
-    hits = int((null["p_fwe"] <= context.alpha).sum())
-    return (
-        f"{contrast.title}: {hits} of {count(len(null), 'edge')} without a planted effect "
-        f"{verb(hits)} p_fwe ≤ {context.alpha:g}"
-    )

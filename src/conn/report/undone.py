@@ -19,11 +19,12 @@ SECTIONS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "mediation": ("mediation", "mediation analysis"),
         "prediction": ("prediction", "prediction"),
         "reliability": ("reliability", "analysis of reliability"),
+        "replication": ("replication", "replication"),
     }
 )
 """Folder of the results to section of the configuration, and what one analysis is called."""
 
-_KEY = re.compile(r"^(?:associations|mediation|prediction|reliability)\.\w+(?:\.\w+)?: ")
+_KEY = re.compile(r"^(?:associations|mediation|prediction|reliability|replication)\.\w+(?:\.\w+)?: ")
 
 
 def done(outputs: Outputs, kind: str) -> list[str]:

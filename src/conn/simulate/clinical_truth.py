@@ -1,4 +1,4 @@
-"""Truth of clinical questions: mediation, prediction, moderation, and what an artefact of motion pretends."""
+"""Truth of clinical questions: associations, mediation, prediction, moderation, and what motion pretends."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ class ClinicalTruth:
     Attributes
     ----------
     kind
-        ``mediation``, ``prediction``, ``moderation`` or ``artefact``.
+        ``mediation``, ``prediction``, ``moderation``, ``association`` or ``artefact``.
     score
         Scale; None for an artefact.
     roi_a, roi_b
         The edge.
     arms
-        First against second; one arm for a prediction.
+        First against second; one arm for a prediction, and for an association in one arm.
     planted
         Values of true z and scores that are not rounded, by formula.
     measured
@@ -84,7 +84,8 @@ def derive_clinical(spec: CohortSpec, latent: Latent) -> tuple[ClinicalTruth, ..
         return ()
     seen = _Seen.draw(spec, latent)
     found = [truth for score in spec.scores for link in score.links for truth in seen.of_link(score, link)]
-    return (*found, *(seen.of_artefact(number) for number in artefacts))
+    changes = [truth for score in spec.scores for truth in seen.of_changes(score)]
+    return (*found, *changes, *(seen.of_artefact(number) for number in artefacts))
 
 
 def clinical_record(truths: Iterable[ClinicalTruth]) -> list[dict[str, Any]]:
@@ -161,6 +162,21 @@ class _Seen:
         if len(self.spec.arms) == 2 and len({link.per_z.get(arm, 0.0) for arm in self.spec.arms}) == 2:
             values = estimands.moderation(*self._both(score, edge, ("z0", "score0", "score1")))
             yield self._truth("moderation", score, edge, planted.moderation(self.spec, score, link), values)
+
+    def of_changes(self, score: Score) -> Iterator[ClinicalTruth]:
+        """How linked edges change with a score: in each arm, and within both arms."""
+        edges = [place_of(self.spec.edges, link.roi_a, link.roi_b) for link in score.links]
+        for edge in dict.fromkeys(edges):
+            for arm in self.spec.arms:
+                z, y = self.z[arm][:, :, edge], self.population[arm].scores[score.name]
+                values = estimands.association(z[:, 1] - z[:, 0], y[:, 1] - y[:, 0])
+                told = planted.association(self.spec, score, edge, (arm,))
+                yield self._truth("association", score, edge, told, values, (arm,))
+            if len(self.spec.arms) == 2:
+                treated, z0, z1, y0, y1 = self._both(score, edge, ("z0", "z1", "score0", "score1"))
+                values = estimands.association(z1 - z0, y1 - y0, treated)
+                told = planted.association(self.spec, score, edge, self.spec.arms)
+                yield self._truth("association", score, edge, told, values)
 
     def of_artefact(self, edge: int) -> ClinicalTruth:
         """What an artefact of motion pretends."""

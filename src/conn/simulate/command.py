@@ -25,7 +25,12 @@ def run(options: argparse.Namespace) -> str:
     if options.like is not None:
         return _rehearse(options)
     spec = scenario(options.scenario, options.subjects, options.seed)
-    spec = replace(spec, volumes=options.volumes or spec.volumes, voxel_mm=options.voxel_mm)
+    spec = replace(
+        spec,
+        volumes=options.volumes or spec.volumes,
+        voxel_mm=options.voxel_mm,
+        first_label=options.first_label,
+    )
     simulate_cohort(out, spec, workers=options.workers)
     return f"{out}: {spec.n_subjects} simulated people; what was planted stands in truth.json"
 

@@ -63,6 +63,26 @@ def prediction(before: Array, after: Array, improvement: Array, response: Mask) 
     return found
 
 
+def association(change: Array, score_change: Array, treated: Mask | None = None) -> Values:
+    """How far a change of connectivity goes with a change of a score.
+
+    Parameters
+    ----------
+    change, score_change : ndarray of shape (n,)
+        Change of Fisher z; points of change.
+    treated : ndarray of shape (n,)
+        Who is in the first arm; None: everybody is in one arm.
+
+    Returns
+    -------
+    dict
+        Correlation `r`; with `treated` that within arms.
+    """
+    arms = [np.ones(change.size, dtype=bool)] if treated is None else [treated, ~treated]
+    z, y = (np.concatenate([one[arm] - one[arm].mean() for arm in arms]) for one in (change, score_change))
+    return {"r": float(np.corrcoef(z, y)[0, 1])}
+
+
 def moderation(treated: Mask, before: Array, score_before: Array, score_after: Array) -> Values:
     """How far an arm's effect on a score depends on connectivity before treatment.
 

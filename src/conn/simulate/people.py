@@ -22,6 +22,12 @@ Array = NDArray[np.float64]
 Record = tuple[int | None, ...]
 """A score of one person at each session; None where it is not on record."""
 
+ARM = "arm"
+"""Column of the arm."""
+
+UNRELATED = ("age", "sex", "site")
+"""Columns that neither connectivity nor scores have to do with."""
+
 _SCORES = 4
 """Number of the stream of the first scale among a person's; the others follow."""
 
@@ -64,8 +70,9 @@ def draw_people(spec: CohortSpec) -> tuple[Person, ...]:
     """Participants of a trial; arms are dealt evenly in random order."""
     dealt = [spec.arms[i % len(spec.arms)] for i in range(spec.n_subjects)]
     order = stream(spec.seed, ASSIGNMENT).permutation(spec.n_subjects)
-    width = max(2, len(str(spec.n_subjects)))
-    return tuple(_draw_person(spec, i, f"{i + 1:0{width}d}", dealt[order[i]]) for i in range(spec.n_subjects))
+    labels = range(spec.first_label, spec.first_label + spec.n_subjects)
+    width = max(2, len(str(labels[-1])))
+    return tuple(_draw_person(spec, i, f"{n:0{width}d}", dealt[order[i]]) for i, n in enumerate(labels))
 
 
 def _draw_person(spec: CohortSpec, number: int, label: str, arm: str) -> Person:
@@ -149,12 +156,17 @@ def too_restless(spec: CohortSpec, number: int, session: int) -> bool:
     return session == len(spec.sessions) - 1 and 1 <= number <= spec.high_motion
 
 
+def score_column(score: str, session: str) -> str:
+    """Column of a scale at a session."""
+    return f"{score}_ses-{session}"
+
+
 def write_participants(out: Path, spec: CohortSpec, people: tuple[Person, ...]) -> None:
     """`participants.tsv` and `participants.json`, scores wide: one column per session."""
     rows = [
-        {"participant_id": f"sub-{p.label}", "age": p.age, "sex": p.sex, "arm": p.arm, "site": p.site}
+        {"participant_id": f"sub-{p.label}", "age": p.age, "sex": p.sex, ARM: p.arm, "site": p.site}
         | {
-            f"{score.name}_ses-{session}": MISSING if value is None else str(value)
+            score_column(score.name, session): MISSING if value is None else str(value)
             for score in spec.scores
             for session, value in zip(spec.sessions, p.on_scale(score.name), strict=True)
         }
@@ -164,11 +176,11 @@ def write_participants(out: Path, spec: CohortSpec, people: tuple[Person, ...]) 
     about = {
         "age": {"Description": "Age", "Units": "year"},
         "sex": {"Description": "Sex", "Levels": {"F": "female", "M": "male"}},
-        "arm": {"Description": "Arm of the simulated trial", "Levels": {arm: arm for arm in spec.arms}},
+        ARM: {"Description": "Arm of the simulated trial", "Levels": {arm: arm for arm in spec.arms}},
         "site": {"Description": "Simulated site", "Levels": {"A": "site A", "B": "site B"}},
     }
     scores = {
-        f"{score.name}_ses-{session}": {"Description": f"{score.name}, simulated, session {session}"}
+        score_column(score.name, session): {"Description": f"{score.name}, simulated, session {session}"}
         for score in spec.scores
         for session in spec.sessions
     }

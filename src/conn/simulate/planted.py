@@ -9,7 +9,7 @@ from scipy import stats
 from conn.simulate.edges import place_of
 from conn.simulate.estimands import Values
 from conn.simulate.scores import Score, ScoreLink
-from conn.simulate.spec import CohortSpec
+from conn.simulate.spec import CohortSpec, arm_shares
 
 Array = NDArray[np.float64]
 
@@ -35,12 +35,27 @@ def mediation(spec: CohortSpec, score: Score, link: ScoreLink) -> Values:
     }
 
 
+def association(spec: CohortSpec, score: Score, edge: int, arms: tuple[str, ...]) -> Values:
+    """Correlation of changes within arms; see `conn.simulate.estimands.association`."""
+    one = spec.edges[edge]
+    moves = np.array([(one.persistence - 1.0) * one.person_sd, one.change_sd])
+    covariance = np.zeros(len(arms))
+    variance = np.zeros(len(arms))
+    for number, arm in enumerate(arms):
+        own, each = _paths(spec, score, arm)
+        covariance[number] = moves @ [own[edge], each[edge]]
+        variance[number] = _spread(spec, score, arm) ** 2
+    shares = arm_shares(spec, arms)
+    size = float(np.linalg.norm(moves) * np.sqrt(shares @ variance))
+    return {"r": float(shares @ covariance) / size if size else np.nan}
+
+
 def prediction(spec: CohortSpec, score: Score, link: ScoreLink, arm: str) -> Values:
     """What z before treatment says about improvement in an arm; see `conn.simulate.estimands.prediction`."""
     number = place_of(spec.edges, link.roi_a, link.roi_b)
     edge = spec.edges[number]
     own, each = _paths(spec, score, arm)
-    spread = float(np.sqrt(score.change.get(arm, (0.0, 0.0))[1] ** 2 + own @ own + each @ each))
+    spread = _spread(spec, score, arm)
     after = np.array([edge.persistence * edge.person_sd, edge.change_sd])
     size = float(np.linalg.norm(after))
     shared = {
@@ -119,6 +134,12 @@ def _mean_change(spec: CohortSpec, score: Score, arm: str) -> float:
             edge = spec.edges[place_of(spec.edges, link.roi_a, link.roi_b)]
             mean += link.per_z.get(arm, 0.0) * edge.delta_z.get(arm, 0.0)
     return mean
+
+
+def _spread(spec: CohortSpec, score: Score, arm: str) -> float:
+    """Standard deviation of the change of a score in an arm, with what edges bring."""
+    own, each = _paths(spec, score, arm)
+    return float(np.sqrt(score.change.get(arm, (0.0, 0.0))[1] ** 2 + own @ own + each @ each))
 
 
 def _paths(spec: CohortSpec, score: Score, arm: str) -> tuple[Array, Array]:

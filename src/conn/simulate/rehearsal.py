@@ -169,7 +169,8 @@ def rehearse(
     latent = build_latent(scene, rois, edges, signal, volumes, times[made[0].name])
     check_reach(latent, _furthest(edges, shift), 0.0)
     _copy_tables(bids_skeleton, out)
-    derivatives = _describe(out, bids_skeleton, edges, records)
+    expected = [_expected_z(edges, run, shift[run.scan]) for run in made]
+    derivatives = _describe(out, bids_skeleton, _planted(edges, made, expected), records)
     for run in made:
         (out / names[run.name].bold.parent).mkdir(parents=True, exist_ok=True)
     jobs = [
@@ -319,7 +320,34 @@ def _copy_tables(skeleton: Path, out: Path) -> None:
             shutil.copyfile(source, target)
 
 
-def _describe(out: Path, skeleton: Path, edges: Sequence[PlantedEdge], effects: list[dict[str, Any]]) -> Path:
+def _planted(
+    edges: Sequence[PlantedEdge], runs: Sequence[_RealRun], expected: Sequence[np.ndarray]
+) -> list[dict[str, Any]]:
+    """Entries of `truth.json`: each edge with its mean z in every scan, by subject and session."""
+    return [
+        {
+            "roi_a": edge.roi_a,
+            "roi_b": edge.roi_b,
+            "baseline_z": edge.baseline_z,
+            "delta_z": dict(edge.delta_z),
+            "scans": _by_scan(runs, [float(z[number]) for z in expected]),
+        }
+        for number, edge in enumerate(edges)
+    ]
+
+
+def _by_scan(runs: Sequence[_RealRun], values: Sequence[float]) -> dict[str, dict[str, float]]:
+    """A value of each scan by subject and session."""
+    found: dict[str, dict[str, float]] = {}
+    for run, value in zip(runs, values, strict=True):
+        subject, session = run.scan_of
+        found.setdefault(subject, {})[session] = round(value, 6)
+    return found
+
+
+def _describe(
+    out: Path, skeleton: Path, planted: list[dict[str, Any]], effects: list[dict[str, Any]]
+) -> Path:
     """Say in the data set itself what it is; the derivatives folder."""
     derivatives = out / "derivatives" / "fmriprep"
     about = (
@@ -329,17 +357,8 @@ def _describe(out: Path, skeleton: Path, edges: Sequence[PlantedEdge], effects: 
     write_text(out / "README", about + "\n")
     write_description(derivatives, f"Dress rehearsal of {skeleton.name}", about, "../..")
     record: dict[str, Any] = {"description": about, "edges": [], "groups": {}}
-    if edges:
-        by_session = [
-            {
-                "roi_a": edge.roi_a,
-                "roi_b": edge.roi_b,
-                "baseline_z": edge.baseline_z,
-                "delta_z": dict(edge.delta_z),
-            }
-            for edge in edges
-        ]
-        record["planted"] = {"edges": by_session, "columns": effects}
+    if planted:
+        record["planted"] = {"edges": planted, "columns": effects}
     write_json(out / "truth.json", record)
     return derivatives
 
@@ -361,12 +380,13 @@ def _loadings(
     own = stream(seed, PERSON, run.person, 1).standard_normal(len(edges))
     rng = stream(seed, SCAN, run.person, run.scan, 0)
     each = rng.standard_normal(len(edges))
-    targets = [
-        edge.baseline_z
-        + edge.person_sd * own[e]
-        + edge.change_sd * each[e]
-        + edge.delta_z.get(run.entities.get("ses", ""), 0.0)
-        for e, edge in enumerate(edges)
-    ]
+    deviations = [edge.person_sd * own[e] + edge.change_sd * each[e] for e, edge in enumerate(edges)]
     person = draw_person(stream(seed, PERSON, run.person, 2), latent)
-    return scan_loadings(rng, latent, person, np.array(targets) + shift)
+    return scan_loadings(rng, latent, person, _expected_z(edges, run, shift) + np.array(deviations))
+
+
+def _expected_z(edges: Sequence[PlantedEdge], run: _RealRun, shift: np.ndarray) -> np.ndarray:
+    """Mean z of the planted edges in a scan: at baseline, by its session, and by columns."""
+    session = run.entities.get("ses", "")
+    means: np.ndarray = shift + [edge.baseline_z + edge.delta_z.get(session, 0.0) for edge in edges]
+    return means

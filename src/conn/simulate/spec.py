@@ -78,6 +78,8 @@ class CohortSpec:
         How far a region's signal reaches beyond the region.
     name
         Name of the data set.
+    first_label
+        Label of the first person, a number; two data sets of one study need different labels.
     """
 
     rois: tuple[Sphere, ...]
@@ -104,6 +106,7 @@ class CohortSpec:
     res: str | None = None
     margin_mm: float = 1.5
     name: str = "Simulated treatment trial"
+    first_label: int = 1
 
     def __post_init__(self) -> None:
         """Refuse what cannot be simulated."""

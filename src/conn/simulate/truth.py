@@ -15,6 +15,7 @@ from conn.simulate.clinical_truth import ClinicalTruth, clinical_record, derive_
 from conn.simulate.cohort import Prepared, prepare, write_cohort
 from conn.simulate.edges import PlantedEdge
 from conn.simulate.latent import ANALYSIS_BAND
+from conn.simulate.people import ARM, UNRELATED, score_column
 from conn.simulate.population import ExpectedChange, expected_change
 from conn.simulate.spec import CohortSpec, TruthModel, arm_shares
 from conn.tables import write_tsv
@@ -167,9 +168,24 @@ def truth_record(spec: CohortSpec, truth: Truth) -> dict[str, Any]:
     }
     if spec.further_scores:
         record["further_scores"] = [score.name for score in spec.further_scores]
+    if truth.clinical or not spec.models:
+        record["tables"] = _tables(spec)
     if truth.clinical:
         record["clinical"] = clinical_record(truth.clinical)
     return record
+
+
+def _tables(spec: CohortSpec) -> dict[str, Any]:
+    """Which columns of the clinical tables a truth of no named model is about."""
+    scores = {
+        score.name: {
+            "columns": {session: score_column(score.name, session) for session in spec.sessions},
+            "higher_is_better": score.higher_is_better,
+            "response_percent": score.response_percent,
+        }
+        for score in spec.scores
+    }
+    return {"arm": ARM, "scores": scores, "unrelated": list(UNRELATED)}
 
 
 def _models(spec: CohortSpec) -> tuple[TruthModel, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,8 +22,15 @@ from conn.errors import DesignError
 from conn.files import write_json
 from conn.lock import EXPLORATORY
 from conn.stages import association_table
-from conn.stages.association_result import DIFFERENCE, EVERYBODY, Result, baseline_of, needed
-from conn.stages.enrolment import Asked, Enrolled, covariates, enrol
+from conn.stages.association_result import (
+    DIFFERENCE,
+    EVERYBODY,
+    Result,
+    baseline_of,
+    needed,
+    scale_reliability,
+)
+from conn.stages.enrolment import Asked, Enrolled, Lost, covariates, enrol
 from conn.stages.features import Edge, Features, Scans, edges_of, networks_of, scans
 from conn.tables import write_tsv
 
@@ -42,6 +50,7 @@ def association(
     permutations: int,
     seed: int,
     alpha: float = 0.05,
+    robust_slopes: bool = True,
     status: str = EXPLORATORY,
 ) -> None:
     """Correlate, and write table and summary.
@@ -68,6 +77,8 @@ def association(
         Of rearrangements and resamples.
     alpha
         Family-wise error; intervals have coverage 1 - alpha.
+    robust_slopes
+        See `conn.config.model.Inference.robust_slopes`.
     status
         What the lock says of it, see `conn.lock.label`.
 
@@ -78,7 +89,13 @@ def association(
     """
     from_scans = scans(out, f"associations.{name}", combine_runs)
     enrolled = enrolled_in(from_scans, asked, clinical)
-    settings = {"permutations": permutations, "seed": seed, "resamples": asked.resamples, "alpha": alpha}
+    settings = {
+        "permutations": permutations,
+        "seed": seed,
+        "resamples": asked.resamples,
+        "alpha": alpha,
+        "robust": robust_slopes,
+    }
     results, skipped = [], []
     labels: dict[str, tuple[Edge, ...]] = {}
     for kind in ("edges", "networks"):
@@ -94,7 +111,11 @@ def association(
     table = association_table.table(out, asked, clinical, enrolled, results, labels, alpha)
     write_tsv(out / paths.analysis(KIND, name, ".tsv"), table.assign(status=status))
     summary = association_table.summary(name, asked, enrolled, results, labels, table, skipped, alpha)
-    write_json(out / paths.analysis(KIND, name), summary | {"status": status})
+    lost = [list(one) for one in lost_in(enrolled, asked, clinical)]
+    used = {scale: scale_reliability(asked, clinical, scale) for scale in asked.scale_reliability}
+    sources = {scale: asdict(one) for scale, one in used.items() if one is not None}
+    more = {"lost": lost, "scale_reliability": sources, "status": status}
+    write_json(out / paths.analysis(KIND, name), summary | more)
 
 
 def enrolled_in(from_scans: Scans, asked: Association, clinical: Clinical) -> Enrolled:
@@ -107,7 +128,7 @@ def enrolled_in(from_scans: Scans, asked: Association, clinical: Clinical) -> En
     DesignError
         Nobody takes part.
     """
-    enrolled = enrol(from_scans, clinical, _asked(asked, clinical))
+    enrolled = enrol(from_scans, clinical, asked_of(asked, clinical))
     if not enrolled.people:
         counts = Counter(why for *_, why in enrolled.lost)
         reasons = "; ".join(f"{why}: {n}" for why, n in counts.most_common())
@@ -116,7 +137,19 @@ def enrolled_in(from_scans: Scans, asked: Association, clinical: Clinical) -> En
     return enrolled
 
 
-def _asked(asked: Association, clinical: Clinical) -> Asked:
+def lost_in(enrolled: Enrolled, asked: Association, clinical: Clinical) -> tuple[Lost, ...]:
+    """Who is asked for and is not there; with people of their own for each scale, also who lacks a scale."""
+    lost = list(enrolled.lost)
+    for one in asked.scales if asked.people == "each" else ():
+        for name in needed(asked, clinical, one):
+            there = enrolled.having([name])
+            gone = [person for person, has in zip(enrolled.people, there, strict=True) if not has]
+            lost += [(*person, f"{name} missing, so not with {one}") for person in gone]
+    return tuple(lost)
+
+
+def asked_of(asked: Association, clinical: Clinical) -> Asked:
+    """What people of an association must have."""
     scores = [name for one in asked.scales for name in needed(asked, clinical, one)]
     common = asked.people == "common"
     return Asked(

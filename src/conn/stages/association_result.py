@@ -8,8 +8,10 @@ from typing import Literal
 from conn.clinic.arm_difference import ArmDifference
 from conn.clinic.association import Association as Found
 from conn.clinic.people import People
+from conn.clinic.scales import Sourced, retest
 from conn.config.association import Association
 from conn.config.model import Clinical
+from conn.errors import DesignError
 
 EVERYBODY = "all"
 DIFFERENCE = "difference"
@@ -56,3 +58,25 @@ def baseline_of(reference: str, clinical: Clinical) -> str:
 def needed(asked: Association, clinical: Clinical, reference: str) -> list[str]:
     """Scores that a correlation with a scale needs."""
     return [reference, *([baseline_of(reference, clinical)] if asked.adjusted else [])]
+
+
+def scale_reliability(asked: Association, clinical: Clinical, scale: str) -> Sourced | None:
+    """Reliability of a scale with where it comes from, or None when it was not asked for.
+
+    Raises
+    ------
+    DesignError
+        The registry has none that can be taken without a choice.
+    """
+    share = asked.scale_reliability.get(scale)
+    if share is None:
+        return None
+    if not isinstance(share, str):
+        return Sourced(share, "given by the authors", "the configuration")
+    kind = clinical.scales[scale].kind if scale in clinical.scales else None
+    found = None if kind is None else retest(kind)
+    if found is None:
+        raise DesignError(
+            f"scale_reliability.{scale}: the registry has no single checked value; give a number"
+        )
+    return found

@@ -20,7 +20,7 @@ from conn.config.association import Association
 from conn.config.model import Clinical
 from conn.errors import InputError
 from conn.multiplicity import holm_families
-from conn.stages.association_result import DIFFERENCE, EVERYBODY, Result, baseline_of
+from conn.stages.association_result import DIFFERENCE, EVERYBODY, Result, baseline_of, scale_reliability
 from conn.stages.enrolment import Enrolled
 from conn.stages.features import Edge
 from conn.tables import MISSING, read_tsv, to_number
@@ -32,7 +32,7 @@ COLUMNS = (
     *("slope", "slope_se", "stat", "p", "p_fwe", "p_fdr", "p_holm", "p_fisher_z"),
     *("r_spearman", "ci_spearman_low", "ci_spearman_high", "p_spearman"),
     *("r_robust", "ci_robust_low", "ci_robust_high", "p_robust"),
-    *("reliability_edge", "reliability_scale", "ceiling", "flag"),
+    *("reliability_edge", "reliability_scale", "ceiling", "flag", "n_lacking"),
 )
 """Of the table."""
 
@@ -85,7 +85,7 @@ def table(
 
 
 def _rows(result: Result, scale: int, reference: str, labels: Sequence[Edge]) -> pd.DataFrame:
-    found, _, row = result.of(scale)
+    found, people, row = result.of(scale)
     networks = result.kind == "networks"
     rows = pd.DataFrame(index=range(len(labels)), columns=pd.Index(COLUMNS), dtype=object)
     rows["scale"], rows["arm"], rows["family"] = reference, result.arm, result.family
@@ -98,6 +98,7 @@ def _rows(result: Result, scale: int, reference: str, labels: Sequence[Edge]) ->
         rows[column] = numbers
     rows["n"] = np.where(np.isfinite(values["p"]), found.n, 0)
     rows["flag"] = MISSING
+    rows["n_lacking"] = (~np.isfinite(people.connectivity)).sum(axis=0)
     return rows
 
 
@@ -164,12 +165,12 @@ def _sem_of_change(out: Path, asked: Association, kind: str, labels: Sequence[Ed
 def _sem_of_scale(asked: Association, clinical: Clinical, enrolled: Enrolled, reference: str) -> float:
     """Standard error of measurement of one score of a scale; NaN where its reliability is not given."""
     scale, _, what = reference.partition(".")
-    share = asked.scale_reliability.get(scale)
+    share = scale_reliability(asked, clinical, scale)
     if share is None or what.startswith("percent_change"):
         return float("nan")
     column = enrolled.columns.get(baseline_of(reference, clinical), enrolled.columns[reference])
     scores = [float(v) for person, v in column.by_person.items() if person in set(enrolled.people)]
-    return float(np.std(scores, ddof=1) * np.sqrt(1 - share))
+    return float(np.std(scores, ddof=1) * np.sqrt(1 - share.value))
 
 
 def _add_ceiling(
@@ -219,7 +220,6 @@ def summary(
         "alpha": alpha,
         "n": len(enrolled.people),
         "families": [_family(result, len(asked.scales)) for result in results],
-        "lost": [list(one) for one in enrolled.lost],
         "skipped": list(skipped),
         "declared": {"edges": asked.edges != "all", "networks": True},
         "shown": _shown(asked, enrolled, results, labels, rows),
@@ -244,7 +244,8 @@ def _family(result: Result, n_scales: int) -> dict[str, Any]:
         "exact": sets.exact,
         "smallest_p": sets.smallest_p,
         "held": result.people[0].n_held,
-        "critical_r": float(first.critical[0]) if isinstance(first, Found) else None,
+        "critical_t": first.critical if isinstance(first, Found) else None,
+        "robust": first.robust,
         "rank": first.rank if isinstance(first, ArmDifference) else 0,
     }
 

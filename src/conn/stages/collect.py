@@ -33,7 +33,8 @@ SIGNAL_COLUMNS = ("dvars", "tsnr", "global_sd")
 BIDSIGNORE = (
     "*_statmap.*\n*_relmat.*\n*_stat-coverage.tsv\ncache/\nlogs/\ngroup/\nfigures/\n*.html\nruns.tsv\n"
     + (
-        "exclusions.tsv\nrois.tsv\nroi_*.tsv\ncohort.tsv\nconfig.yaml\nlock.json\nmethods.md\nprediction/\nmediation/\n.snakemake/\n"
+        "exclusions.tsv\nrois.tsv\nroi_*.tsv\ncohort.tsv\nconfig.yaml\nlock.json\nmethods.md\nassociation/\nmediation/\n"
+        "prediction/\nreliability/\n.snakemake/\n"
     )
 )
 

@@ -76,7 +76,8 @@ def confounding(
 
     Measures take the place of connectivity: the same people, weights, matrix and rearrangements. What the
     design asks of connectivity (a difference of changes, say) is so asked of motion. Motion among the
-    covariates is left out here, for it cannot be adjusted for itself.
+    covariates is left out of these tests, for it cannot be adjusted for itself. Effects are those of the
+    model with all its covariates.
 
     Parameters
     ----------
@@ -94,7 +95,7 @@ def confounding(
         Whether an edge is a Pearson or a partial correlation.
     """
     design = load_design(out / paths.model_folder(model), model)
-    contrasts = [without_motion(c) for c in design.contrasts if not c.sensitivity and not is_level(c)]
+    contrasts = [c for c in design.contrasts if not c.sensitivity and not is_level(c)]
     labels: list[str] = []
     matrices: dict[str, Floats] = {}
     if edges != "none" or networks:
@@ -106,7 +107,7 @@ def confounding(
     wanted = {label for pair in pairs for label in pair}
     wanted |= {label for several in members.values() for a, b, _ in several for label in (a, b)}
     quality = _quality(out, design, sorted(wanted))
-    found = [_differences(contrast, quality, permutations, seed, alpha) for contrast in contrasts]
+    found = [_differences(without_motion(c), quality, permutations, seed, alpha) for c in contrasts]
     write_tsv(out / paths.confounding(model), _stacked(found, CONFOUNDING_COLUMNS))
     values = {run: _values(z, labels, pairs, members) for run, z in matrices.items()}
     names = [("edge", a, b) for a, b in pairs] + [("network", name, MISSING) for name in networks]
@@ -127,9 +128,7 @@ def is_level(contrast: DesignContrast) -> bool:
 
 def without_motion(contrast: DesignContrast) -> DesignContrast:
     """The same contrast without motion among its covariates, unless motion is what it tests."""
-    weights = np.atleast_2d(contrast.contrast)
-    motion = [name.split(" (")[0] == MOTION for name in contrast.columns]
-    drop = np.array(motion) & ~weights.any(axis=0)
+    drop = _motion(contrast) & ~np.atleast_2d(contrast.contrast).any(axis=0)
     if not drop.any():
         return contrast
     return replace(
@@ -138,6 +137,11 @@ def without_motion(contrast: DesignContrast) -> DesignContrast:
         columns=tuple(n for n, out in zip(contrast.columns, drop.tolist(), strict=True) if not out),
         contrast=contrast.contrast[..., ~drop],
     )
+
+
+def _motion(contrast: DesignContrast) -> NDArray[np.bool_]:
+    """Which columns of a matrix are motion, of shape (n_columns,)."""
+    return np.array([name.split(" (")[0] == MOTION for name in contrast.columns])
 
 
 def _quality(out: Path, design: Design, wanted: Sequence[str]) -> Quality:
@@ -186,7 +190,8 @@ def _differences(
             "ci_high": made.ci_high,
             "g": one.size.g,
             "g_type": one.size.g_type,
-            "varies": np.ptp(rows.values.reshape(-1, len(quality.names)), axis=0) > 0,
+            # A range that is NaN is not 0: somebody lacks the measure, which is not the same in everybody.
+            "varies": ~(np.ptp(rows.values.reshape(-1, len(quality.names)), axis=0) == 0),
         }
     )
 
@@ -215,28 +220,32 @@ def _left(
     whole = quality.columns(region=False)
     measures = rows_of(contrast, quality.values.__getitem__, len(quality.names)).of(np.array(whole))
     labels = [quality.names[i][0] for i in whole]
-    columns, labels = _known(measures, labels)
+    columns, labels, lacking = _known(measures, labels)
+    own = [MOTION] if _motion(contrast).any() else []
+    free = [i for i, name in enumerate(labels) if name not in own]
     made = adjustments(
         rows.values,
         contrast.matrix,
         contrast.contrast,
-        columns,
-        labels,
+        columns[:, free],
+        [labels[i] for i in free],
         contrast.variance_groups,
         rows.covariate,
         own_variances=contrast.own_variances,
+        unused=[*own, *lacking],
     )
-    return pd.concat([_adjusted(contrast.name, one, made[0], names) for one in made], ignore_index=True)
+    tables = [_adjusted(contrast.name, one, made[0], names, lacking) for one in made]
+    return pd.concat(tables, ignore_index=True)
 
 
-def _known(measures: Rows, labels: list[str]) -> tuple[Floats, list[str]]:
-    """Columns of measures that everybody has, with those of the baseline where there is one."""
+def _known(measures: Rows, labels: list[str]) -> tuple[Floats, list[str], list[str]]:
+    """Columns that everybody has, with those of the baseline where there is one; and the other measures."""
     parts = [measures.values] if measures.covariate is None else [measures.values, measures.covariate]
     wide, names = np.column_stack(parts), labels * len(parts)
     there = np.isfinite(wide).all(axis=0)
-    lacking = {names[i] for i in np.flatnonzero(~there)}
+    lacking = list(dict.fromkeys(names[i] for i in np.flatnonzero(~there)))
     keep = [i for i, name in enumerate(names) if name not in lacking]
-    return wide[:, keep], [names[i] for i in keep]
+    return wide[:, keep], [names[i] for i in keep], lacking
 
 
 CONFOUNDING_COLUMNS = (
@@ -245,12 +254,16 @@ CONFOUNDING_COLUMNS = (
 )  # fmt: skip
 ADJUSTMENT_COLUMNS = (
     "contrast", "kind", "name", "roi_b", "adjustment", "measures", "left_out",
-    "estimate", "se", "df", "stat", "p", "share_left",
+    "lacking", "estimate", "se", "df", "stat", "p", "share_left",
 )  # fmt: skip
 
 
 def _adjusted(
-    contrast: str, one: Adjusted, plain: Adjusted, names: Sequence[tuple[str, str, str]]
+    contrast: str,
+    one: Adjusted,
+    plain: Adjusted,
+    names: Sequence[tuple[str, str, str]],
+    lacking: Sequence[str],
 ) -> pd.DataFrame:
     with np.errstate(invalid="ignore", divide="ignore"):
         left = one.estimate / plain.estimate
@@ -263,6 +276,7 @@ def _adjusted(
             "adjustment": one.adjustment,
             "measures": ";".join(one.measures) or MISSING,
             "left_out": ";".join(one.left_out) or MISSING,
+            "lacking": ";".join(name for name in one.left_out if name in lacking) or MISSING,
             "estimate": one.estimate,
             "se": one.se,
             "df": one.df,

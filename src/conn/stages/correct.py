@@ -17,7 +17,7 @@ from conn.clusters import COLUMNS, find_clusters
 from conn.config.model import Enhancement, Inference
 from conn.design import Design, Family, load_design
 from conn.files import write_json
-from conn.inference import Corrected, FamilyResult, TestResult
+from conn.inference import Corrected, FamilyResult
 from conn.lock import NOT_LOCKED, label
 from conn.rois import registry
 from conn.stages.test import within
@@ -271,12 +271,14 @@ def _columns(part: _Part, settings: Inference) -> dict[str, Any]:
         "g_av_ci_high": part.tested.average.high,
         "slope_difference": part.tested.slopes.estimate,
         "p_slope_difference": part.tested.slopes.p,
-        "p_equivalence": _equivalence(result, settings.equivalence),
+        "p_equivalence": _equivalence(part, settings.equivalence),
     }
 
 
-def _equivalence(result: TestResult, bound: float | None) -> NDArray[np.float64]:
-    if bound is None:
+def _equivalence(part: _Part, bound: float | None) -> NDArray[np.float64]:
+    """P of equivalence of effects in Fisher z; slopes are in units of their predictor, and have none."""
+    result = part.tested.result
+    if bound is None or part.tested.size.g_type == "partial_r":
         return np.full(result.effect.size, np.nan)
     return effects.equivalence(result.effect, result.se, result.df, bound)
 

@@ -20,6 +20,7 @@ from conn.config.model import Clinical, CombineRuns, Inference, Rois
 from conn.errors import DesignError
 from conn.files import write_json
 from conn.lock import EXPLORATORY
+from conn.multiplicity import holm_families
 from conn.rois.registry import Roi
 from conn.stages.features import Edge, Features, Scans, edges_of, maps_of, networks_of, scans
 from conn.stages.grids import away
@@ -131,21 +132,39 @@ def mediate(
     _forget(out, name)
     found = scans(out, f"mediation.{name}", combine_runs)
     job = _Job(name, settings, inference, seed, found, rows_of(name, found, settings, clinical))
-    tables: list[pd.DataFrame] = []
-    families: list[dict[str, Any]] = []
-    lost = 0.0
-    for features in _features(job, wanted):
-        table, family, gone = _of_features(job, features)
-        tables, families, lost = [*tables, table], [*families, family], max(lost, gone)
+    parts = [_of_features(job, features) for features in _features(job, wanted)]
     if wanted.seeds:
-        table, family, gone = _of_seeds(out, job, wanted.seeds, resources)
-        tables, families, lost = [*tables, table], [*families, family], max(lost, gone)
+        parts.append(_of_seeds(out, job, wanted.seeds, resources))
     joined = _together(job)
-    if tables:
+    tests = [one.tested for one in parts] + ([] if joined is None else [joined.tests])
+    adjusted = holm_families([one.p_fwe for one in tests])
+    if parts:
+        tables = [_with_holm(one, p_holm) for one, p_holm in zip(parts, adjusted, strict=False)]
         table = pd.concat(tables, ignore_index=True).assign(status=status)
         write_tsv(out / paths.analysis("mediation", name, ".tsv"), table)
-    record = summary(name, job.rows, settings, clinical, inference, families, joined, lost)
+    families = [family_of(one.kind, one.tested) for one in parts]
+    lost = max((one.lost for one in parts), default=0.0)
+    together_holm = None if joined is None else adjusted[-1]
+    record = summary(name, job.rows, settings, clinical, inference, families, joined, together_holm, lost)
     write_json(out / paths.analysis("mediation", name), record | {"status": status})
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """One family: its kind, rows of the table, tests of all features, and which of them the rows are."""
+
+    kind: str
+    table: pd.DataFrame
+    tested: Joint
+    rows: NDArray[np.int64]
+    lost: float
+
+
+def _with_holm(part: _Part, p_holm: Floats) -> pd.DataFrame:
+    """Rows of the table with the p over all families of the analysis beside that of their own."""
+    table = part.table.copy()
+    table.insert(list(table.columns).index("p_fwe") + 1, "p_holm", p_holm[part.rows])
+    return table
 
 
 def _forget(out: Path, name: str) -> None:
@@ -165,7 +184,7 @@ def _features(job: _Job, wanted: Mediators) -> list[Features]:
     return found
 
 
-def _of_features(job: _Job, features: Features) -> tuple[pd.DataFrame, dict[str, Any], float]:
+def _of_features(job: _Job, features: Features) -> _Part:
     before, after = (features.z[point] for point in (job.settings.before, job.settings.after))
     mediator, own = job.rows.data(before, after)
     tests = joint.path_tests(
@@ -181,7 +200,7 @@ def _of_features(job: _Job, features: Features) -> tuple[pd.DataFrame, dict[str,
     else:
         about = {"network": [label for label, _ in features.labels]}
     table, lost = _table(job, features.kind, about, mediator, own, tested, there.sum(axis=0))
-    return table, family_of(features.kind, tested), lost
+    return _Part(features.kind, table, tested, np.arange(len(table)), lost)
 
 
 def _table(
@@ -232,22 +251,20 @@ class _SeedMap:
     own: Floats
 
 
-def _of_seeds(
-    out: Path, job: _Job, seeds: Mapping[str, Sequence[Roi]], resources: Resources
-) -> tuple[pd.DataFrame, dict[str, Any], float]:
+def _of_seeds(out: Path, job: _Job, seeds: Mapping[str, Sequence[Roi]], resources: Resources) -> _Part:
     """Maps of all seeds as one family; the table has the strongest voxel of each."""
     maps = [_seed_map(job, label, regions, resources) for label, regions in seeds.items()]
     tested = joint.joined([one.tests for one in maps], job.inference.alpha)
     ends = np.cumsum([0, *(one.voxels.size for one in maps)])
     for one, start in zip(maps, ends, strict=False):
         _write_maps(out, job.name, one, tested.of(np.arange(start, start + one.voxels.size)))
-    peaks = tested.of(np.array([start + one.peak for one, start in zip(maps, ends, strict=False)]))
+    strongest = np.array([start + one.peak for one, start in zip(maps, ends, strict=False)])
     mediator, own = (np.column_stack([getattr(one, key) for one in maps]) for key in ("mediator", "own"))
     places = np.array([_millimetres(one) for one in maps])
     about = {"seed": list(seeds), **{axis: places[:, i] for i, axis in enumerate("xyz")}}
     n = np.full(len(maps), len(job.rows.people))
-    table, lost = _table(job, "seed", about, mediator, own, peaks, n)
-    return table, family_of("seeds", tested), lost
+    table, lost = _table(job, "seed", about, mediator, own, tested.of(strongest), n)
+    return _Part("seeds", table, tested, strongest, lost)
 
 
 def _seed_map(job: _Job, label: str, regions: Sequence[Roi], resources: Resources) -> _SeedMap:
@@ -300,6 +317,31 @@ def _write_maps(out: Path, name: str, one: _SeedMap, tested: Joint) -> None:
         images.write_map(path, one.grid, flat.reshape(one.grid.shape, order="F"))
 
 
+def refuse_gaps(name: str, labels: Sequence[str], gone: Sequence[bool]) -> None:
+    """Refuse mediators that enter together when somebody lacks one.
+
+    Parameters
+    ----------
+    name
+        Of the analysis.
+    labels
+        Of the mediators.
+    gone
+        Of each: whether somebody lacks it.
+
+    Raises
+    ------
+    DesignError
+        Any of them is.
+    """
+    if any(gone):
+        names = ", ".join(label for label, missing in zip(labels, gone, strict=True) if missing)
+        raise DesignError(
+            f"mediation.{name}.together: {names} is missing in somebody; take it out, or leave "
+            "people without it out by subset"
+        )
+
+
 def _together(job: _Job) -> together.Together | None:
     settings = job.settings
     if not settings.together:
@@ -308,12 +350,7 @@ def _together(job: _Job) -> together.Together | None:
     features = edges_of(job.scans, job.rows.people, points, settings.together, settings.edge_measure)
     mediator, own = job.rows.data(*(features.z[point] for point in points))
     gone = ~(np.isfinite(mediator) & np.isfinite(own)).all(axis=0)
-    if gone.any():
-        names = ", ".join("-".join(features.labels[i]) for i in np.flatnonzero(gone))
-        raise DesignError(
-            f"mediation.{job.name}.together: {names} is missing in somebody; take it out, or leave "
-            "people without it out by subset"
-        )
+    refuse_gaps(job.name, ["-".join(pair) for pair in features.labels], np.ravel(gone).tolist())
     try:
         return together.together(
             job.rows.trial,

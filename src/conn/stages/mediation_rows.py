@@ -14,6 +14,7 @@ from conn.cohort import Column, Person, resolve
 from conn.config.mediation import Mediation
 from conn.config.model import Clinical
 from conn.errors import ConfigError, DesignError
+from conn.stages.enrolment import Lost
 from conn.stages.features import Scans
 
 Floats = NDArray[np.floating[Any]]
@@ -38,7 +39,7 @@ class Rows:
     """
 
     people: tuple[Person, ...]
-    left_out: tuple[tuple[str, str, str], ...]
+    left_out: tuple[Lost, ...]
     trial: Trial
     levels: tuple[str, ...]
     order: Floats | None
@@ -71,6 +72,30 @@ def rows_of(name: str, scans: Scans, settings: Mediation, clinical: Clinical) ->
     DesignError
         Too few people, or columns that depend on each other; see `conn.clinic.mediation.trial.make_trial`.
     """
+    columns, people, left_out = selected(name, scans, settings, clinical)
+    try:
+        trial, order = _trial(settings, columns, people)
+    except DesignError as error:
+        raise DesignError(f"mediation.{name}: {error}. {_left_out_words(left_out)}".strip()) from None
+    levels = tuple(str(columns[settings.who].by_person[person]) for person in people)
+    return Rows(tuple(people), tuple(left_out), trial, levels, order)
+
+
+def selected(
+    name: str, scans: Scans, settings: Mediation, clinical: Clinical
+) -> tuple[dict[str, Column], list[Person], list[Lost]]:
+    """What an analysis looks at of people, who takes part, and who is asked for and lacks something.
+
+    Parameters
+    ----------
+    name, scans, settings, clinical
+        See `rows_of`.
+
+    Raises
+    ------
+    ConfigError, DesignError
+        A reference means nothing, or strata are numbers.
+    """
     columns = _columns(name, scans, settings, clinical)
     people, left_out = [], []
     for person in scans.people:
@@ -82,12 +107,7 @@ def rows_of(name: str, scans: Scans, settings: Mediation, clinical: Clinical) ->
             people.append(person)
         else:
             left_out.append((*person, reason))
-    try:
-        trial, order = _trial(settings, columns, people)
-    except DesignError as error:
-        raise DesignError(f"mediation.{name}: {error}. {_left_out_words(left_out)}".strip()) from None
-    levels = tuple(str(columns[settings.who].by_person[person]) for person in people)
-    return Rows(tuple(people), tuple(left_out), trial, levels, order)
+    return columns, people, left_out
 
 
 def _columns(name: str, scans: Scans, settings: Mediation, clinical: Clinical) -> dict[str, Column]:
@@ -132,7 +152,7 @@ def _reason(
     return f"{missing[0]} is missing" if missing else None
 
 
-def _left_out_words(left_out: list[tuple[str, str, str]]) -> str:
+def _left_out_words(left_out: list[Lost]) -> str:
     counts: dict[str, int] = {}
     for *_, reason in left_out:
         counts[reason] = counts.get(reason, 0) + 1

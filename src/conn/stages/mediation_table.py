@@ -167,6 +167,7 @@ def summary(
     inference: Inference,
     families: Sequence[Mapping[str, Any]],
     joined: Together | None,
+    together_holm: Floats | None,
     lost: float,
 ) -> dict[str, Any]:
     """Everything beside the table, as JSON.
@@ -183,6 +184,8 @@ def summary(
         Families in numbers.
     joined
         Several mediators together, or None.
+    together_holm
+        Their p over all families of the analysis, or None.
     lost
         Largest share of bootstrap samples in which a feature could not be fitted.
     """
@@ -200,13 +203,22 @@ def summary(
         "alpha": inference.alpha,
         "total_effect": total_effect(rows.trial, inference.alpha),
         "families": list(families),
+        "holm": _counted(families, joined),
         "bootstrap": {"draws": settings.bootstrap, "lost": lost, "fewest_share": FEWEST_SHARE},
-        "together": None if joined is None else _together(settings, joined, inference.alpha),
+        "together": None
+        if joined is None or together_holm is None
+        else _together(settings, joined, together_holm, inference.alpha),
         "settings": settings.model_dump(mode="json"),
     }
 
 
-def _together(settings: Mediation, joined: Together, alpha: float) -> dict[str, Any]:
+def _counted(families: Sequence[Mapping[str, Any]], joined: Together | None) -> list[str]:
+    """Families over which Holm's procedure goes: those in which something was tested."""
+    tested = [str(one["kind"]) for one in families if one["features"] > 0]
+    return tested if joined is None else [*tested, "together"]
+
+
+def _together(settings: Mediation, joined: Together, p_holm: Floats, alpha: float) -> dict[str, Any]:
     def interval(one: Interval, i: int) -> dict[str, float | None]:
         found = {"se": one.se, **_limits("ab", one), "ab_bca_low": one.bca_low, "ab_bca_high": one.bca_high}
         return {key: _number(values[i]) for key, values in found.items()}
@@ -217,7 +229,13 @@ def _together(settings: Mediation, joined: Together, alpha: float) -> dict[str, 
         row = {"roi_a": roi_a, "roi_b": roi_b, "ab": _number(joined.ab[i])}
         for name in ("a", "b"):
             row |= {key: _number(v[i]) for key, v in _coefficient(name, getattr(joined, name), alpha).items()}
-        p = {"p_a": tests.a.p, "p_b": tests.b.p, "p_joint": tests.p, "p_fwe": tests.p_fwe}
+        p: dict[str, Floats] = {
+            "p_a": tests.a.p,
+            "p_b": tests.b.p,
+            "p_joint": tests.p,
+            "p_fwe": tests.p_fwe,
+            "p_holm": p_holm,
+        }
         mediators.append(row | interval(joined.specific, i) | {key: _number(v[i]) for key, v in p.items()})
     direct = {key: _number(v[0]) for key, v in _coefficient("c_prime", joined.c_prime, alpha).items()}
     total = {"ab": _number(joined.ab.sum())} | interval(joined.total, 0)

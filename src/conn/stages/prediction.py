@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -174,12 +174,9 @@ def chosen_people(
     TooLittleDataError
         Nobody is left.
     """
-    wanted = predictors.subset_of(table, settings, clinical, f"{KIND}.{name}")
     training, tested, excluded = [], [], []
-    for row, (dataset, subject) in enumerate(table.people):
-        if settings.train and dataset not in (*settings.train, *settings.test):
-            continue
-        reason = _reason(row, wanted, outcome, known)
+    for row, reason in asked_for(table, name, settings, clinical, outcome, known):
+        dataset, subject = table.people[row]
         if reason:
             excluded.append((dataset, subject, reason))
         elif dataset in settings.test:
@@ -194,14 +191,37 @@ def chosen_people(
     return Chosen(table.people, np.array(training), np.array(tested, dtype=np.int64), tuple(excluded))
 
 
-def _reason(row: int, wanted: Any, outcome: Outcome, known: Known) -> str:
-    """Why somebody cannot take part; empty when nothing stands against it."""
-    if not wanted[row]:
-        return "not_in_subset"
+def asked_for(
+    table: Scans, name: str, settings: Prediction, clinical: Clinical, outcome: Outcome, known: Known
+) -> Iterator[tuple[int, str]]:
+    """Everybody in the data sets of a prediction.
+
+    Parameters
+    ----------
+    table, name, settings, clinical, outcome, known
+        See `chosen_people`.
+
+    Yields
+    ------
+    int, str
+        Row of `table.people`, and why the person cannot take part; empty when nothing stands against it.
+    """
+    outside = predictors.outside_of(table, settings, clinical, f"{KIND}.{name}")
+    for row, person in enumerate(table.people):
+        if settings.train and person[0] not in (*settings.train, *settings.test):
+            continue
+        scanned = bool(table.runs.get((person, settings.at)))
+        yield row, outside[row] or _reason(row, scanned, outcome, known)
+
+
+def _reason(row: int, scanned: bool, outcome: Outcome, known: Known) -> str:
+    """Why somebody of the subset cannot take part; empty when nothing stands against it."""
+    if row in outcome.aside:
+        return predictors.THIRD_CLASS
     if np.isnan(outcome.numbers[row]):
         return "no_outcome"
     if np.isnan(known.imaging[row]).all():
-        return "no_scan"
+        return "no_features" if scanned else "no_scan"
     for labels, reason in ((known.site, "no_site"), (known.strata, "no_stratum"), (known.groups, "no_group")):
         if labels is not None and labels[row] == "":
             return reason

@@ -10,15 +10,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from conn.clinic.prediction.recipe import Kind
-from conn.cohort import Column, resolve
+from conn.cohort import Column, Person, orders_of, resolve
 from conn.config.model import Clinical
 from conn.config.prediction import Prediction
+from conn.config.times import Moment
 from conn.errors import ConfigError
 from conn.images import Grid
 from conn.stages.features import Maps, Scans, edges_of, maps_of
 
 Floats = NDArray[np.floating[Any]]
 Labels = NDArray[np.str_]
+NOT_IN_SUBSET, THIRD_CLASS = "not_in_subset", "third_class"
+NOT_ASKED_FOR = frozenset({NOT_IN_SUBSET, THIRD_CLASS})
+"""Reasons of people whom a prediction does not ask for; all others lack something."""
+
 EVENTS = {"response": "responder", "remission": "remitted"}
 
 
@@ -34,11 +39,14 @@ class Outcome:
         The value that is 1; empty for a number.
     numbers
         ndarray of shape (n_people,): 0, 1 or a number, NaN where it is missing.
+    aside
+        Rows of people of a third class, whom nobody asks for.
     """
 
     kind: Kind
     event: str
     numbers: Floats
+    aside: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +107,8 @@ def outcome_of(scans: Scans, settings: Prediction, clinical: Clinical, key: str)
                 f"{key}.{field}: {level!r} is no value of {settings.outcome}: {', '.join(levels)}"
             )
     values = [_class(value, str(event), settings.against) for value in found]
-    return Outcome("classifier", str(event), np.array(values))
+    aside = [row for row, value in enumerate(found) if value is not None and np.isnan(values[row])]
+    return Outcome("classifier", str(event), np.array(values), frozenset(aside))
 
 
 def _class(value: float | str | None, event: str, against: str | None) -> float:
@@ -135,7 +144,7 @@ def known(
     Raises
     ------
     ConfigError
-        A reference means nothing, or is not known at the time of the scan.
+        A reference means nothing, is not known at the time of the scan, or is the outcome.
     """
     return known_with(scans, settings, clinical, *_imaging(scans, settings, edges), key)
 
@@ -159,9 +168,8 @@ def known_with(
     features
         Names of its columns.
     """
-    asked = _clinical_names(settings, clinical)
-    for reference in asked:
-        _refuse_later(scans, settings, reference, f"{key}.clinical")
+    asked = settings.predictors(clinical)
+    _refuse_untimely(scans, settings, clinical, key)
     values, names = _columns(scans, settings, clinical, asked, f"{key}.clinical")
     removed, covariates = _columns(scans, settings, clinical, settings.remove, f"{key}.remove")
     within = (*settings.strata, *([settings.harmonise] if settings.harmonise else []))
@@ -241,43 +249,20 @@ def cubes_of(grid: Grid, voxels: NDArray[np.int64], edge_mm: float) -> tuple[NDA
     return np.asarray(number, dtype=np.int64), centre
 
 
-def _clinical_names(settings: Prediction, clinical: Clinical) -> tuple[str, ...]:
-    """Clinical predictors; without any the baseline of the scale that the outcome is of."""
-    if settings.clinical is not None:
-        return settings.clinical
-    scale = _scale_of(settings, clinical)
-    return () if scale is None or clinical.baseline is None else (f"{scale}.{clinical.baseline}",)
-
-
-def _scale_of(settings: Prediction, clinical: Clinical) -> str | None:
-    rules = {"response": clinical.response, "remission": clinical.remission}
-    rule = rules.get(settings.outcome)
-    if rule is not None:
-        return rule.scale
-    scale = settings.outcome.partition(".")[0]
-    return scale if scale in clinical.scales else None
-
-
 def lacks_baseline(settings: Prediction, known: Known) -> str:
     """A score after treatment, predicted without the score before: its scale; otherwise empty."""
     scale, _, what = settings.outcome.partition(".")
-    if not what or any(name.startswith(f"{scale}.") for name in known.clinical):
+    if not what or what == settings.at or any(name.startswith(f"{scale}.") for name in known.clinical):
         return ""
     return scale
 
 
-def _refuse_later(scans: Scans, settings: Prediction, reference: str, key: str) -> None:
-    """A predictor must be known when the scan is made."""
-    points = list(dict.fromkeys(scans.cohort["time_point"].astype(str)))
-    scale, _, what = reference.partition(".")
-    point = what.rpartition(".")[2] if "." in what else what
-    late = point in points and settings.at in points and points.index(point) > points.index(settings.at)
-    ends = what in ("change", "percent_change") or reference in (*EVENTS, settings.outcome)
-    if late or ends:
-        raise ConfigError(
-            f"{key}: {reference} is not known at {settings.at}, when the scan is made; a model that uses it "
-            f"would predict what it was told. Use {scale}.{settings.at} or leave it out."
-        )
+def _refuse_untimely(scans: Scans, settings: Prediction, clinical: Clinical, key: str) -> None:
+    """What a model uses must be known when the scan is made, and must not be the outcome."""
+    moment = Moment(settings.at, settings.outcome, clinical, orders_of(scans.cohort))
+    wrong = next(moment.objections(settings.used(clinical), key), None)
+    if wrong is not None:
+        raise ConfigError(wrong)
 
 
 def _columns(
@@ -319,20 +304,27 @@ def _labels(
     )
 
 
-def subset_of(scans: Scans, settings: Prediction, clinical: Clinical, key: str) -> NDArray[np.bool_]:
-    """Who belongs to the subset that was asked for.
+def outside_of(scans: Scans, settings: Prediction, clinical: Clinical, key: str) -> list[str]:
+    """Why each person is not in the subset that was asked for; empty text for those who are.
 
     Raises
     ------
     ConfigError
         A value that nobody has.
     """
-    wanted = np.ones(len(scans.people), dtype=bool)
+    columns = {}
     for name, values in settings.subset.items():
         column = resolve(name, clinical, scans.cohort, at=settings.at, key=f"{key}.subset")
         there = _levels(column)
         for value in values:
             if value not in there:
                 raise ConfigError(f"{key}.subset.{name}: nobody has {value!r}; known: {', '.join(there)}")
-        wanted &= np.array([column.by_person.get(person) in values for person in scans.people])
-    return wanted
+        columns[name] = column
+    return [_outside(person, settings, columns) for person in scans.people]
+
+
+def _outside(person: Person, settings: Prediction, columns: Mapping[str, Column]) -> str:
+    found = {name: column.by_person.get(person) for name, column in columns.items()}
+    if any(value is not None and value not in settings.subset[name] for name, value in found.items()):
+        return NOT_IN_SUBSET
+    return "subset_unknown" if any(value is None for value in found.values()) else ""

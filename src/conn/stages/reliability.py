@@ -21,7 +21,7 @@ from conn.config.model import Clinical, CombineRuns
 from conn.config.reliability import Reliability
 from conn.errors import DesignError, InputError
 from conn.files import read_json, write_json
-from conn.stages.enrolment import Asked, Enrolled, enrol
+from conn.stages.enrolment import Asked, Enrolled, Lost, enrol
 from conn.stages.features import Edge, Scans, edges_of, networks_of, scans, signed_places
 from conn.tables import MISSING, read_tsv, to_number, write_tsv
 
@@ -41,7 +41,8 @@ HALVES = tuple(
     for part in ("_n", "", "_low", "_high", "_r", "_shared")
 )
 CHANGE = ("sem_change", "sem_source", "sd_change", "n_change", "reliability_change")
-COLUMNS = (*FEATURE, *AGREEMENT, *HALVES, *CHANGE)
+LACKING = ("n_lacking",)
+COLUMNS = (*FEATURE, *AGREEMENT, *HALVES, *CHANGE, *LACKING)
 """Of the table."""
 
 
@@ -93,15 +94,28 @@ def reliability(
         sample = _Sample(from_scans, enrolled, asked, edges, networks, kind, points)
         table, told[kind] = _of_kind(sample, labels, alpha)
         tables.append(table)
+    skipped = _skipped(from_scans.name, asked, told)
     whole = pd.DataFrame([row for table in tables for row in table.to_dict("records")])[list(COLUMNS)]
     write_tsv(out / paths.analysis(KIND, name, ".tsv"), whole)
-    write_json(out / paths.analysis(KIND, name), _summary(name, asked, enrolled, told, alpha))
+    write_json(
+        out / paths.analysis(KIND, name),
+        _summary(name, asked, enrolled, told, alpha, lost_in(from_scans, enrolled, asked), skipped),
+    )
 
 
 def enrolled_in(from_scans: Scans, asked: Reliability, clinical: Clinical) -> Enrolled:
     """Who takes part; who lacks the second scan has halves of the first one all the same."""
     extra = () if asked.stable is None else tuple(asked.stable)
     return enrol(from_scans, clinical, Asked(asked.subset, [asked.before], categories=extra))
+
+
+def lost_in(from_scans: Scans, enrolled: Enrolled, asked: Reliability) -> tuple[Lost, ...]:
+    """Who is asked for and is not there, or only with the first of two scans."""
+    if asked.after is None:
+        return enrolled.lost
+    once = [person for person in enrolled.people if not from_scans.runs.get((person, asked.after))]
+    why = f"no included run at {asked.after}" + (f", so halves of {asked.before} alone" * asked.split_half)
+    return (*enrolled.lost, *((*person, why) for person in once))
 
 
 def stable_in(enrolled: Enrolled, asked: Reliability) -> NDArray[np.bool_]:
@@ -128,6 +142,35 @@ def refuse_few(name: str, asked: Reliability, n: int) -> None:
             f"{name}.stable: {n} people ({levels or 'everybody'}) have both sessions; agreement "
             f"needs {FEWEST}"
         )
+
+
+def few_halves(name: str, asked: Reliability, counts: Mapping[str, int]) -> list[str]:
+    """What halves of runs cannot tell, because too few people have them.
+
+    Parameters
+    ----------
+    name
+        Of the analysis, for errors.
+    asked
+        Its options.
+    counts
+        People with both halves: ``before``, and with a second time point ``after`` and ``change``.
+
+    Raises
+    ------
+    DesignError
+        Nothing is left to compare.
+    """
+    shown = {"before": f"at {asked.before}", "after": f"at {asked.after}", "change": "of the change"}
+    few = {part: n for part, n in counts.items() if n < FEWEST_HALVES}
+    told = [
+        f"halves of runs {shown[part]}: {n} people have them, and split-half reliability needs "
+        f"{FEWEST_HALVES}"
+        for part, n in few.items()
+    ]
+    if asked.stable is None and len(few) == len(counts):
+        raise DesignError(f"{name}: {'; '.join(told)}. Nothing is left to compare")
+    return told
 
 
 def _labels(
@@ -233,6 +276,7 @@ def _of_kind(sample: _Sample, labels: Sequence[Edge], alpha: float) -> tuple[pd.
     table["roi_a"] = [MISSING if sample.kind == "networks" else a for a, _ in labels]
     table["roi_b"] = [MISSING if sample.kind == "networks" else b for _, b in labels]
     z = sample.z()
+    table["n_lacking"] = _lacking(sample, z)
     told: dict[str, Any] = {}
     if sample.asked.stable is not None:
         told["stable"] = _sessions(table, sample, z, alpha)
@@ -241,6 +285,22 @@ def _of_kind(sample: _Sample, labels: Sequence[Edge], alpha: float) -> tuple[pd.
     if sample.asked.after is not None:
         _change(table, sample, z)
     return table, told
+
+
+def _lacking(sample: _Sample, z: Mapping[str, Floats]) -> NDArray[np.int64]:
+    """People with a scan who have no value of a feature in it, of shape (n_features,)."""
+    gone = np.zeros(next(iter(z.values())).shape, dtype=bool)
+    for point, values in z.items():
+        scanned = np.array([bool(sample.scans.runs.get((p, point))) for p in sample.people], dtype=bool)
+        gone |= scanned[:, None] & ~np.isfinite(values)
+    return np.asarray(gone.sum(axis=0))
+
+
+def _skipped(name: str, asked: Reliability, told: Mapping[str, Any]) -> list[str]:
+    """What halves cannot tell; they are of the same people for edges and networks."""
+    of_kinds: list[dict[str, Any]] = list(told.values())
+    found = of_kinds[0].get("halves", {}) if of_kinds else {}
+    return few_halves(name, asked, {part: one["n"] for part, one in found.items()}) if found else []
 
 
 def _sessions(table: pd.DataFrame, sample: _Sample, z: Mapping[str, Floats], alpha: float) -> dict[str, int]:
@@ -317,7 +377,13 @@ def _change(table: pd.DataFrame, sample: _Sample, z: Mapping[str, Floats]) -> No
 
 
 def _summary(
-    name: str, asked: Reliability, enrolled: Enrolled, told: Mapping[str, Any], alpha: float
+    name: str,
+    asked: Reliability,
+    enrolled: Enrolled,
+    told: Mapping[str, Any],
+    alpha: float,
+    lost: Sequence[Lost],
+    skipped: Sequence[str],
 ) -> dict[str, Any]:
     return {
         "name": name,
@@ -330,5 +396,6 @@ def _summary(
         "alpha": alpha,
         "n": len(enrolled.people),
         "found": dict(told),
-        "lost": [list(one) for one in enrolled.lost],
+        "lost": [list(one) for one in lost],
+        "skipped": list(skipped),
     }

@@ -180,8 +180,8 @@ def tested(
     permutations, seed
         Of the permutation set.
     alpha
-        Effect sizes have intervals of coverage 1 - alpha, and slopes on a baseline are compared. None:
-        neither.
+        Effect sizes have intervals of coverage 1 - alpha, and slopes on a baseline are compared between
+        groups, where groups are tested. None: neither.
     min_share
         Share of rows with a value from which a feature is tested; rows of several values need all.
     enhance
@@ -207,15 +207,15 @@ def tested(
         workers=workers,
         progress=_Printed(contrast.name, sets.n_set),
     )
-    if contrast.effect_type == "outcome":
-        return _of_outcome(contrast, rows, features, result, sets.complete, alpha)
     size = _sizes(contrast, rows, result.valid, alpha)
+    if contrast.effect_type == "outcome":
+        return _of_outcome(contrast, rows, features, result, sets.complete, size)
     n = rows.there.sum(axis=0)
     gone = np.full(n.size, np.nan)
     if average is None:
         average = EffectSize(gone, "n/a", gone, gone)
     slopes = SlopeDifference(gone, gone)
-    if rows.covariate is not None and alpha is not None:
+    if rows.covariate is not None and alpha is not None and contrast.effect_type != "slope":
         slopes = slope_difference(
             rows.values,
             rows.covariate,
@@ -236,13 +236,11 @@ def _of_outcome(
     features: NDArray[Any],
     result: inference.TestResult,
     complete: bool,
-    alpha: float | None,
+    size: EffectSize,
 ) -> Tested:
     """A test whose slope is that of an outcome on connectivity, though connectivity was its data."""
     gone = np.full(result.valid.size, np.nan)
-    size = EffectSize(gone, "n/a", gone, gone)
     if not result.rank:
-        size = effects.partial_correlation(result.stat, result.df, alpha or 0.05, alpha is not None)
         slope = effects.other_side(rows.values, rows.covariate, contrast.matrix, contrast.contrast)
         slope = np.where(result.valid, slope, np.nan)
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -261,9 +259,11 @@ def _of_outcome(
 
 def _sizes(contrast: DesignContrast, rows: Rows, valid: NDArray[np.bool_], alpha: float | None) -> EffectSize:
     """Effect sizes of the features that are tested, from the rows that each of them has."""
-    if contrast.effect_type == "outcome":
-        raise ValueError("the effect size of an outcome comes from its t")
-    kind = "none" if rows.values.ndim == 3 else contrast.effect_type
+    kind = contrast.effect_type
+    if kind == "outcome":  # both slopes of a pair have one partial correlation behind them
+        kind = "slope" if contrast.statistic == "t" else "none"
+    if rows.values.ndim == 3:
+        kind = "none"
     settings: dict[str, Any] = {"alpha": alpha or 0.05, "intervals": alpha is not None}
     whole = effects.effect_size(
         kind,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from conn.clinic.prediction import exchange
 from conn.clinic.prediction.crossfit import crossfit
 from conn.clinic.prediction.people import Floats, Ints, People
 from conn.clinic.prediction.recipe import Recipe
@@ -39,12 +41,11 @@ class Chance:
 
 @dataclass(frozen=True, eq=False)
 class _Task:
-    people: People
+    moved: Callable[[Ints], People]
     outcome: Floats
     recipe: Recipe
     fold: Ints
     seed: int
-    imaging_only: bool
 
 
 def chance(
@@ -75,15 +76,16 @@ def chance(
     seed
         Of permutations and of the folds that choose the penalty.
     imaging_only
-        Permute scans, with outcome and clinical values fixed: does imaging add to them? Otherwise both are
-        permuted against the outcome: is there anything?
+        Permute what clinical values do not say about scans, with outcome and clinical values fixed: does
+        imaging add to them? Otherwise both are permuted against the outcome: is there anything?
     strata
         array of shape (n,): values move within them only.
     workers
         Processes. The result does not depend on their number.
     """
     orders = rearrangements(people.n, strata, n_permutations, seed).table
-    task = _Task(people, outcome, recipe, fold, seed, imaging_only)
+    moved = exchange.scans(people, strata).moved if imaging_only else people.exchanged
+    task = _Task(moved, outcome, recipe, fold, seed)
     pieces = [piece for piece in np.array_split(orders, max(1, min(workers, len(orders)))) if len(piece)]
     if len(pieces) == 1:
         found = _scores(task, pieces[0])
@@ -112,7 +114,6 @@ def _scores(task: _Task, orders: Ints) -> Floats:
     name = SCORES[task.recipe.kind][0]
     scores = np.empty(len(orders))
     for number, order in enumerate(orders):
-        moved = task.people.exchanged(order, imaging_only=task.imaging_only)
-        found = crossfit(moved, task.outcome, task.recipe, task.fold, task.seed)
+        found = crossfit(task.moved(order), task.outcome, task.recipe, task.fold, task.seed)
         scores[number] = cross_validated(name, found, task.outcome, task.recipe.kind)
     return scores

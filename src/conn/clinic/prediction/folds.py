@@ -78,6 +78,34 @@ def stratified(
 FEWEST = 3
 """People of a class that a training part must keep."""
 
+MOST_FOLDS = 10
+"""Numbers of folds that an error proposes go up to this one."""
+
+
+def enough(n_folds: int, least: int) -> int:
+    """Number of people from which on `least` are left without any two folds, however many more there are.
+
+    Folds differ by one in size, so that one person more can make both of the two that are left out larger.
+
+    Parameters
+    ----------
+    n_folds
+        At least 3.
+    least
+        People who have to be left.
+    """
+    too_few = [n for n in range((least + 2) * n_folds + 1) if n - 2 * -(-n // n_folds) < least]
+    return max(too_few, default=-1) + 1
+
+
+def enough_of_class(n_folds: int) -> int:
+    """People of the smaller class from which on folds can be made.
+
+    `FEWEST` are left without any two folds, and some fold has two of them: the error of an AUC is estimated
+    in folds with two of each class, and those with one count for the AUC alone.
+    """
+    return max(enough(n_folds, FEWEST), n_folds + 1)
+
 
 def check(outcome: Floats, kind: Kind, n_folds: int, inner_folds: int) -> None:
     """Refuse folds in which something could not be estimated.
@@ -96,26 +124,35 @@ def check(outcome: Floats, kind: Kind, n_folds: int, inner_folds: int) -> None:
     Raises
     ------
     DesignError
-        A class has fewer people than folds, or too few are left without two folds; the outcome is constant.
+        Too few people, of a class or altogether, for the folds; the outcome is constant.
     """
     if n_folds < 3 or inner_folds < 2:
         raise DesignError(f"folds is {n_folds}, at least 3; inner_folds is {inner_folds}, at least 2")
-    if kind == "classifier" and np.unique(outcome).size == 2:
-        fewest = min(int(outcome.sum()), int((1 - outcome).sum()))
-        left = fewest - 2 * -(-fewest // n_folds)
-        if fewest < n_folds or left < FEWEST:
-            raise DesignError(
-                f"the smaller class has {fewest} people; {n_folds} folds need one in each, and {FEWEST} when "
-                f"two folds are left out ({max(left, 0)} here). Change folds, or predict the score itself."
-            )
+    if np.unique(outcome).size < 2:
+        raise DesignError(f"all {outcome.size} people have the same outcome; there is nothing to predict")
+    if kind == "classifier":
+        _check_class(min(int(outcome.sum()), int((1 - outcome).sum())), n_folds)
         return
-    left = max(outcome.size - 2 * -(-outcome.size // n_folds), 0)
-    if kind == "regression" and left < 2 * inner_folds:
+    needed = enough(n_folds, 2 * inner_folds)
+    if outcome.size < needed:
         raise DesignError(
-            f"of {outcome.size} people {left} are left to train on without two of {n_folds} folds; "
-            f"{inner_folds} inner folds need {2 * inner_folds}. Change folds or lower inner_folds."
+            f"{outcome.size} people; {n_folds} folds with {inner_folds} inner folds need {needed}, so that "
+            f"{2 * inner_folds} are left to train on without two folds. Change folds or lower inner_folds."
         )
-    check_training(outcome[:left] if kind == "regression" else outcome, kind, inner_folds)
+
+
+def _check_class(fewest: int, n_folds: int) -> None:
+    needed = enough_of_class(n_folds)
+    if fewest >= needed:
+        return
+    possible = [n for n in range(3, MOST_FOLDS + 1) if enough_of_class(n) <= fewest]
+    advice = "Predict the score itself; no number of folds is enough for so few."
+    if possible:
+        advice = f"Set folds to {min(possible, key=lambda n: abs(n - n_folds))}, or predict the score itself."
+    raise DesignError(
+        f"the smaller class has {fewest} people; {n_folds} folds need {needed}, so that {FEWEST} are left "
+        f"when two folds are left out and some fold has two. {advice}"
+    )
 
 
 def check_training(outcome: Floats, kind: Kind, inner_folds: int) -> None:

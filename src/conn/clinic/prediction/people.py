@@ -73,20 +73,15 @@ class People:
         """The same people, of whom only clinical values are known."""
         return replace(self, imaging=self.imaging[:, :0], covariates=self.covariates[:, :0], site=None)
 
-    def exchanged(self, order: Ints, *, imaging_only: bool) -> People:
-        """Row i takes the values of row ``order[i]``.
+    def exchanged(self, order: Ints) -> People:
+        """Row i takes all values of row ``order[i]``, which is the same as permuting the outcome.
 
         Parameters
         ----------
         order
             ndarray of shape (n,).
-        imaging_only
-            Imaging moves with its covariates and site, as the scan that it is; clinical values stay with the
-            outcome. Otherwise everything moves, which is the same as permuting the outcome.
         """
-        clinical = self.clinical if imaging_only else self.clinical[order]
-        site = None if self.site is None else self.site[order]
-        return People(self.names, self.imaging[order], clinical, self.covariates[order], site)
+        return replace(self.take(order), names=self.names)
 
 
 def people(

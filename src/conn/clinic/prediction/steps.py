@@ -127,7 +127,7 @@ def learn(training: People, outcome: Floats, recipe: Recipe) -> Steps:
     recipe
         Which steps.
     """
-    fill = _means(training.imaging)
+    fill = means(training.imaging)
     sites = None
     if training.site is not None and training.imaging.shape[1]:
         sites = combat.learn(filled(training.imaging, fill), training.site)
@@ -151,8 +151,8 @@ def _adjusted(
     return values - covariates.apply(people.covariates) @ slopes if slopes.size else values
 
 
-def _means(values: Floats) -> Floats:
-    """Mean of what is there, 0 for a column without any value."""
+def means(values: Floats) -> Floats:
+    """Mean of what is there in each column, of shape (n_columns,); 0 for a column without any value."""
     there = np.isfinite(values)
     total = np.where(there, values, 0.0).sum(axis=0)
     return np.asarray(total / np.maximum(there.sum(axis=0), 1))
@@ -166,7 +166,7 @@ def _spread(values: Floats) -> Floats:
 
 
 def _scaling(values: Floats) -> Scaling:
-    fill = _means(values)
+    fill = means(values)
     complete = filled(values, fill)
     return Scaling(fill, complete.mean(axis=0), _spread(complete))
 

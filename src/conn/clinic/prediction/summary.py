@@ -246,7 +246,8 @@ def _tests(record: Mapping[str, Any]) -> Iterator[str]:
     if increment is not None:
         yield (
             f"Imaging added to clinical values: p = {_p(increment['p'])} ({increment['permutations']} "
-            "permutations of scans, with outcome and clinical values fixed)."
+            "permutations of what clinical values do not say about scans, with outcome and clinical values "
+            "fixed)."
         )
 
 
