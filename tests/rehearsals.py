@@ -128,10 +128,10 @@ REDUCED = {
         labels("", [*range(3, 9), 16, 17, 18, 19, 20, 23, 24, 25, 21, 22, 26], 2),
         changes={**FEW, "connectivity": {"seeds": ["PAG"]}},
     ),
-    # Eleven patients, the first of whom lacks d2, and four controls; six had ketamine first.
+    # Eleven patients, the first of whom lacks d2, and two controls; seven had ketamine first.
     "ds005917": Rehearsal(
         "ds005917",
-        labels("MOA", [113, 104, 105, 107, 110, 115, 108, 109, 114, 116, 123, 301, 302, 303, 304], 3),
+        labels("MOA", [113, 104, 105, 107, 110, 115, 108, 109, 114, 116, 123, 301, 303], 3),
         ("b0", "d2", "p2"),
         volumes=150,
         derivatives=False,
