@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from dataclasses import replace
 from html import unescape
 from pathlib import Path
@@ -15,7 +16,7 @@ import pytest
 from conn import paths
 from conn.config.load import load
 from conn.config.model import Config
-from conn.files import read_json
+from conn.files import read_json, write_json
 from conn.report import truth_section
 from conn.report.context import Context
 from conn.report.contract import read_outputs
@@ -342,6 +343,15 @@ def test_an_area_under_the_curve_of_more_than_the_edge_is_not_compared(
 ) -> None:
     left = compared(responding, changed(responding, "prediction", "one", **options))
     assert "one" not in {one.asked_by for one in left}
+
+
+@pytest.mark.xdist_group("truths-responder")
+def test_an_analysis_that_was_not_done_is_not_compared(responding: Path, tmp_path: Path) -> None:
+    shutil.copytree(responding, tmp_path / "results")
+    write_json(tmp_path / "results/prediction/one.json", {"name": "one", "not_done": "too few people"})
+    truth = read_json(responding.parent / "data" / "truth.json")
+    left = compared(tmp_path / "results", load(responding / paths.CONFIG), truth)
+    assert {one.asked_by for one in left} == {"before", "after", "foretold"}
 
 
 @pytest.mark.xdist_group("truths-mediation")

@@ -13,6 +13,7 @@ from scipy import stats
 from conn import paths
 from conn.config.model import GroupByTime, Moderator, ParallelArms, Regression, TwoSample
 from conn.files import read_json
+from conn.report import undone
 from conn.report.association_section import read as read_association
 from conn.report.context import Context
 from conn.report.contract import ContrastResult, numeric
@@ -165,16 +166,16 @@ def _mediation(context: Context, study: TruthStudy, entry: Mapping[str, Any]) ->
 
 
 def _association(context: Context, study: TruthStudy, entry: Mapping[str, Any]) -> Iterator[Quantity]:
-    for name, asked in context.outputs.config.associations.items():
+    for name in undone.done(context.outputs, "association"):
+        asked = context.outputs.config.associations[name]
         same = (
             study.spans(asked.before, asked.after)
             and study.harmless((*asked.covariates, *asked.strata), *ends(entry))
             and not asked.adjusted
             and asked.edge_measure == "pearson"
         )
-        path = context.outputs.out / paths.analysis("association", name, ".tsv")
         people = _people_of(study, asked, entry["arms"])
-        if not (same and people and path.is_file()):
+        if not (same and people):
             continue
         for row in _of_edge(read_association(context, name).table, entry):
             counted = study.reference(str(row["scale"]), entry["score"], asked.before, asked.after)
@@ -257,7 +258,8 @@ def _foretold(
 
 def _area(context: Context, study: TruthStudy, entry: Mapping[str, Any], arm: str) -> Iterator[Quantity]:
     """Area under the curve, where the edge is all that response is predicted from."""
-    for name, asked in context.outputs.config.prediction.items():
+    for name in undone.done(context.outputs, "prediction"):
+        asked = context.outputs.config.prediction[name]
         alone = asked.features == "edges" and not isinstance(asked.edges, str) and len(asked.edges) == 1
         same = (
             alone
@@ -271,10 +273,9 @@ def _area(context: Context, study: TruthStudy, entry: Mapping[str, Any], arm: st
             and study.harmless((*asked.remove, *asked.strata), *ends(entry))
         )
         end = "" if study.is_first(asked.at) else "_after" if study.is_later(asked.at) else None
-        path = context.outputs.out / paths.analysis("prediction", name)
-        if not same or end is None or not path.is_file():
+        if not same or end is None:
             continue
-        found = read_json(path)["scores"]["auc"]
+        found = read_json(context.outputs.out / paths.analysis("prediction", name))["scores"]["auc"]
         shown = [NAN if found[key] is None else float(found[key]) for key in ("estimate", "low", "high")]
         # The model learns on which side responders lie.
         sides = [max(value, 1 - value) for value in _both(entry, f"auc{end}")]
