@@ -174,7 +174,7 @@ def test_responders_differ_at_baseline_and_no_longer_after_treatment(responding:
     assert low < 0 < high
     words = told(responding)
     assert f"{MARKER} under drug: before treatment responders and others differ: " in words
-    assert "after treatment they no longer differ, as planted: " in words
+    assert "after treatment responders and others no longer differ, as planted: " in words
     foretold = rows["r with the change of the score"]
     assert near(foretold) and numbers(foretold)[4] < 0
     area = rows["area under the curve before treatment"]

@@ -240,7 +240,7 @@ def _foretelling(context: Context, answer: Answer) -> Iterator[str]:
             said = "no longer differ, as planted"
         else:
             said = "are not shown to differ, though they do"
-        yield f"{name}: after treatment they {said}: {_shown(context, one)} Fisher z."
+        yield f"{name}: after treatment responders and others {said}: {_shown(context, one)} Fisher z."
     yield f"{name}: {_coverage(answer.quantities)[:1].lower()}{_coverage(answer.quantities)[1:]}"
 
 
