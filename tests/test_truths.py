@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from conn import paths
 from conn.config.load import load
@@ -174,7 +175,7 @@ def test_responders_differ_at_baseline_and_no_longer_after_treatment(responding:
     assert low < 0 < high
     words = told(responding)
     assert f"{MARKER} under drug: before treatment responders and others differ: " in words
-    assert "after treatment they no longer differ, as planted: " in words
+    assert "after treatment responders and others no longer differ, as planted: " in words
     foretold = rows["r with the change of the score"]
     assert near(foretold) and numbers(foretold)[4] < 0
     area = rows["area under the curve before treatment"]
@@ -403,7 +404,7 @@ def test_what_is_not_found_is_not_called_recovered(mediated: Path) -> None:
     for entry in truth["clinical"]:
         entry["measured"] = dict.fromkeys(entry["measured"], 100.0)
     said = " ".join(s for b in truth_section.blocks(context(mediated, truth=truth)) for s in b.sentences)
-    assert "The effect through it is not recovered" in said
+    assert "The effect through it is found, but its interval misses what can be measured: ab" in said
     assert "None of the six intervals holds the measurable value." in said
 
 
@@ -496,23 +497,30 @@ def clinic() -> dict[str, Any]:
     }
 
 
+FAMILY = float(stats.t.isf(0.001 / (2 * 23), 18))
+
+
 @pytest.mark.slow
 @pytest.mark.truth
 def test_the_whole_from_images_to_report_finds_what_was_planted(pristine: World, tmp_path: Path) -> None:
-    """`conn simulate --scenario clinic`, then `conn run`: every quantity within 3.3 standard errors."""
+    """`conn simulate --scenario clinic`, then `conn run`.
+
+    Of 40 people little is significant. Each of 23 estimates is within what a family of so many allows in
+    99.9 % of trials: 5.4 standard errors with the 18 degrees of freedom of an arm.
+    """
     world = pristine.copy(tmp_path / "world")
     size = ("--subjects", "40", "--voxel-mm", "4", "--seed", "21")
     made = world.conn("simulate", world.folder / "trial", "--scenario", "clinic", *size)
     assert made.returncode == 0, made.stderr
     ran = world.conn("run", world.configure(**clinic()), "--cores", "2")
     assert ran.returncode == 0, ran.stderr
-    expected = {"mediation": 6, "association": 9, "prediction": 2, "moderation": 1, "artefact": 3}
+    expected = {"mediation": 6, "association": 9, "prediction": 4, "moderation": 1, "artefact": 3}
     for kind, n in expected.items():
         rows = every(world.out, kind)
         assert len(rows) == n, kind
-        assert all(near(row) for row in rows), [kind, *rows]
+        assert all(near(row, FAMILY) for row in rows), [kind, *rows]
     held = [row[6] == "yes" for kind in expected for row in every(world.out, kind)]
-    assert np.mean(held) >= 0.8
+    assert len(held) == 23 and np.mean(held) >= 0.7
     html = unescape(without_images(read(world.out)[0]))
     other = html[html.index('<section id="other">') : html.index('<section id="results">')]
     assert re.search(r"Adjusted: .*mean framewise displacement differs by 0\.1\d", other)

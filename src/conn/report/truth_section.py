@@ -178,6 +178,7 @@ def _coverage(quantities: Sequence[Quantity]) -> str:
         return f"The interval {'holds' if held else 'does not hold'} the measurable value."
     n = spelled(len(known))
     which = {0: f"None of the {n}", len(known): f"All {n}"}.get(held, f"{capital(spelled(held))} of {n}")
+    which = {"None of the two": "Neither of the two", "All two": "Both"}.get(which, which)
     return f"{which} intervals {'holds' if held < 2 else 'hold'} the measurable value."
 
 
@@ -192,8 +193,12 @@ def _by_analysis(answer: Answer) -> Iterator[tuple[str, list[Quantity]]]:
         yield name, [one for one in answer.quantities if one.asked_by == name]
 
 
-def _verdict(one: Quantity) -> str:
-    return "is recovered" if one.differs and one.holds else "is not recovered"
+def _verdict(context: Context, one: Quantity) -> str:
+    """What became of an effect that was planted."""
+    if one.p_fwe <= context.alpha:
+        return "is recovered" if one.holds else "is found, but its interval misses what can be measured"
+    missed = f"is not found at p_fwe ≤ {context.alpha:g}"
+    return f"{missed}, though its interval holds what can be measured" if one.holds else missed
 
 
 def _mediated(context: Context, answer: Answer) -> Iterator[str]:
@@ -205,9 +210,10 @@ def _mediated(context: Context, answer: Answer) -> Iterator[str]:
         found = f", and {fixed(100 * share.estimate, 0)} % was found" if share.known else ""
         yield (
             f"{analysis}: {name} was made to carry a part of what {arm} does to {score}. The effect through "
-            f"it {_verdict(one)}: ab = {_shown(context, one)} points, {p_words(one.p_fwe, 'p_fwe')}. Of the "
-            f"whole effect {fixed(100 * share.planted, 0)} % was planted to go this way; of what scans can "
-            f"show, {fixed(100 * share.measurable, 0)} % does{found}. {_coverage(mine)}"
+            f"it {_verdict(context, one)}: ab = {_shown(context, one)} points, "
+            f"{p_words(one.p_fwe, 'p_fwe')}. Of the whole effect {fixed(100 * share.planted, 0)} % was planted "
+            f"to go this way; of what scans can show, {fixed(100 * share.measurable, 0)} % does{found}. "
+            f"{_coverage(mine)}"
         )
 
 
@@ -240,7 +246,7 @@ def _foretelling(context: Context, answer: Answer) -> Iterator[str]:
             said = "no longer differ, as planted"
         else:
             said = "are not shown to differ, though they do"
-        yield f"{name}: after treatment they {said}: {_shown(context, one)} Fisher z."
+        yield f"{name}: after treatment responders and others {said}: {_shown(context, one)} Fisher z."
     yield f"{name}: {_coverage(answer.quantities)[:1].lower()}{_coverage(answer.quantities)[1:]}"
 
 
@@ -249,8 +255,8 @@ def _moderated(context: Context, answer: Answer) -> Iterator[str]:
     for one in answer.quantities:
         yield (
             f"{one.asked_by}: {_name(answer.entry)} before treatment was made to say for whom {first} does "
-            f"more than {second} on {answer.entry['score']}. This {_verdict(one)}: the slopes differ by "
-            f"{_shown(context, one)} points per z, {p_words(one.p_fwe, 'p_fwe')}."
+            f"more than {second} on {answer.entry['score']}. This {_verdict(context, one)}: the slopes "
+            f"differ by {_shown(context, one)} points per z, {p_words(one.p_fwe, 'p_fwe')}."
         )
 
 
