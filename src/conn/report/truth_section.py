@@ -212,8 +212,8 @@ def _mediated(context: Context, answer: Answer) -> Iterator[str]:
             f"{analysis}: {name} was made to carry a part of what {arm} does to {score}. The effect through "
             f"it {_verdict(context, one)}: ab = {_shown(context, one)} points, "
             f"{p_words(one.p_fwe, 'p_fwe')}. Of the whole effect {fixed(100 * share.planted, 0)} % was "
-            f"planted to go this way; of what scans can show, {fixed(100 * share.measurable, 0)} % does{found}. "
-            f"{_coverage(mine)}"
+            f"planted to go this way; of what scans can show, {fixed(100 * share.measurable, 0)} % "
+            f"does{found}. {_coverage(mine)}"
         )
 
 
