@@ -191,7 +191,7 @@ def test_an_edge_that_somebody_lacks_has_no_result(out):
 
 def test_nobody_with_all_that_is_asked_for_is_an_error(out):
     edit(out, lambda t: t.__setitem__("SHAPS_change", "n/a"))
-    with pytest.raises(DesignError, match=r"associations\.a: nobody has all .* SHAPS\.change missing"):
+    with pytest.raises(DesignError, match=r"associations\.a: nobody has all .*SHAPS\.change missing: 40"):
         run(out)
 
 
