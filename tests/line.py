@@ -132,6 +132,7 @@ def _association(study: Study, name: str, status: str) -> None:
         permutations=config.inference.permutations,
         seed=config.seed,
         alpha=config.inference.alpha,
+        robust_slopes=config.inference.robust_slopes,
         status=status,
     )
 

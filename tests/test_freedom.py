@@ -182,7 +182,7 @@ def test_v_is_the_same_by_the_fit_and_by_the_grouped_way(case: str) -> None:
     m, c, groups = CASES[case]
     y = np.random.default_rng(6).normal(size=(26, 8))
     job = welch_james(y[None], make_model(m, c, groups), drawn(26), np.arange(8), np.float64)
-    part = _block(job, _blocks(job, 1 << 30)[0], _Progress(lambda share: None, 1))
+    part = _block(job, _blocks(job, 1 << 30, 1)[0], _Progress(lambda share: None, 1))
     found = inference.test(y, m, c, drawn(26), groups)
     np.testing.assert_allclose(part.maxima, found.maxima, rtol=1e-9)
     for j in range(8):

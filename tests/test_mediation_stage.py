@@ -15,7 +15,7 @@ import statsmodels.api as sm
 from conn import images, paths
 from conn.config.mediation import Mediation
 from conn.config.model import Inference
-from conn.errors import DesignError
+from conn.errors import ConfigError, DesignError
 from conn.files import read_json
 from conn.rois import networks
 from conn.stages.mediation import Mediators, Resources, mediate
@@ -204,10 +204,17 @@ def test_who_is_left_out_is_named_and_a_trial_without_chance_is_called_so(tmp_pa
     assert (record["n"], table["n"][0]) == (37, 37)
     assert "intervals are erratic" not in " ".join(record["caveats"])
     assert record["caveats"][0].startswith("arm was not randomised")
-    with pytest.raises(
-        DesignError, match=r"mediation\.m: arm has the values .*Left out: MADRS\.pre is missing \(1\)"
-    ):
+    too_few = r"mediation\.m: 1 people of waiting have all .*Left out: MADRS\.pre is missing \(1\)"
+    with pytest.raises(DesignError, match=too_few):
+        run(tmp_path, Mediators([CARRIER]), levels=("drug", "waiting"))
+
+
+def test_a_level_or_a_value_of_the_subset_that_nobody_has_is_an_error(tmp_path):
+    write_study(tmp_path)
+    with pytest.raises(ConfigError, match=r"m\.levels: nobody has 'nobody' as arm; known: drug, placebo$"):
         run(tmp_path, Mediators([CARRIER]), levels=("drug", "nobody"))
+    with pytest.raises(ConfigError, match=r"m\.subset\.site: nobody has 'C' as site; known: s0, s1, s2$"):
+        run(tmp_path, Mediators([CARRIER]), subset={"site": ("s0", "C")})
 
 
 def test_an_edge_that_somebody_lacks_is_not_tested_and_not_entered_together(tmp_path):

@@ -524,7 +524,7 @@ def test_results_of_an_analysis_that_were_there_make_its_lock_late(config: Path,
     for kind, name in (("mediation", "carried"), ("association", "old")):
         path = out / paths.analysis(kind, name)
         path.parent.mkdir(parents=True)
-        path.touch()
+        path.write_text("{}")
     said = call()[1]
     assert "Locked after results existed, which all outputs will say: mediation.carried." in said
     assert "of other models or analyses: associations.old." in said

@@ -235,8 +235,7 @@ def test_features_that_somebody_lacks_are_named_worst_first_in_the_report():
         {"network": "n/a", "roi_a": "sgACCL", "roi_b": other, "arm": arm, "n_lacking": float(n)}
         for other, arm, n in rows
     ]
-    result = association_section.Result(None, "mood", pd.DataFrame(cells), {})  # type: ignore[arg-type]
-    (said,) = association_section._lacking(result)
+    (said,) = association_section._lacking(pd.DataFrame(cells))
     named = f"{edge('sgACCL', 'NAcL')} (5 people) and {edge('sgACCL', 'PAG')} (2 people)"
     assert said == (
         f"2 of 3 features are not correlated over everybody, because somebody lacks them: {named}. "

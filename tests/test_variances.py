@@ -135,7 +135,7 @@ def test_a_contrast_of_one_row_is_v_by_the_grouped_way_too() -> None:
     y = np.random.default_rng(10).normal(size=(13, 30))
     own = drawn(13, n_permutations=99)
     job = welch_james(y[None], make_model(m, c, codes), own, np.arange(30), np.float64)
-    part = _block(job, _blocks(job, 1 << 30)[0], _Progress(lambda share: None, 7))
+    part = _block(job, _blocks(job, 1 << 30, 1)[0], _Progress(lambda share: None, 7))
     found = inference.test(y, m, c, own, codes)
     np.testing.assert_allclose(part.maxima, found.maxima, rtol=1e-9)
     np.testing.assert_allclose(part.fits[0].effect, found.effect, rtol=1e-9)

@@ -25,9 +25,9 @@ def test_a_prediction_that_six_people_are_too_few_for_costs_neither_the_report_n
     severity = {**ASKED["severity"], "permutations": 200, "repeats": 1}
     ran = world.conn("run", world.configure(prediction={"severity": severity}), "--cores", "1")
     assert ran.returncode == 0, ran.stderr
-    assert "not done: prediction severity: of 6 people 2 are left to train on" in ran.stderr
+    assert "prediction severity: 6 people; 5 folds with 5 inner folds need 18" in ran.stderr
     page = (world.out / "report.html").read_text(encoding="utf-8")
-    assert "The prediction severity could not be done. Of 6 people 2 are left to train on" in page
+    assert "The prediction severity could not be done. 6 people; 5 folds with 5 inner folds" in page
     assert (world.out / "prediction" / "severity.tsv").read_text().startswith("dataset\tsubject\tpart")
     again = planned(world.conn("run", world.study / "study.yaml", "-n").stdout)
     assert not again

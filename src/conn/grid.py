@@ -44,9 +44,14 @@ def _bits(chosen: Callable[[tuple[int, int, int]], bool]) -> int:
     return sum(1 << bit for bit, step in enumerate(STEPS) if chosen(step))
 
 
+def _but(axis: int, end: int) -> int:
+    """All places of a window but those at one of its ends."""
+    return _bits(lambda step: step[axis] != end)
+
+
 FACES = _bits(lambda step: sum(map(abs, step)) == 1)
-NOT_FIRST, NOT_LAST = (_bits(lambda step, end=end: step[0] != end) for end in (-1, 1))  # type: ignore[misc]
-NOT_BELOW, NOT_ABOVE = (_bits(lambda step, end=end: step[2] != end) for end in (-1, 1))  # type: ignore[misc]
+NOT_FIRST, NOT_LAST = _but(0, -1), _but(0, 1)
+NOT_BELOW, NOT_ABOVE = _but(2, -1), _but(2, 1)
 IN_PLANE = 0b111 | 0b111 << LINE | 0b111 << 2 * LINE
 
 

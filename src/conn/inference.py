@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from threading import Lock
 from typing import Any, Literal
 
@@ -178,7 +179,7 @@ def test(
     _check_variances(values, model, own_variances)
     partly = _partly(values, own, cells, min_share)
     jobs = _jobs(values, own, model, permutations, dtype, partly, own_variances)
-    tasks = [(job, block) for job in jobs for block in _blocks(job, block_bytes)]
+    tasks = [(job, block) for job in jobs for block in _blocks(job, block_bytes, workers)]
     told = _Progress(progress, sum(len(job.batches()) for job, _ in tasks))
     if workers > 1:
         with ThreadPoolExecutor(workers) as pool:
@@ -202,10 +203,10 @@ class _Progress:
     def __init__(self, tell: Callable[[float], None], total: int) -> None:
         self._tell, self._total, self._done, self._lock = tell, total, 0, Lock()
 
-    def step(self) -> None:
-        """One more step is done."""
+    def step(self, count: int = 1) -> None:
+        """One more step is done, or several."""
         with self._lock:
-            self._done += 1
+            self._done += count
             self._tell(self._done / self._total)
 
 
@@ -326,27 +327,28 @@ class _Part:
     maxima: Floats
 
 
-def _blocks(job: Job, block_bytes: int) -> list[range]:
-    """First features of the tiles of each block: whole tiles whose residuals stay below the bound."""
-    tiles = max(1, block_bytes // (TILE_FEATURES * job.bytes_per_feature))
-    return [job.starts[i : i + tiles] for i in range(0, len(job.starts), tiles)] or [range(0)]
+def _blocks(job: Job, block_bytes: int, workers: int) -> list[range]:
+    """First features of the tiles of each block: whole tiles whose residuals stay below the bound.
+
+    Blocks are of equal size, and as many for each worker: otherwise some wait while others work.
+    """
+    most = max(1, block_bytes // (TILE_FEATURES * job.bytes_per_feature))
+    rounds = -(-len(job.starts) // (most * workers))
+    n_blocks = min(rounds * workers, len(job.starts))
+    edges = [len(job.starts) * i // n_blocks for i in range(n_blocks + 1)] if n_blocks else []
+    return [job.starts[i:j] for i, j in pairwise(edges)] or [range(0)]
 
 
 def _block(job: Job, starts: range, progress: _Progress) -> _Part:
     """Test a block of features: fit and residuals tile by tile, then all rearrangements."""
     tiles = [job.tile(start) for start in starts]
+    together = job.together(tiles)
     maxima = np.zeros(job.permutations.n_set)
-    for batch in job.batches():
-        turned = job.turned(batch)
-        used = batch.stop - batch.start
-        for tile in tiles:
-            if tile.columns.size:
-                reached, best = job.judged(tile, turned, maxima[batch])
-                np.maximum(maxima[batch], best, out=maxima[batch])
-                # A batch has fewer than 256 rearrangements, so that a byte holds the count.
-                counts = np.add.reduce(reached[:used].view(np.uint8), axis=0, dtype=np.uint8)
-                tile.counts[tile.columns] += counts[: tile.columns.size]
-        progress.step()
+    batches = job.batches()
+    for first in range(0, len(batches), job.at_once):
+        some = batches[first : first + job.at_once]
+        job.sweep(together, [job.turned(batch) for batch in some], [maxima[batch] for batch in some])
+        progress.step(len(some))
     counts = [tile.counts for tile in tiles]
     return _Part([t.fit for t in tiles], np.concatenate(counts) if counts else np.empty(0, np.int64), maxima)
 

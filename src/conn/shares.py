@@ -12,12 +12,17 @@ from conn.compiled import compiled_maxima
 
 @compiled_maxima
 def judge(
-    products: NDArray[Any], rank: int, limit: NDArray[Any], floor: Any, reached: NDArray[np.bool_]
-) -> NDArray[Any]:
-    """Which shares reach a limit, and the largest share of each rearrangement.
+    products: NDArray[Any],
+    rank: int,
+    limit: NDArray[Any],
+    floor: Any,
+    counts: NDArray[np.int32],
+    best: NDArray[Any],
+) -> None:
+    """How many shares of each feature reach a limit, and the largest share of each rearrangement.
 
-    A product is read once and nothing of the size of a tile is written but one byte an element; with an
-    array operation for each step, most of the time went to memory.
+    A product is read once and nothing of the size of a tile is written; with an array operation for each
+    step, most of the time went to memory.
 
     Parameters
     ----------
@@ -30,19 +35,16 @@ def judge(
         ndarray of shape (width,).
     floor
         Smallest share of the sum of squares that the nuisance is taken to leave.
-    reached
-        bool ndarray of shape (n_rearranged, width): overwritten by whether the share reaches the limit.
-
-    Returns
-    -------
-    ndarray of shape (n_rearranged,)
-        The largest share.
+    counts
+        ndarray of shape (width,): grows by how many of the first rearrangements, as many as `best` has, reach
+        the limit.
+    best
+        ndarray of shape (n_used,), n_used <= n_rearranged: raised to the largest share of each of these.
     """
-    n_products, n_rearranged, width = products.shape
-    best = np.zeros(n_rearranged, dtype=products.dtype)
+    n_products, _, width = products.shape
     share = np.empty(width, dtype=products.dtype)
     left = np.empty(width, dtype=products.dtype)
-    for at in range(n_rearranged):
+    for at in range(best.size):
         row = products[0, at]
         for j in range(width):
             share[j] = row[j] * row[j]
@@ -55,11 +57,52 @@ def judge(
             row = products[k, at]
             for j in range(width):
                 left[j] -= row[j] * row[j]
-        own = reached[at]
         top = best[at]
         for j in range(width):
             one = share[j] / max(left[j], floor)
-            own[j] = one >= limit[j]
+            counts[j] += np.int32(one >= limit[j])
             top = max(top, one)
         best[at] = top
-    return best
+
+
+@compiled_maxima
+def sweep(
+    rows: NDArray[Any],
+    residuals: NDArray[Any],
+    rank: int,
+    limit: NDArray[Any],
+    floor: Any,
+    space: NDArray[Any],
+    used: NDArray[np.int64],
+    counts: NDArray[np.int32],
+    best: NDArray[Any],
+) -> None:
+    """Products of rearranged rows with the residuals of many tiles, each judged while it is in the cache.
+
+    All of it runs without the interpreter: when its threads took turns between the products of two tiles, two
+    of them did the work of 1.7.
+
+    Parameters
+    ----------
+    rows
+        ndarray of shape (n_batches, n_products * n_rearranged, d).
+    residuals
+        ndarray of shape (n_tiles, d, width): of length 1.
+    rank, floor
+        See `judge`.
+    limit
+        ndarray of shape (n_tiles, width).
+    space
+        ndarray of shape (n_products, n_rearranged, width): takes the products.
+    used
+        ndarray of shape (n_batches,): how many rearrangements of each batch count.
+    counts
+        ndarray of shape (n_tiles, width): grows by how many shares reach the limit.
+    best
+        ndarray of shape (n_batches, n_rearranged): raised to the largest shares.
+    """
+    products = space.reshape(rows.shape[1], space.shape[2])
+    for i in range(len(residuals)):
+        for batch in range(len(rows)):
+            np.dot(rows[batch], residuals[i], products)
+            judge(space, rank, limit[i], floor, counts[i], best[batch, : used[batch]])

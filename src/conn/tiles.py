@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -98,8 +99,8 @@ class Job(ABC):
             t, root of F or z. Rows beyond a short batch and columns beyond the valid features say nothing.
         """
 
-    def judged(self, tile: Any, turned: Any, maxima: Floats) -> tuple[NDArray[np.bool_], Floats]:
-        """Which rearranged statistics reach what was observed, and the largest of each rearrangement.
+    def judged(self, tile: Any, turned: Any, maxima: Floats) -> tuple[NDArray[np.int32], Floats]:
+        """How many rearranged statistics reach what was observed, and the largest of each rearrangement.
 
         Parameters
         ----------
@@ -110,12 +111,34 @@ class Job(ABC):
 
         Returns
         -------
-        reached : ndarray of shape (TILE_PERMUTATIONS, width)
+        counts : int32 ndarray of shape (width,)
         best : ndarray of shape (n_batch,)
         """
-        size = np.abs(self.signed(tile, turned))
-        best = size[: maxima.size, : tile.columns.size].max(axis=1).astype(np.float64)
-        return size >= tile.limit.astype(size.dtype), best
+        size = np.abs(self.signed(tile, turned)[: maxima.size])
+        best = size[:, : tile.columns.size].max(axis=1).astype(np.float64)
+        return counted(size >= tile.limit.astype(size.dtype)), best
+
+    def together(self, tiles: Sequence[Any]) -> Any:
+        """The tiles of a block in the form that `sweep` goes over: those with something to test."""
+        return [tile for tile in tiles if tile.columns.size]
+
+    def sweep(self, tiles: Any, turned: Sequence[Any], maxima: Sequence[Floats]) -> None:
+        """Judge all tiles of a block for some batches of rearrangements.
+
+        Parameters
+        ----------
+        tiles
+            From `together`; counts are added up in them.
+        turned
+            From the method of this name, of each batch.
+        maxima
+            ndarray of shape (n_batch,) of each batch: raised to the largest statistics.
+        """
+        for tile in tiles:
+            for own, largest in zip(turned, maxima, strict=True):
+                counts, best = self.judged(tile, own, largest)
+                np.maximum(largest, best, out=largest)
+                tile.counts[tile.columns] += counts[: tile.columns.size]
 
     @property
     def by_table(self) -> bool:
@@ -128,6 +151,11 @@ class Job(ABC):
         if self.by_table and self.dtype is np.float32:
             return TABLE_TOLERANCE
         return TOLERANCE[self.dtype.__name__]
+
+    @property
+    def at_once(self) -> int:
+        """How many batches `sweep` is given: more than one where a tile then stays in the cache."""
+        return 1
 
     @property
     def floor(self) -> float:
@@ -170,6 +198,13 @@ class Job(ABC):
         else:
             turned = rows[:, np.argsort(table, axis=1)]
         return np.ascontiguousarray(turned.reshape(-1, rows.shape[1]), dtype=self.dtype)
+
+
+def counted(reached: NDArray[np.bool_]) -> NDArray[np.int32]:
+    """How many rearrangements of a batch reach the limit, of shape (width,)."""
+    # A batch has fewer than 256 rearrangements, so that a byte holds the count.
+    counts: NDArray[np.uint8] = np.add.reduce(reached.view(np.uint8), axis=0, dtype=np.uint8)
+    return counts.astype(np.int32)
 
 
 def padded(columns: NDArray[np.int64], width: int) -> NDArray[np.int64]:

@@ -120,7 +120,8 @@ def _consistent(squares: _Squares, n: int, k: int, alpha: float) -> tuple[Floats
         ratio = squares.people / squares.error
         low = ratio / stats.f.isf(alpha / 2, *df)
         high = ratio * stats.f.isf(alpha / 2, *df[::-1])
-        return tuple((f - 1) / (f + k - 1) for f in (ratio, low, high))  # type: ignore[return-value]
+        r, below, above = ((f - 1) / (f + k - 1) for f in (ratio, low, high))
+    return r, below, above
 
 
 def _absolute(squares: _Squares, n: int, k: int, alpha: float) -> tuple[Floats, Floats, Floats]:

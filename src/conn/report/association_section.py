@@ -188,15 +188,15 @@ def _tested(result: Result) -> Iterator[str]:
         "primary one; correlations of ranks and percentage bend correlations, which single people cannot "
         "pull, stand beside it with uncorrected p."
     )
-    yield from _lacking(result)
+    yield from _lacking(result.table)
     yield _variance(result)
     for text in result.summary["skipped"]:
         yield f"Not done: {text}."
 
 
-def _lacking(result: Result) -> Iterator[str]:
+def _lacking(table: pd.DataFrame) -> Iterator[str]:
     """Features that are correlated nowhere, or not over everybody."""
-    rows = result.table[result.table["arm"] == EVERYBODY]
+    rows = table[table["arm"] == EVERYBODY]
     most: dict[str, int] = {}
     for row in rows.to_dict("records"):
         most[feature(row)] = max(most.get(feature(row), 0), int(row["n_lacking"]))

@@ -126,6 +126,8 @@ def _text(
     *,
     bold: bool = False,
     right: bool = False,
+    size: float = 8.5,
+    color: str | None = None,
 ) -> None:
     """Words beside the axes, so many inches from its left (0) or right (1) edge."""
     axes.annotate(
@@ -136,8 +138,9 @@ def _text(
         textcoords="offset points",
         va="center",
         ha="right" if right else "left",
-        fontsize=8.5,
+        fontsize=size,
         fontweight="bold" if bold else "normal",
+        color=color,
         annotation_clip=False,
     )
 
@@ -149,18 +152,7 @@ def _finish(axes: Axes, unit: str, level: str) -> None:
         (f"estimate ({level} interval)", 1.0, 0.14, False),
         ("weight", 1.0, RIGHT - 0.1, True),
     ):
-        axes.annotate(
-            words,
-            (side, top),
-            xycoords=("axes fraction", "data"),
-            xytext=(72 * inches, 0),
-            textcoords="offset points",
-            va="center",
-            ha="right" if right else "left",
-            fontsize=8,
-            color=style.MUTED,
-            annotation_clip=False,
-        )
+        _text(axes, top, side, words, inches, right=right, size=8, color=style.MUTED)
     axes.axvline(0, color=style.INK, lw=0.8, zorder=1)
     low, high = axes.get_xlim()
     axes.set_xlim(min(low, 0 - 0.05 * (high - low)), max(high, 0 + 0.05 * (high - low)))

@@ -68,7 +68,7 @@ def rows_of(name: str, scans: Scans, settings: Mediation, clinical: Clinical) ->
     Raises
     ------
     ConfigError
-        A reference means nothing; a stratum is a number.
+        A reference means nothing; a stratum is a number; nobody has a level or a value of the subset.
     DesignError
         Too few people, or columns that depend on each other; see `conn.clinic.mediation.trial.make_trial`.
     """
@@ -93,8 +93,8 @@ def selected(
 
     Raises
     ------
-    ConfigError, DesignError
-        A reference means nothing, or strata are numbers.
+    ConfigError
+        As of `rows_of`.
     """
     columns = _columns(name, scans, settings, clinical)
     people, left_out = [], []
@@ -129,6 +129,14 @@ def _columns(name: str, scans: Scans, settings: Mediation, clinical: Clinical) -
     for reference in settings.strata:
         if found[reference].kind == "number":
             raise ConfigError(f"mediation.{name}.strata: {reference!r} is a number; strata are categories")
+    for reference, wanted in {settings.who: settings.levels, **settings.subset}.items():
+        there = sorted({str(value) for value in found[reference].by_person.values()})
+        key = "levels" if reference == settings.who else f"subset.{reference}"
+        for value in wanted:
+            if str(value) not in there:
+                raise ConfigError(
+                    f"mediation.{name}.{key}: nobody has {value!r} as {reference}; known: {', '.join(there)}"
+                )
     return found
 
 
