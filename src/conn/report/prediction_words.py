@@ -17,7 +17,7 @@ _ALWAYS = (
     "corrected resampled variance (Nadeau and Bengio 2003), those of AUC with limits after Newcombe (2006). "
     "Tests are one-sided, with p = (b + 1) / (n + 1): for the whole, outcomes were permuted and everything "
     "was fitted again; for what imaging adds to clinical values, residuals of scans on clinical values were "
-    "permuted with outcome and clinical values fixed."
+    "permuted (as Freedman and Lane 1983 do) with outcome and clinical values fixed."
 )
 
 

@@ -390,7 +390,7 @@ def cited(outputs: Outputs) -> list[Reference]:
 
 def _of_predictions(outputs: Outputs) -> list[Reference]:
     asked = [outputs.config.prediction[name] for name in undone.done(outputs, "prediction")]
-    used = [BATES, NADEAU, NEWCOMBE] if asked else []
+    used = [BATES, FREEDMAN, NADEAU, NEWCOMBE] if asked else []
     used += [DELONG] if any(one.test for one in asked) else []
     return used + ([JOHNSON] if any(one.harmonise for one in asked) else [])
 
