@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from clinic_contract import CLINICAL, REGIONS, edit, write
 from conn import paths
 from conn.config.association import Association
 from conn.config.mediation import Mediation
-from conn.config.model import Inference
+from conn.config.model import Inference, Paired
 from conn.config.prediction import Prediction
 from conn.config.reliability import Reliability
+from conn.config.replication import Replication
 from conn.exclusions import ANALYSES, Exclusion
 from conn.files import read_json, write_json
 from conn.index import Index
@@ -22,7 +25,7 @@ from conn.stages import predictors
 from conn.stages.association import association
 from conn.stages.exclusions import gather
 from conn.stages.features import scans
-from conn.stages.left_out import KINDS, Analyses, from_record, left_out, to_record
+from conn.stages.left_out import KINDS, Analyses, Replicated, from_record, left_out, to_record
 from conn.stages.mediation import Mediators, Resources, mediate
 from conn.stages.needs import Needs, gaps_of
 from conn.stages.prediction import chosen_people, prediction
@@ -53,6 +56,11 @@ EVERYTHING = Analyses(
     {"stable": STABLE},
     {"severity": NEEDS},
 )
+
+
+def no_tables() -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Of studies without a replication."""
+    raise AssertionError
 
 
 def trial(tmp_path: Path) -> Path:
@@ -148,7 +156,7 @@ def test_reasons_are_those_of_each_analysis(out: Path):
 
 def test_who_has_a_scan_without_any_feature_is_not_in_a_prediction(out: Path):
     gaps = gaps_of([Exclusion("trial", "06", run="p06pre", roi="sgACCL"), Exclusion("trial", "12")])
-    rows = left_out(EVERYTHING, lambda key: scans(out, key, "weighted"), gaps)
+    rows = left_out(EVERYTHING, lambda key: scans(out, key, "weighted"), gaps, no_tables)
     assert [(row.subject, row.value) for row in rows if row.stage == "prediction"] == [
         ("04", "severity: no outcome"), ("06", "severity: no features"), ("08", "severity: subset unknown"),
     ]  # fmt: skip
@@ -167,7 +175,7 @@ def test_people_of_a_third_class_are_not_asked_for(out: Path):
     edit(out, lambda table: table.__setitem__("site", ["xyz"[int(one) % 3] for one in table["subject"]]))
     asked = Prediction(at="pre", outcome="site", event="x", against="y", edges=EDGES, permutations=200)
     only = Analyses(CLINICAL, prediction={"where": asked}, features={"where": NEEDS})
-    found = list(left_out(only, lambda key: scans(out, key, "weighted"), {}))
+    found = list(left_out(only, lambda key: scans(out, key, "weighted"), {}, no_tables))
     table = read_tsv(out / paths.COHORT)
     third = set(table.loc[(table["time_point"] == "pre") & (table["site"] == "z"), "subject"])
     assert third
@@ -198,8 +206,13 @@ def test_an_analysis_that_cannot_be_made_keeps_nobody_from_the_table(out: Path):
 
 
 def test_analyses_are_written_down_and_read_back():
-    assert from_record(json.loads(json.dumps(to_record(EVERYTHING)))) == EVERYTHING
-    assert tuple(KINDS) == ANALYSES
+    asked = Replication(model="change", trials=("a", "b"))
+    twice = Replicated(
+        asked, Paired(design="paired", before="pre", after="post"), Inference(permutations=500), ("a", "b")
+    )
+    everything = replace(EVERYTHING, replication={"twice": twice})
+    assert from_record(json.loads(json.dumps(to_record(everything)))) == everything
+    assert (*KINDS, "replication") == ANALYSES
 
 
 def test_results_of_analyses_that_were_taken_out_are_removed_and_nothing_else(finished: Path, tmp_path: Path):

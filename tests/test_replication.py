@@ -19,12 +19,15 @@ from conn.config.replication import Replication
 from conn.design import compile_model
 from conn.design.within import contrasts_to_replicate
 from conn.errors import DesignError
-from conn.files import read_json
+from conn.files import read_json, write_json
+from conn.index import Index
 from conn.permutation import permutation_set
+from conn.stages.exclusions import gather
+from conn.stages.left_out import Analyses, Replicated
 from conn.stages.replication import Wanted, replicate
 from conn.stages.replication_fits import Chance, TrialRows, fit
 from conn.stages.rows import Rows
-from conn.tables import read_tsv
+from conn.tables import read_tsv, write_tsv
 from replicated_trials import CLINICAL, Trial, model, write
 
 TWO = {"first": Trial(30, effect=0.35), "second": Trial(44, effect=0.3)}
@@ -193,6 +196,29 @@ def test_people_without_a_scan_are_told_with_their_trial(tmp_path):
     _, trials, record = run(tmp_path)
     assert record["contrasts"]["change"]["trials"][0]["lost"] == [["first", "004", "no included run at post"]]
     assert edge(trials)["n"].tolist() == [19, 20]
+
+
+def test_people_whom_a_replication_lacks_stand_in_exclusions_and_its_results_go_with_it(tmp_path):
+    write(tmp_path, {"first": Trial(20, lost=(3,)), "second": Trial(20)}, site_in="trial")
+    cohort = read_tsv(tmp_path / paths.COHORT)
+    cohort.loc[cohort["subject"].isin(("101", "102")), "site"] = ["n/a", "n/a", "third", "third"]
+    write_tsv(tmp_path / paths.COHORT, cohort)
+    write_json(tmp_path / paths.COHORT_NOTES, {"exclusions": [], "notes": []})
+    options = {"model": "arms", "by": "site", "trials": ("first", "second")}
+    run(tmp_path, options)
+    own = Replicated(Replication(**options), model(), Inference(permutations=199), ("trial",))
+    gather(tmp_path, Index((), (), ()), [], Analyses(CLINICAL, replication={"both": own}))
+    rows = read_tsv(tmp_path / paths.EXCLUSIONS)
+    assert set(zip(rows["stage"], rows["reason"], strict=True)) == {("replication", "not_in_analysis")}
+    assert rows[["dataset", "subject", "value"]].to_numpy().tolist() == [
+        ["trial", "004", "both: adjusted: no included run at post"],
+        ["trial", "004", "both: change: no included run at post"],
+        ["trial", "101", "both: site is missing"],
+    ]
+    folder = (tmp_path / paths.analysis("replication", "both")).parent
+    (folder / "notes.txt").write_text("of the user")
+    gather(tmp_path, Index((), (), ()), [], Analyses(CLINICAL))
+    assert [path.name for path in folder.iterdir()] == ["notes.txt"]
 
 
 def test_the_same_label_in_two_data_sets_is_two_people(tmp_path):

@@ -12,7 +12,7 @@ from conn.tables import MISSING
 OF_MEASURES = frozenset({"region_missing", "too_many_regions", "collinear", "censored_frames"})
 """Reasons that leave out a matrix or a map of a run instead of a region; `roi` names it."""
 
-ANALYSES = ("association", "mediation", "prediction", "reliability")
+ANALYSES = ("association", "mediation", "prediction", "reliability", "replication")
 """Stages of rows that leave a person out of a clinical analysis; folders of their results too."""
 
 PARTIAL = "partial correlation"

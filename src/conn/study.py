@@ -32,7 +32,7 @@ from conn.outcomes import needs_of
 from conn.plan import plans_of
 from conn.rois import binding, networks, registry, selection, sources
 from conn.stages.collect import index_to_record
-from conn.stages.left_out import Analyses, to_record
+from conn.stages.left_out import Analyses, Replicated, to_record
 from conn.table_content import content
 from conn.tissues import find_tissues
 
@@ -395,6 +395,10 @@ class Study:
             config.prediction,
             config.reliability,
             {name: needs_of(config, one) for name, one in config.prediction.items()},
+            {
+                name: Replicated(one, config.models[one.model], config.inference, tuple(config.datasets))
+                for name, one in config.replication.items()
+            },
         )
         return to_record(found)
 

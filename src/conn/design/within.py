@@ -39,6 +39,11 @@ class Trials:
     people: dict[str, frozenset[Person]]
     homeless: tuple[tuple[str, str, str], ...]
 
+    @property
+    def unplaced(self) -> tuple[tuple[str, str, str], ...]:
+        """Of `homeless`, the people of whom nobody knows where they belong."""
+        return tuple(one for one in self.homeless if one[2] == f"{self.by} is missing")
+
     def cohort(self, trial: str, cohort: pd.DataFrame) -> pd.DataFrame:
         """Rows of a cohort that belong to a trial."""
         own = self.people[trial]

@@ -15,10 +15,10 @@ from conn.stages.collect import first_level
 from conn.stages.features import scans
 from conn.stages.left_out import Analyses, left_out
 from conn.stages.needs import gaps_of
-from conn.tables import write_tsv
+from conn.tables import read_tsv, write_tsv
 
-PEOPLE_LEFT_OUT = frozenset({"lost", "left_out", "excluded"})
-"""Under one of these the summary of every clinical analysis lists whom it left out."""
+PEOPLE_LEFT_OUT = frozenset({"lost", "left_out", "excluded", "homeless", "not_done"})
+"""Under one of these every clinical analysis says whom it left out, or why it was not done."""
 
 
 def gather(out: Path, index: Index, models: Sequence[str], analyses: Analyses | None = None) -> None:
@@ -41,7 +41,12 @@ def gather(out: Path, index: Index, models: Sequence[str], analyses: Analyses | 
     wanted = analyses or Analyses()
     first = [*first_level(out, index)]
     rows = [*first, *_cohort(out), *(row for m in models for row in _design(out, m))]
-    rows += left_out(wanted, lambda key: scans(out, key, wanted.combine_runs), gaps_of(first))
+    rows += left_out(
+        wanted,
+        lambda key: scans(out, key, wanted.combine_runs),
+        gaps_of(first),
+        lambda: (read_tsv(out / paths.COHORT), read_tsv(out / paths.RUNS)),
+    )
     write_tsv(out / paths.EXCLUSIONS, to_table(rows))
     _forget_models(out, models)
     for kind, names in wanted.names.items():
@@ -61,7 +66,8 @@ def _forget_analyses(out: Path, kind: str, names: frozenset[str]) -> None:
         if path.stem in names or not _is_ours(path):
             continue
         results = [*folder.glob(f"{path.stem}_seed-*_stat-*_statmap.nii.gz")]
-        results += [folder / f"{path.stem}_model.json", path.with_suffix(".tsv")]
+        results += [folder / f"{path.stem}_model.json", folder / f"{path.stem}_trials.tsv"]
+        results += [path.with_suffix(".tsv")]
         # The summary goes last: it is what says that the others are ours.
         for result in (*results, path):
             result.unlink(missing_ok=True)
