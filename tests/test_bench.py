@@ -144,6 +144,7 @@ def test_a_peer_that_is_not_installed_leaves_its_lines_out_with_a_reason(bench, 
     assert (same.ours, same.met) == (1e-7, True)
 
 
+@pytest.mark.slow
 def test_the_dry_run_line_lists_all_jobs_of_a_study_of_empty_files(tmp_path):
     records, _ = tiny("dry-run", tmp_path)
     record = records["dry run, 6 subjects x 2 sessions"]

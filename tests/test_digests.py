@@ -271,9 +271,9 @@ class TestAfterAChange:
                 FIRST_LEVEL | {"collect", "cohort"},
             ),
             ({"denoise": {"strategy": "24P"}}, {"project": 12, "measure": 12}, set()),
-            ({"connectivity": {"fwhm_mm": 6}}, {"project": 12, "measure": 12}, set()),
-            ({"connectivity": {"smooth_within_mask": True}}, {"project": 12, "measure": 12}, set()),
-            ({"connectivity": {"xdf": True}}, {"measure": 12}, {"project"}),
+            slow({"connectivity": {"fwhm_mm": 6}}, {"project": 12, "measure": 12}, set()),
+            slow({"connectivity": {"smooth_within_mask": True}}, {"project": 12, "measure": 12}, set()),
+            slow({"connectivity": {"xdf": True}}, {"measure": 12}, {"project"}),
             (
                 {"inference": {"permutations": 299}},
                 {"test_seed": 1, "test_edges": 2},

@@ -105,9 +105,10 @@ def test_every_option_stands_in_the_commented_configuration_and_on_the_reference
     schema = docs.schema()
     known = keys(schema, schema["$defs"])
     assert {"bids_dir", "percent", "confirmatory", "joint_families"} <= known
+    commented, page = docs.config_yaml(), docs.reference_md()
     for key in sorted(known):
-        assert re.search(rf"^[ #-]*{key}:", docs.config_yaml(), re.MULTILINE), key
-        assert f"| `{key}` |" in docs.reference_md(), key
+        assert re.search(rf"^[ #-]*{key}:", commented, re.MULTILINE), key
+        assert f"| `{key}` |" in page, key
 
 
 def test_every_option_has_prose_and_no_page_shows_a_python_type():

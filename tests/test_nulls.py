@@ -160,6 +160,7 @@ def test_many_people_with_symmetric_differences_hold_alpha():
     assert found.uncorrected == pytest.approx(0.05, abs=0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.calibration
 def test_few_people_give_high_rates_by_themselves_and_are_not_blamed_for_it():
     """Of 12 people, 20 edges seem skewed when their population is not."""
@@ -295,6 +296,7 @@ def test_faultless_rows_are_the_same_rows_with_other_signs_or_in_another_order()
     assert (moved[:, 0] != rows[:, 0]).sum() > 9
 
 
+@pytest.mark.slow
 @pytest.mark.calibration
 def test_people_who_are_noisier_than_others_in_all_edges_are_no_fault():
     """Rows of unequal scale are exchangeable when scale goes with nobody's group."""

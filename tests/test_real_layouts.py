@@ -141,6 +141,7 @@ def _edges(out: Path, model: str):
     return read_tsv(out / "group" / model / f"model-{model}_edges.tsv")
 
 
+@pytest.mark.slow
 @pytest.mark.xdist_group("ds005917")
 def test_forty_runs_of_the_ketamine_crossover_run_to_a_report(shared_data, tmp_path):
     skeleton = shared_data / "openneuro" / "ds005917"

@@ -11,7 +11,6 @@ import pandas as pd
 import pytest
 
 from conn import paths
-from conn.exclusions import ANALYSES
 from conn.report import (
     association_section,
     association_words,
@@ -26,6 +25,7 @@ from conn.report import (
 from conn.report.contract import read_outputs
 from conn.report.lacking_words import lacking_words
 from conn.report.regions import edge
+from conn.stages.left_out import KINDS
 from test_left_out import EVERYTHING, run, trial
 from test_report import Maker, Page, World, configuration, read
 
@@ -52,7 +52,7 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def built(out: Path, own: Path, world: World) -> tuple[str, Page]:
     """A report of one study with the analyses of another put beside it."""
     Maker(out, world).write()
-    for kind in ANALYSES:
+    for kind in KINDS:
         shutil.copytree(own / kind, out / kind)
         for path in (own / kind).iterdir():
             shutil.copyfile(path, out / kind / f"gone{''.join(path.suffixes)}")
@@ -192,7 +192,7 @@ def test_the_report_never_shows_results_that_the_configuration_does_not_ask_for(
 ):
     out, html, _ = alone
     assert (out / "association" / "gone.json").exists()
-    for kind in ANALYSES:
+    for kind in KINDS:
         assert f"{kind}-gone" not in html
     assert not [path for path in (out / paths.FIGURES).iterdir() if "gone" in path.name]
 

@@ -80,6 +80,7 @@ def test_a_study_runs_from_the_installed_wheel_and_then_rests(site: Path, world:
     assert planned(world.conn("run", config, "-n").stdout) == {}
 
 
+@pytest.mark.slow
 def test_the_wheel_and_the_source_tree_have_the_same_targets(site: Path, world: World):
     config = world.configure()
     there = run(site, world.folder, "run", config, "-n")
