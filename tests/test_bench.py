@@ -35,6 +35,7 @@ def tiny(part: str, tmp_path: Path) -> tuple[dict[str, dict], str]:
     return {record["name"]: record for record in records}, done.stdout
 
 
+@pytest.mark.slow
 def test_first_level_lines_run_beside_nilearn_and_agree_with_it(tmp_path):
     records, printed = tiny("first-level", tmp_path)
     assert list(records) == [

@@ -61,6 +61,7 @@ def components(world: World, subject: str) -> tuple[str, ...]:
     return combined_components(json.loads(metadata_file(world.func(subject, "pre", TABLE)).read_text()))
 
 
+@pytest.mark.slow
 def test_a_study_with_compcor_runs_and_what_it_cannot_use_is_a_row(
     world: World, capsys: pytest.CaptureFixture[str]
 ):

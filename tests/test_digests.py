@@ -330,6 +330,7 @@ class TestAfterAChange:
         replace(confounds, confounds.read_text().replace("0", "1", 50))
         assert again(settled)["project"] == 1
 
+    @pytest.mark.slow
     def test_an_image_that_was_put_back_with_an_older_date_runs_again(self, settled: World):
         mask = settled.func("03", "pre", "desc-brain_mask.nii.gz")
         waiting = again(settled).get("project", 0)
@@ -341,6 +342,7 @@ class TestAfterAChange:
         assert again(settled)["project"] == waiting + 1
 
 
+@pytest.mark.slow
 @pytest.mark.workflow
 def test_another_mask_runs_the_measures_again(world: World):
     mask = world.study / "mine.nii.gz"

@@ -205,7 +205,13 @@ def configured(folder: Path, weighting: str) -> Config:
 @pytest.mark.truth
 @pytest.mark.parametrize("kind", ["plain", "oblique", "flipped"])
 @pytest.mark.parametrize(
-    ("voxel", "weighting"), [(2.0, "coverage"), (3.0, "coverage"), (3.5, "coverage"), (3.0, "centre")]
+    ("voxel", "weighting"),
+    [
+        pytest.param(2.0, "coverage", marks=pytest.mark.slow),
+        (3.0, "coverage"),
+        (3.5, "coverage"),
+        (3.0, "centre"),
+    ],
 )
 def test_a_region_of_every_kind_carries_its_own_wave(tmp_path, voxel, weighting, kind):
     config = configured(tmp_path, weighting)
