@@ -14,6 +14,8 @@ from conn.report import style
 HEIGHT = 2.6
 _BOXES = {"cause": (0.0, 0.0), "carrier": (2.0, 1.62), "target": (4.0, 0.0)}
 _WIDTH, _TALL = 1.42, 0.62
+_LETTERS = 15
+"""What fits into a box at the size of the other words; one word that is longer becomes smaller."""
 
 
 @dataclass(frozen=True)
@@ -76,8 +78,9 @@ def _box(axes: Axes, x: float, y: float, text: str, colour: str, words: str) -> 
     low = (x - _WIDTH / 2, y - _TALL / 2)
     shape = FancyBboxPatch(low, _WIDTH, _TALL, boxstyle="round,pad=0.03", fc="white", ec=colour, lw=1.3)
     axes.add_patch(shape)
-    lines = textwrap.wrap(text, 17, max_lines=3, placeholder=" …")
-    axes.text(x, y, "\n".join(lines), ha="center", va="center", size=8, color=words)
+    lines = textwrap.wrap(text, _LETTERS, max_lines=3, placeholder=" …", break_long_words=False)
+    size = 8 * min(1.0, _LETTERS / max(map(len, lines), default=1))
+    axes.text(x, y, "\n".join(lines), ha="center", va="center", size=size, color=words)
 
 
 def _arrow(
