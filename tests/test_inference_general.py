@@ -343,6 +343,20 @@ def test_what_does_not_fit_is_said() -> None:
         )
 
 
+@pytest.mark.parametrize("workers", [1, 2, 3])
+@pytest.mark.parametrize("n_features", [100, 1100, 7000])
+def test_blocks_are_of_equal_size_as_many_for_each_worker_and_within_the_bound(workers, n_features) -> None:
+    m, c, _ = two_groups((7, 9))
+    own = drawn(16, n_permutations=19)
+    job = general(np.zeros((16, n_features)), make_model(m, c), own, np.arange(n_features), np.float64)
+    bound = 4 * TILE_FEATURES * job.bytes_per_feature
+    blocks = _blocks(job, bound, workers)
+    assert [start for block in blocks for start in block] == list(job.starts)
+    sizes = [len(block) for block in blocks]
+    assert max(sizes) - min(sizes) <= 1 and max(sizes) <= 4
+    assert len(blocks) % workers == 0 or len(blocks) == len(job.starts)
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_progress_grows_to_the_whole(workers: int) -> None:
     m, c, _ = two_groups((7, 9))

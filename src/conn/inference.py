@@ -144,7 +144,7 @@ def test(
         Each row has an error variance of its own: t over a heteroscedasticity-consistent standard error
         (HC3). Only for t of one value in a row, and not together with variance groups.
     block_bytes
-        Bound on the residuals held at a time by one worker, at least one tile of 1024 features.
+        Bound on the residuals held at a time by one worker, at least one tile of features.
     workers
         Threads. Set BLAS threads to 1 when this is more than 1.
     precision

@@ -93,7 +93,7 @@ class Shared(Job):
 
     @property
     def bytes_per_feature(self) -> int:
-        """Residuals, in float64 while they are made."""
+        """Residuals, in float64 while they are made; later twice, by themselves and in their stack."""
         return len(self.model.matrix) * (8 + 2 * np.dtype(self.dtype).itemsize)
 
     @property

@@ -42,13 +42,18 @@ class Trials:
     @property
     def unplaced(self) -> tuple[tuple[str, str, str], ...]:
         """Of `homeless`, the people of whom nobody knows where they belong."""
-        return tuple(one for one in self.homeless if one[2] == f"{self.by} is missing")
+        return tuple(one for one in self.homeless if one[2] == _unknown(self.by))
 
     def cohort(self, trial: str, cohort: pd.DataFrame) -> pd.DataFrame:
         """Rows of a cohort that belong to a trial."""
         own = self.people[trial]
         rows = [person in own for person in zip(cohort["dataset"], cohort["subject"], strict=True)]
         return cohort[np.array(rows, dtype=bool)].reset_index(drop=True)
+
+
+def _unknown(by: str) -> str:
+    """Why somebody without a value is in no trial."""
+    return f"{by} is missing"
 
 
 def trials_of(
@@ -109,7 +114,7 @@ def trials_of(
     people = {name: frozenset(p for p, own in where.items() if own == name) for name in names}
     everybody = sorted(set(zip(table["dataset"], table["subject"], strict=True)))
     homeless = tuple(
-        (*p, f"{by} is missing" if p not in where else f"{by} is {where[p]}, which is not asked for")
+        (*p, _unknown(by) if p not in where else f"{by} is {where[p]}, which is not asked for")
         for p in everybody
         if p not in where or where[p] not in names
     )

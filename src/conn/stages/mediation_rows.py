@@ -129,9 +129,9 @@ def _columns(name: str, scans: Scans, settings: Mediation, clinical: Clinical) -
     for reference in settings.strata:
         if found[reference].kind == "number":
             raise ConfigError(f"mediation.{name}.strata: {reference!r} is a number; strata are categories")
-    for reference, wanted in {settings.who: settings.levels, **settings.subset}.items():
+    of_subset = [(f"subset.{reference}", reference, own) for reference, own in settings.subset.items()]
+    for key, reference, wanted in [("levels", settings.who, settings.levels), *of_subset]:
         there = sorted({str(value) for value in found[reference].by_person.values()})
-        key = "levels" if reference == settings.who else f"subset.{reference}"
         for value in wanted:
             if str(value) not in there:
                 raise ConfigError(
